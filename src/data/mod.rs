@@ -1,0 +1,23 @@
+//! From files to batches: corpus and token file for language modelling, labelled rows for classification.
+//!
+//! Layer 2. It never sees the model; batches are plain host memory.
+
+mod batch;
+mod corpus;
+pub mod demo;
+mod examples;
+mod labelled;
+mod language;
+mod sampler;
+mod split;
+mod text;
+mod token_file;
+
+pub use batch::Batch;
+pub use corpus::{Corpus, CorpusConfig, DocumentBoundary};
+pub use examples::Examples;
+pub use labelled::{Example, Labelled, LabelledConfig, LabelledFormat, read_labelled};
+pub use language::{LanguageData, TokenizedCorpus, tokenize};
+pub use sampler::{BucketSampler, WindowSampler};
+pub use split::{LabelledSplit, label_budget};
+pub use token_file::{TokenFile, TokenWriter};

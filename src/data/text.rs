@@ -1,0 +1,97 @@
+//! Lines of UTF-8 text from any file, with honest errors for anything else.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+use crate::files;
+
+/// A longer line is handed on in pieces, so that memory stays bounded whatever the file holds.
+pub(super) const MAX_LINE_BYTES: usize = 1 << 20;
+
+/// Reads a text file line by line; a byte order mark at its start is dropped, CRLF becomes LF.
+pub(super) struct Lines {
+    path: PathBuf,
+    reader: BufReader<Box<dyn Read + Send>>,
+    lossy: bool,
+    /// Bytes handed on so far.
+    offset: u64,
+    /// Line number of the newest line, from 1.
+    pub(super) number: u64,
+    /// Bytes of a character cut by `MAX_LINE_BYTES`.
+    carried: Vec<u8>,
+}
+
+impl Lines {
+    /// Opens `path`; with `lossy` every undecodable byte becomes U+FFFD.
+    pub(super) fn open(path: &Path, lossy: bool) -> Result<Self> {
+        files::check_regular(path)?;
+        let file = File::open(path).map_err(|cause| Error::reading(path, &cause))?;
+        Ok(Self::new(path, Box::new(file), lossy))
+    }
+
+    /// Reads from memory or a stream; `path` is only named in errors.
+    pub(super) fn new(path: &Path, source: Box<dyn Read + Send>, lossy: bool) -> Self {
+        let reader = BufReader::with_capacity(1 << 16, source);
+        Self { path: path.to_path_buf(), reader, lossy, offset: 0, number: 0, carried: Vec::new() }
+    }
+
+    /// The next line with its line feed; `None` at the end.
+    ///
+    /// Errors: bytes that are not UTF-8 or a NUL, with file, byte offset and the likely encoding (65).
+    pub(super) fn next_line(&mut self) -> Result<Option<String>> {
+        let mut bytes = std::mem::take(&mut self.carried);
+        let room = (MAX_LINE_BYTES - bytes.len()) as u64;
+        let read = self.reader.by_ref().take(room).read_until(b'\n', &mut bytes);
+        read.map_err(|cause| Error::reading(&self.path, &cause))?;
+        if bytes.is_empty() {
+            return Ok(None);
+        }
+        self.number += 1;
+        if self.offset == 0 && bytes.starts_with(b"\xef\xbb\xbf") {
+            bytes.drain(..3);
+            self.offset = 3;
+        }
+        if bytes.len() >= MAX_LINE_BYTES - 3 && bytes.last() != Some(&b'\n') {
+            self.carry_cut_character(&mut bytes);
+        }
+        if let (Some(at), false) = (bytes.iter().position(|byte| *byte == 0), self.lossy) {
+            return Err(self.not_text(at, &bytes));
+        }
+        let start = self.offset;
+        self.offset += bytes.len() as u64;
+        let mut line = match String::from_utf8(bytes) {
+            Ok(line) => line,
+            Err(cause) if self.lossy => String::from_utf8_lossy(cause.as_bytes()).into_owned(),
+            Err(cause) => {
+                self.offset = start;
+                return Err(self.not_text(cause.utf8_error().valid_up_to(), cause.as_bytes()));
+            }
+        };
+        if line.ends_with("\r\n") {
+            line.truncate(line.len() - 2);
+            line.push('\n');
+        }
+        Ok(Some(line))
+    }
+
+    fn carry_cut_character(&mut self, bytes: &mut Vec<u8>) {
+        if let Err(cause) = std::str::from_utf8(bytes)
+            && cause.error_len().is_none()
+        {
+            self.carried = bytes.split_off(cause.valid_up_to());
+        }
+    }
+
+    fn not_text(&self, at: usize, bytes: &[u8]) -> Error {
+        let utf16 = bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff");
+        let guess = match bytes[at] {
+            _ if utf16 => "it looks like UTF-16",
+            0 => "a NUL byte; it looks like UTF-16 or a binary file",
+            _ => "it looks like Latin-1 or Windows-1252",
+        };
+        let place = format!("{}:{} (byte {})", self.path.display(), self.number, self.offset + at as u64);
+        Error::data(format!("{place}: not UTF-8 text, {guess}; convert it (iconv -t UTF-8) or set data.lossy = true"))
+    }
+}

@@ -1,0 +1,89 @@
+//! Files that are whole or absent, and their SHA-256.
+//!
+//! Layer 0. A new content goes to a temporary sibling, reaches the disk, then takes the name.
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::path::Path;
+
+use sha2::{Digest, Sha256};
+
+use crate::error::{Error, Result};
+
+/// Replaces `path` by `bytes`; after a crash it holds the old or the new content, never a part.
+pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
+    let mut name = path.file_name().unwrap_or_default().to_os_string();
+    name.push(".tmp");
+    let temporary = path.with_file_name(name);
+    write_synced(&temporary, bytes)?;
+    fs::rename(&temporary, path).map_err(|cause| Error::writing(path, &cause))?;
+    sync_parent(path)
+}
+
+/// Writes `path` and waits until the bytes are on the disk.
+pub fn write_synced(path: &Path, bytes: &[u8]) -> Result<()> {
+    let write = || -> std::io::Result<()> {
+        let mut file = File::create(path)?;
+        file.write_all(bytes)?;
+        file.sync_all()
+    };
+    write().map_err(|cause| {
+        // Best effort: what is left of a failed write is of no use to anybody.
+        let _ = fs::remove_file(path);
+        Error::writing(path, &cause)
+    })
+}
+
+/// Makes a rename in the folder of `path` survive a power cut.
+pub fn sync_parent(path: &Path) -> Result<()> {
+    let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    // Folders cannot be opened for syncing on Windows; the rename itself is all there is.
+    if cfg!(windows) {
+        return Ok(());
+    }
+    File::open(parent).and_then(|folder| folder.sync_all()).map_err(|cause| Error::writing(parent, &cause))
+}
+
+/// Reads a whole regular file.
+///
+/// Errors: missing, unreadable, or not a regular file (a pipe would wait for ever): exit 66.
+pub fn read(path: &Path) -> Result<Vec<u8>> {
+    check_regular(path)?;
+    fs::read(path).map_err(|cause| Error::reading(path, &cause))
+}
+
+/// Errors: `path` is missing, a folder or not a regular file (exit 66).
+pub fn check_regular(path: &Path) -> Result<()> {
+    let kind = fs::metadata(path).map_err(|cause| Error::reading(path, &cause))?;
+    if kind.is_file() {
+        return Ok(());
+    }
+    let what = if kind.is_dir() { "a folder" } else { "not a regular file" };
+    let why = format!("cannot read {}: it is {what}; name a file", path.display());
+    Err(Error::new(crate::error::Exit::MissingInput, why))
+}
+
+/// SHA-256 of some bytes as 64 hexadecimal digits.
+pub fn sha256(bytes: &[u8]) -> String {
+    hex(Sha256::digest(bytes).as_slice())
+}
+
+/// SHA-256 of a file, read in pieces.
+pub fn sha256_of(path: &Path) -> Result<String> {
+    check_regular(path)?;
+    let mut hash = Sha256::new();
+    let mut file = File::open(path).map_err(|cause| Error::reading(path, &cause))?;
+    let mut piece = vec![0; 1 << 20];
+    loop {
+        let read = file.read(&mut piece).map_err(|cause| Error::reading(path, &cause))?;
+        if read == 0 {
+            return Ok(hex(hash.finalize().as_slice()));
+        }
+        hash.update(&piece[..read]);
+    }
+}
+
+/// Lower-case hexadecimal digits.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,67 @@
+//! One transformer block: x + attention(norm(x)), then x + mlp(norm(x)).
+
+use candle_core::{Result, Tensor};
+
+use super::attention::{Attention, KvCache, Rotary};
+use super::config::ModelConfig;
+use super::dropout::Dropout;
+use super::layers::Norm;
+use super::mlp::Mlp;
+use super::params::Weights;
+
+/// A pre-norm block.
+pub(super) struct Block {
+    attention_norm: Norm,
+    attention: Attention,
+    mlp_norm: Norm,
+    mlp: Mlp,
+}
+
+impl Block {
+    /// Block number `layer`.
+    pub(super) fn new(config: &ModelConfig, weights: &Weights, layer: usize) -> Result<Self> {
+        let (names, eps) = match config {
+            ModelConfig::Llama(c) => {
+                let at = |name: &str| format!("model.layers.{layer}.{name}");
+                ([at("input_layernorm"), at("post_attention_layernorm")], c.rms_norm_eps)
+            }
+            ModelConfig::Gpt2(c) => {
+                let at = |name: &str| format!("transformer.h.{layer}.{name}");
+                ([at("ln_1"), at("ln_2")], c.layer_norm_epsilon)
+            }
+        };
+        Ok(Self {
+            attention_norm: Norm::new(weights, &names[0], eps)?,
+            attention: Attention::new(config, weights, layer)?,
+            mlp_norm: Norm::new(weights, &names[1], eps)?,
+            mlp: Mlp::new(config, weights, layer)?,
+        })
+    }
+
+    /// x (B, T, C) -> (B, T, C); dropout acts on both branches before they join the residual stream.
+    pub(super) fn forward(
+        &self,
+        x: &Tensor,
+        rotary: Option<&Rotary>,
+        dropout: &mut Dropout,
+    ) -> Result<Tensor> {
+        let attended = self.attention.forward(&self.attention_norm.forward(x)?, rotary)?;
+        let x = (x + dropout.apply(&attended)?)?;
+        let transformed = self.mlp.forward(&self.mlp_norm.forward(&x)?)?;
+        &x + dropout.apply(&transformed)?
+    }
+
+    /// As `forward`, for new positions after those in `cache`.
+    pub(super) fn forward_cached(
+        &self,
+        x: &Tensor,
+        rotary: Option<&Rotary>,
+        cache: &mut KvCache,
+        layer: usize,
+    ) -> Result<Tensor> {
+        let normed = self.attention_norm.forward(x)?;
+        let x = (x + self.attention.forward_cached(&normed, rotary, cache, layer)?)?;
+        let transformed = self.mlp.forward(&self.mlp_norm.forward(&x)?)?;
+        &x + transformed
+    }
+}

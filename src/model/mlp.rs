@@ -1,0 +1,44 @@
+//! The feed-forward half of a block: SwiGLU (Llama) or GELU (GPT-2).
+
+use candle_core::{Result, Tensor};
+
+use super::config::ModelConfig;
+use super::layers::Linear;
+use super::params::Weights;
+use crate::ops;
+
+/// Two linear maps with a non-linearity between.
+pub(super) struct Mlp {
+    expand: Linear,
+    contract: Linear,
+    activation: fn(&Tensor) -> Result<Tensor>,
+}
+
+impl Mlp {
+    /// The MLP of block `layer`.
+    pub(super) fn new(config: &ModelConfig, weights: &Weights, layer: usize) -> Result<Self> {
+        match config {
+            ModelConfig::Llama(_) => {
+                let at = |name: &str| format!("model.layers.{layer}.mlp.{name}");
+                Ok(Self {
+                    expand: Linear::stacked(weights, &[at("gate_proj"), at("up_proj")])?,
+                    contract: Linear::stacked(weights, &[at("down_proj")])?,
+                    activation: ops::swiglu,
+                })
+            }
+            ModelConfig::Gpt2(_) => {
+                let at = |name: &str| format!("transformer.h.{layer}.mlp.{name}");
+                Ok(Self {
+                    expand: Linear::conv1d(weights, &at("c_fc"))?,
+                    contract: Linear::conv1d(weights, &at("c_proj"))?,
+                    activation: ops::gelu,
+                })
+            }
+        }
+    }
+
+    /// x (B, T, C) -> (B, T, C).
+    pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        self.contract.forward(&(self.activation)(&self.expand.forward(x)?)?)
+    }
+}

@@ -1,0 +1,20 @@
+//! The transformer: configs with Hugging Face keys, seeded parameters, blocks and heads.
+//!
+//! Layer 2. Tensors in, tensors out: it never sees text, files or the training loop.
+
+mod attention;
+mod block;
+mod config;
+mod dropout;
+mod heads;
+mod layers;
+mod mlp;
+mod params;
+mod transformer;
+
+pub use attention::KvCache;
+pub use config::{Gpt2Config, LlamaConfig, ModelConfig};
+pub use dropout::Dropout;
+pub use heads::{Classifier, LanguageModel, Pooling};
+pub use params::{Head, Params, Weights, parameter_specs};
+pub use transformer::Transformer;

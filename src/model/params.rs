@@ -1,0 +1,206 @@
+//! The trainable parameters by Hugging Face name, in sorted order, from seeded streams.
+//!
+//! candle's `VarMap` is a hash map with an unseeded initialiser; sums over it differ from process to
+//! process. A `BTreeMap` and one stream per name keep every run the same.
+
+use std::collections::BTreeMap;
+
+use candle_core::{DType, Device, Result, Tensor, Var};
+use rand_distr::{Distribution, StandardNormal};
+
+use super::config::ModelConfig;
+use crate::rng;
+
+/// What stands on top of the transformer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Head {
+    /// Next-token logits (V); no parameters of its own when tied to the embedding.
+    LanguageModel,
+    /// `score.weight` (num_labels, C), no bias, as in transformers' sequence classifiers.
+    Classifier {
+        /// Number of classes.
+        num_labels: usize,
+    },
+}
+
+/// How a parameter starts.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Init {
+    /// Normal with mean 0 and this standard deviation.
+    Normal(f64),
+    /// The scale of a norm.
+    Ones,
+    /// A bias.
+    Zeros,
+}
+
+/// Name, shape and start of one parameter.
+#[derive(Clone, Debug)]
+pub struct ParamSpec {
+    /// Hugging Face tensor name.
+    pub name: String,
+    /// Shape as in the safetensors file.
+    pub shape: Vec<usize>,
+    /// Initial values.
+    pub init: Init,
+}
+
+/// Weights a forward pass reads, by name: tracked by autograd or not.
+pub type Weights = BTreeMap<String, Tensor>;
+
+/// Every parameter of the model with this head, with Hugging Face names, shapes and initialisation.
+///
+/// Normal(0, initializer_range) for matrices and embeddings; GPT-2 divides its residual projections by
+/// sqrt(2 L). Source: transformers `_init_weights` of both families; Radford et al. 2019 section 2.3.
+pub fn parameter_specs(config: &ModelConfig, head: Head) -> Vec<ParamSpec> {
+    let mut specs = match config {
+        ModelConfig::Llama(c) => llama_specs(c, config),
+        ModelConfig::Gpt2(c) => gpt2_specs(c, config),
+    };
+    let std = match config {
+        ModelConfig::Llama(c) => c.initializer_range,
+        ModelConfig::Gpt2(c) => c.initializer_range,
+    };
+    let mut head_spec = |name: &str, rows: usize| {
+        let shape = vec![rows, config.hidden_size()];
+        specs.push(ParamSpec { name: name.into(), shape, init: Init::Normal(std) });
+    };
+    match head {
+        Head::LanguageModel if config.tie_word_embeddings() => {}
+        Head::LanguageModel => head_spec("lm_head.weight", config.vocab_size()),
+        Head::Classifier { num_labels } => head_spec("score.weight", num_labels),
+    }
+    specs
+}
+
+fn llama_specs(c: &super::LlamaConfig, config: &ModelConfig) -> Vec<ParamSpec> {
+    let (hidden, inner) = (c.hidden_size, c.intermediate_size);
+    let (queries, keys) = (c.num_attention_heads * config.head_dim(), c.num_key_value_heads * config.head_dim());
+    let mut specs = Vec::new();
+    let mut add = |name: String, shape: &[usize], init| {
+        specs.push(ParamSpec { name: format!("model.{name}.weight"), shape: shape.to_vec(), init });
+    };
+    let normal = Init::Normal(c.initializer_range);
+    add("embed_tokens".into(), &[c.vocab_size, hidden], normal);
+    for layer in 0..c.num_hidden_layers {
+        let at = |name: &str| format!("layers.{layer}.{name}");
+        add(at("input_layernorm"), &[hidden], Init::Ones);
+        add(at("self_attn.q_proj"), &[queries, hidden], normal);
+        add(at("self_attn.k_proj"), &[keys, hidden], normal);
+        add(at("self_attn.v_proj"), &[keys, hidden], normal);
+        add(at("self_attn.o_proj"), &[hidden, queries], normal);
+        add(at("post_attention_layernorm"), &[hidden], Init::Ones);
+        add(at("mlp.gate_proj"), &[inner, hidden], normal);
+        add(at("mlp.up_proj"), &[inner, hidden], normal);
+        add(at("mlp.down_proj"), &[hidden, inner], normal);
+    }
+    add("norm".into(), &[hidden], Init::Ones);
+    specs
+}
+
+fn gpt2_specs(c: &super::Gpt2Config, config: &ModelConfig) -> Vec<ParamSpec> {
+    let (hidden, inner) = (c.n_embd, config.intermediate_size());
+    let mut specs = Vec::new();
+    let mut add = |name: String, shape: &[usize], init| {
+        specs.push(ParamSpec { name: format!("transformer.{name}"), shape: shape.to_vec(), init });
+    };
+    let normal = Init::Normal(c.initializer_range);
+    let residual = Init::Normal(c.initializer_range / (2.0 * c.n_layer as f64).sqrt());
+    add("wte.weight".into(), &[c.vocab_size, hidden], normal);
+    add("wpe.weight".into(), &[c.n_positions, hidden], normal);
+    for layer in 0..c.n_layer {
+        // Conv1D weights are stored (in, out).
+        for (name, shape, init) in [
+            ("attn.c_attn", [hidden, 3 * hidden], normal),
+            ("attn.c_proj", [hidden, hidden], residual),
+            ("mlp.c_fc", [hidden, inner], normal),
+            ("mlp.c_proj", [inner, hidden], residual),
+        ] {
+            add(format!("h.{layer}.{name}.weight"), &shape, init);
+            add(format!("h.{layer}.{name}.bias"), &shape[1..], Init::Zeros);
+        }
+        for name in ["ln_1", "ln_2"] {
+            add(format!("h.{layer}.{name}.weight"), &[hidden], Init::Ones);
+            add(format!("h.{layer}.{name}.bias"), &[hidden], Init::Zeros);
+        }
+    }
+    add("ln_f.weight".into(), &[hidden], Init::Ones);
+    add("ln_f.bias".into(), &[hidden], Init::Zeros);
+    specs
+}
+
+/// The parameters of one model, sorted by name.
+pub struct Params {
+    vars: BTreeMap<String, Var>,
+}
+
+impl Params {
+    /// Draws every parameter from the stream of its own name, so that adding one changes no other.
+    ///
+    /// Errors: the device cannot hold them.
+    pub fn init(specs: &[ParamSpec], seed: u64, device: &Device) -> Result<Self> {
+        let mut vars = BTreeMap::new();
+        for spec in specs {
+            let count = spec.shape.iter().product();
+            let values = match spec.init {
+                Init::Ones => vec![1f32; count],
+                Init::Zeros => vec![0f32; count],
+                Init::Normal(std) => {
+                    let mut stream = rng::stream(seed, &format!("init/{}", spec.name), &[]);
+                    let normal = StandardNormal;
+                    (0..count)
+                        .map(|_| {
+                            let z: f64 = normal.sample(&mut stream);
+                            (z * std) as f32
+                        })
+                        .collect()
+                }
+            };
+            vars.insert(spec.name.clone(), Var::from_vec(values, spec.shape.as_slice(), device)?);
+        }
+        Ok(Self { vars })
+    }
+
+    /// Names and variables in sorted order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Var)> {
+        self.vars.iter().map(|(name, var)| (name.as_str(), var))
+    }
+
+    /// Number of scalars.
+    pub fn count(&self) -> usize {
+        self.vars.values().map(|var| var.elem_count()).sum()
+    }
+
+    /// Weights for a forward pass in which the parameters chosen by `trainable` get gradients.
+    pub fn tracked(&self, trainable: impl Fn(&str) -> bool) -> Weights {
+        let weight = |(name, var): (&String, &Var)| {
+            let tensor =
+                if trainable(name) { var.as_tensor().clone() } else { var.as_detached_tensor() };
+            (name.clone(), tensor)
+        };
+        self.vars.iter().map(weight).collect()
+    }
+
+    /// Weights for a forward pass without autograd; they follow later updates of the parameters.
+    pub fn detached(&self) -> Weights {
+        self.tracked(|_| false)
+    }
+
+    /// A copy of all values that later updates do not touch.
+    pub fn snapshot(&self) -> Result<Weights> {
+        self.vars.iter().map(|(name, var)| Ok((name.clone(), var.as_tensor().copy()?.detach()))).collect()
+    }
+
+    /// Overwrites the parameters named in `values`; shapes must agree.
+    ///
+    /// Errors: a name that is not a parameter here, or another shape.
+    pub fn assign(&self, values: &Weights) -> Result<()> {
+        for (name, value) in values {
+            let Some(var) = self.vars.get(name) else {
+                candle_core::bail!("no parameter is called {name}");
+            };
+            var.set(&value.to_dtype(DType::F32)?.to_device(var.device())?.contiguous()?)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,77 @@
+//! AdamW over named parameters, with its moments open to be saved.
+//!
+//! Source: Loshchilov and Hutter 2019, arXiv 1711.05101, in the form of torch.optim.AdamW.
+
+use std::collections::BTreeMap;
+
+use candle_core::{Result, Tensor};
+
+use super::{Gradients, OptimConfig};
+use crate::model::{Params, Weights};
+use crate::ops::{self, AdamWStep};
+
+/// Optimizer state: both moments of each parameter that has been updated.
+pub struct AdamW {
+    config: OptimConfig,
+    /// (2, ..) per parameter: first moment, then second.
+    moments: BTreeMap<String, Tensor>,
+}
+
+impl AdamW {
+    /// Zero moments.
+    pub fn new(config: &OptimConfig) -> Self {
+        Self { config: config.clone(), moments: BTreeMap::new() }
+    }
+
+    /// One update of every parameter that has a gradient.
+    ///
+    /// Units: `step` counts updates from 1; gradients are multiplied by `grad_scale` first;
+    /// `learning_rate` gives the rate of each parameter by name.
+    pub fn update(
+        &mut self,
+        params: &Params,
+        gradients: &Gradients,
+        step: u64,
+        grad_scale: f64,
+        learning_rate: impl Fn(&str) -> f64,
+    ) -> Result<()> {
+        let vars: BTreeMap<_, _> = params.iter().collect();
+        for (name, gradient) in gradients.iter() {
+            let Some(var) = vars.get(name) else {
+                candle_core::bail!("gradient of unknown parameter {name}");
+            };
+            if !self.moments.contains_key(name) {
+                let shape: Vec<usize> = [2].iter().chain(var.dims()).copied().collect();
+                self.moments.insert(name.into(), Tensor::zeros(shape, var.dtype(), var.device())?);
+            }
+            let config = AdamWStep {
+                learning_rate: learning_rate(name),
+                beta1: self.config.beta1,
+                beta2: self.config.beta2,
+                eps: self.config.eps,
+                weight_decay: self.weight_decay(name, var.rank()),
+                step,
+                grad_scale,
+            };
+            ops::adamw(var, &self.moments[name], gradient, &config)?;
+        }
+        Ok(())
+    }
+
+    /// Norms and biases (one dimension) never decay, embeddings only when asked.
+    fn weight_decay(&self, name: &str, rank: usize) -> f64 {
+        let embedding = ["embed_tokens.", "wte.", "wpe."].iter().any(|part| name.contains(part));
+        if rank < 2 || (embedding && !self.config.decay_embeddings) { 0.0 } else { self.config.weight_decay }
+    }
+
+    /// The moments by parameter name, each (2, ..), for the checkpoint.
+    pub fn moments(&self) -> &BTreeMap<String, Tensor> {
+        &self.moments
+    }
+
+    /// Takes the moments of a checkpoint, copied so that updates do not write into the caller's tensors.
+    pub fn restore(&mut self, moments: &Weights) -> Result<()> {
+        self.moments = moments.iter().map(|(k, v)| Ok((k.clone(), v.copy()?))).collect::<Result<_>>()?;
+        Ok(())
+    }
+}

@@ -1,0 +1,82 @@
+//! From gradients to new parameters: accumulation, clipping, learning-rate schedule, AdamW.
+//!
+//! Layer 3.
+
+mod adamw;
+mod gradients;
+mod schedule;
+
+pub use adamw::AdamW;
+pub use gradients::Gradients;
+pub use schedule::{Schedule, ScheduleKind};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+
+/// `[optim]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct OptimConfig {
+    /// Peak learning rate.
+    pub learning_rate: f64,
+    /// Course of the learning rate after the warm-up.
+    pub schedule: ScheduleKind,
+    /// Steps of linear warm-up from 0.
+    pub warmup_steps: u64,
+    /// The learning rate ends at this share of its peak.
+    pub min_lr_ratio: f64,
+    /// Last share of a warmup-stable-decay run in which the rate falls.
+    pub decay_fraction: f64,
+    /// Decoupled weight decay of the matrices.
+    pub weight_decay: f64,
+    /// Whether the embeddings decay too; norms and biases never do.
+    pub decay_embeddings: bool,
+    /// Decay of the first moment.
+    pub beta1: f64,
+    /// Decay of the second moment.
+    pub beta2: f64,
+    /// Added to the root of the second moment.
+    pub eps: f64,
+    /// Gradients are scaled down to this global norm; 0 turns clipping off.
+    pub max_grad_norm: f64,
+}
+
+impl Default for OptimConfig {
+    fn default() -> Self {
+        Self {
+            learning_rate: 1e-3,
+            schedule: ScheduleKind::Cosine,
+            warmup_steps: 50,
+            min_lr_ratio: 0.1,
+            decay_fraction: 0.3,
+            weight_decay: 0.1,
+            decay_embeddings: false,
+            beta1: 0.9,
+            beta2: 0.95,
+            eps: 1e-8,
+            max_grad_norm: 1.0,
+        }
+    }
+}
+
+impl OptimConfig {
+    /// Errors: a value outside its range, by key.
+    pub fn check(&self) -> Result<()> {
+        let in_range = |key: &str, value: f64, range: std::ops::RangeInclusive<f64>| {
+            if range.contains(&value) {
+                return Ok(());
+            }
+            let (low, high) = (range.start(), range.end());
+            Err(Error::usage(format!("optim.{key} is {value}; it must lie between {low} and {high}")))
+        };
+        in_range("learning_rate", self.learning_rate, 0.0..=100.0)?;
+        in_range("min_lr_ratio", self.min_lr_ratio, 0.0..=1.0)?;
+        in_range("decay_fraction", self.decay_fraction, 0.0..=1.0)?;
+        in_range("weight_decay", self.weight_decay, 0.0..=100.0)?;
+        in_range("beta1", self.beta1, 0.0..=0.9999999)?;
+        in_range("beta2", self.beta2, 0.0..=0.9999999)?;
+        in_range("eps", self.eps, 1e-30..=1.0)?;
+        in_range("max_grad_norm", self.max_grad_norm, 0.0..=1e30)
+    }
+}

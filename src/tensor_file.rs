@@ -1,0 +1,105 @@
+//! Named tensors in one safetensors file: strict in, durable out.
+//!
+//! Layer 1. The safetensors crate checks the header (size bound, overlaps, holes, UTF-8); this file adds the
+//! name of the file, sizes and finite values. Whole files are read into memory: a mapped file that is cut
+//! short while in use would kill the process.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+
+use candle_core::{DType, Device, Tensor};
+use safetensors::SafeTensors;
+use safetensors::tensor::TensorView;
+
+use crate::error::{Error, Result};
+use crate::files;
+
+/// Writes f32 tensors, sorted by name, with the metadata transformers asks for; returns the SHA-256.
+///
+/// Errors: the place cannot be written (73), disk full (74).
+pub fn write(path: &Path, tensors: &BTreeMap<String, Tensor>) -> Result<String> {
+    let mut bytes_of = Vec::with_capacity(tensors.len());
+    for (name, tensor) in tensors {
+        let values = tensor.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
+        let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        bytes_of.push((name, tensor.dims().to_vec(), bytes));
+    }
+    let mut views = Vec::with_capacity(bytes_of.len());
+    for (name, shape, bytes) in &bytes_of {
+        let view = TensorView::new(safetensors::Dtype::F32, shape.clone(), bytes);
+        let view = view.map_err(|cause| Error::data(format!("tensor {name} cannot be stored: {cause}")))?;
+        views.push((name.as_str(), view));
+    }
+    let metadata = HashMap::from([("format".to_string(), "pt".to_string())]);
+    let bytes = safetensors::serialize(views, Some(metadata))
+        .map_err(|cause| Error::data(format!("cannot build {}: {cause}", path.display())))?;
+    files::write_synced(path, &bytes)?;
+    Ok(files::sha256(&bytes))
+}
+
+/// Reads every tensor as f32 on the CPU.
+///
+/// Errors: missing file (66); damaged header, sizes that do not fit, an unsupported dtype, NaN or infinite
+/// values (65), each naming file and tensor.
+pub fn read(path: &Path) -> Result<BTreeMap<String, Tensor>> {
+    parse(path, &files::read(path)?)
+}
+
+/// As `read`, for bytes already in memory; `path` is only named in errors.
+pub fn parse(path: &Path, bytes: &[u8]) -> Result<BTreeMap<String, Tensor>> {
+    let damaged = |why: String| {
+        let size = bytes.len();
+        Error::data(format!("{} ({size} bytes) is damaged: {why}; fetch or train it again", path.display()))
+    };
+    let file = SafeTensors::deserialize(bytes).map_err(|cause| damaged(cause.to_string()))?;
+    let mut tensors = BTreeMap::new();
+    for (name, view) in file.tensors() {
+        let values = floats(&view).ok_or_else(|| {
+            damaged(format!("tensor {name} has dtype {:?}, expected F32, F16 or BF16", view.dtype()))
+        })?;
+        if let Some(at) = values.iter().position(|value| !value.is_finite()) {
+            return Err(damaged(format!("tensor {name} holds {} at index {at}", values[at])));
+        }
+        tensors.insert(name, Tensor::from_vec(values, view.shape(), &Device::Cpu)?);
+    }
+    Ok(tensors)
+}
+
+fn floats(view: &TensorView<'_>) -> Option<Vec<f32>> {
+    let bytes = view.data();
+    let halves = || bytes.chunks_exact(2).map(|b| [b[0], b[1]]);
+    match view.dtype() {
+        safetensors::Dtype::F32 => {
+            Some(bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect())
+        }
+        safetensors::Dtype::F16 => Some(halves().map(|b| half::f16::from_le_bytes(b).to_f32()).collect()),
+        safetensors::Dtype::BF16 => Some(halves().map(|b| half::bf16::from_le_bytes(b).to_f32()).collect()),
+        _ => None,
+    }
+}
+
+/// Checks that `found` has exactly the tensors of `expected` in their shapes.
+///
+/// Errors: the first missing or misshaped tensor by key with both shapes, then all that are not expected.
+pub fn check_shapes(
+    path: &Path,
+    found: &BTreeMap<String, Tensor>,
+    expected: &BTreeMap<String, Vec<usize>>,
+) -> Result<()> {
+    for (name, shape) in expected {
+        let Some(tensor) = found.get(name) else {
+            let why = format!("{}: tensor {name} is missing, expected shape {shape:?}", path.display());
+            return Err(Error::data(format!("{why}; the file does not belong to this config")));
+        };
+        if tensor.dims() != shape.as_slice() {
+            let why = format!("tensor {name} has shape {:?}, expected {shape:?}", tensor.dims());
+            return Err(Error::data(format!("{}: {why}; it belongs to another model config", path.display())));
+        }
+    }
+    let extra: Vec<&str> = found.keys().filter(|k| !expected.contains_key(*k)).map(String::as_str).collect();
+    if extra.is_empty() {
+        return Ok(());
+    }
+    let why = format!("{}: {} unexpected tensors: {}", path.display(), extra.len(), extra.join(", "));
+    Err(Error::data(format!("{why}; it belongs to another model config")))
+}

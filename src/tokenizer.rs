@@ -1,0 +1,178 @@
+//! Byte-level BPE through the `tokenizers` crate: train, load, encode, and the bytes behind each token.
+//!
+//! Layer 1. The exchange format is Hugging Face tokenizer.json. Training sees the pre-training text alone.
+
+use std::collections::HashSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use tokenizers::decoders::byte_level::ByteLevel;
+use tokenizers::models::bpe::{BPE, BpeTrainerBuilder};
+use tokenizers::{AddedToken, TokenizerBuilder};
+
+use crate::error::{Error, Result};
+use crate::files;
+
+/// Ends every document.
+pub const END_OF_TEXT: &str = "<|endoftext|>";
+/// Fills rows of a batch; never produced by encoding.
+pub const PAD: &str = "<|pad|>";
+
+/// `[tokenizer]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TokenizerConfig {
+    /// An existing tokenizer.json; empty trains one on the training text.
+    pub path: String,
+    /// Size to train to, the two special tokens and 256 bytes included.
+    pub vocab_size: usize,
+    /// Pairs seen less often are not merged.
+    pub min_frequency: u64,
+}
+
+impl Default for TokenizerConfig {
+    fn default() -> Self {
+        Self { path: String::new(), vocab_size: 4096, min_frequency: 2 }
+    }
+}
+
+impl TokenizerConfig {
+    /// Errors: a vocabulary too small for the bytes or too large for any token file.
+    pub fn check(&self) -> Result<()> {
+        if self.path.is_empty() && !(258..=1 << 20).contains(&self.vocab_size) {
+            let why = "it must lie between 258 (256 bytes and two special tokens) and 1048576";
+            return Err(Error::usage(format!("tokenizer.vocab_size is {}; {why}", self.vocab_size)));
+        }
+        Ok(())
+    }
+}
+
+/// A tokenizer with what training needs to know about it.
+pub struct Tokenizer {
+    inner: tokenizers::Tokenizer,
+    json: Vec<u8>,
+    sha256: String,
+    end_of_text: u32,
+    pad: u32,
+}
+
+impl Tokenizer {
+    /// Trains a byte-level BPE on `documents`; the same documents in the same order give the same tokenizer.
+    ///
+    /// Errors: no document at all (65).
+    pub fn train<I>(documents: I, config: &TokenizerConfig) -> Result<Self>
+    where
+        I: Iterator<Item = String> + Send,
+    {
+        let failed = |cause: tokenizers::Error| Error::data(format!("the tokenizer cannot be trained: {cause}"));
+        // Two words of one document never merge, so documents may be fed as they are.
+        let bytes = ByteLevel::new(false, true, true);
+        let mut tokenizer = TokenizerBuilder::new()
+            .with_model(BPE::default())
+            .with_normalizer(None::<tokenizers::NormalizerWrapper>)
+            .with_pre_tokenizer(Some(bytes))
+            .with_post_processor(Some(bytes))
+            .with_decoder(Some(bytes))
+            .build()
+            .map_err(failed)?;
+        let specials = [PAD, END_OF_TEXT].map(|token| AddedToken::from(token, true).special(true));
+        let mut trainer = BpeTrainerBuilder::new()
+            .vocab_size(config.vocab_size)
+            .min_frequency(config.min_frequency)
+            .special_tokens(specials.to_vec())
+            .initial_alphabet(ByteLevel::alphabet().into_iter().collect::<HashSet<_>>())
+            .show_progress(false)
+            .build();
+        tokenizer.train(&mut trainer, documents).map_err(failed)?;
+        let json = tokenizer.to_string(false).map_err(failed)?;
+        Self::parse(Path::new("the new tokenizer"), json.into_bytes())
+    }
+
+    /// Reads a tokenizer.json.
+    ///
+    /// Errors: missing (66), not a tokenizer or without an end-of-text token (65).
+    pub fn load(path: &Path) -> Result<Self> {
+        Self::parse(path, files::read(path)?)
+    }
+
+    fn parse(path: &Path, json: Vec<u8>) -> Result<Self> {
+        let damaged = |why: String| {
+            let hint = "name a tokenizer.json that the tokenizers library saved";
+            Error::data(format!("{} is not a usable tokenizer: {why}; {hint}", path.display()))
+        };
+        // The library panics on some damaged files (huggingface/tokenizers issues 2094 and 2198).
+        let parsed = catch_unwind(AssertUnwindSafe(|| tokenizers::Tokenizer::from_bytes(&json)));
+        let mut inner = match parsed {
+            Ok(Ok(inner)) => inner,
+            Ok(Err(cause)) => return Err(damaged(cause.to_string())),
+            Err(_) => return Err(damaged("its contents contradict each other".into())),
+        };
+        // A file may carry truncation or padding settings of its last use; here the batch decides.
+        inner.with_padding(None);
+        inner.with_truncation(None).map_err(|cause| damaged(cause.to_string()))?;
+        let find = |names: &[&str]| names.iter().find_map(|name| inner.token_to_id(name));
+        let end_of_text = find(&[END_OF_TEXT, "</s>", "<|end_of_text|>", "<eos>", "[SEP]"])
+            .ok_or_else(|| damaged(format!("it has no {END_OF_TEXT} token")))?;
+        // Right padding is never attended to, so a tokenizer without its own pad token pads with the end.
+        let pad = find(&[PAD, "<pad>", "[PAD]"]).unwrap_or(end_of_text);
+        Ok(Self { sha256: files::sha256(&json), inner, json, end_of_text, pad })
+    }
+
+    /// Content of tokenizer.json.
+    pub fn json(&self) -> &[u8] {
+        &self.json
+    }
+
+    /// SHA-256 of tokenizer.json.
+    pub fn sha256(&self) -> &str {
+        &self.sha256
+    }
+
+    /// V: one more than the largest id.
+    pub fn vocab_size(&self) -> usize {
+        self.inner.get_vocab(true).values().max().map_or(0, |id| *id as usize + 1)
+    }
+
+    /// Id of the token that ends a document.
+    pub fn end_of_text(&self) -> u32 {
+        self.end_of_text
+    }
+
+    /// Id that fills rows.
+    pub fn pad(&self) -> u32 {
+        self.pad
+    }
+
+    /// Ids of each text, in parallel, without special tokens: text that spells `<|pad|>` stays text.
+    pub fn encode_batch(&self, texts: &[String]) -> Result<Vec<Vec<u32>>> {
+        let inputs: Vec<&str> = texts.iter().map(String::as_str).collect();
+        let encodings = self.inner.encode_batch_fast(inputs, false);
+        let encodings = encodings.map_err(|cause| Error::data(format!("text cannot be encoded: {cause}")))?;
+        Ok(encodings.iter().map(|encoding| encoding.get_ids().to_vec()).collect())
+    }
+
+    /// Ids of one text.
+    pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
+        Ok(self.encode_batch(&[text.to_string()])?.remove(0))
+    }
+
+    /// Text of some ids; special tokens are left out.
+    pub fn decode(&self, ids: &[u32]) -> Result<String> {
+        self.inner.decode(ids, true).map_err(|cause| Error::data(format!("tokens cannot be decoded: {cause}")))
+    }
+
+    /// Bytes of text behind each id, 0 for special tokens: what bits per byte divides by.
+    pub fn token_bytes(&self) -> Vec<u32> {
+        let special: HashSet<u32> =
+            self.inner.get_added_tokens_decoder().iter().filter(|(_, t)| t.special).map(|(id, _)| *id).collect();
+        let alphabet = ByteLevel::alphabet();
+        let bytes = |id: u32| match self.inner.id_to_token(id) {
+            // Byte-level tokens write each byte as one character of this alphabet.
+            Some(token) if token.chars().all(|c| alphabet.contains(&c)) => token.chars().count() as u32,
+            Some(token) => token.replace('▁', " ").len() as u32,
+            None => 0,
+        };
+        (0..self.vocab_size() as u32).map(|id| if special.contains(&id) { 0 } else { bytes(id) }).collect()
+    }
+}
