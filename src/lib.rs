@@ -1,5 +1,7 @@
 //! `train`: pre-trains a tiny transformer on raw text, fine-tunes it as a text classifier and compares
 //! pre-trained with from-scratch runs.
 
+pub mod baseline;
 pub mod error;
+pub mod metrics;
 pub mod rng;
