@@ -2,4 +2,5 @@
 //! pre-trained with from-scratch runs.
 
 pub mod error;
+pub mod ops;
 pub mod rng;
