@@ -41,11 +41,7 @@ pub fn last_dim(op: &str, name: &str, tensor: &Tensor) -> Result<usize> {
 }
 
 /// The elements of a contiguous argument, as a custom op's forward pass receives it.
-pub fn elements<'a, T: Real>(
-    op: &'static str,
-    storage: &'a CpuStorage,
-    layout: &Layout,
-) -> Result<&'a [T]> {
+pub fn elements<'a, T: Real>(op: &'static str, storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [T]> {
     Ok(&storage.as_slice::<T>()?[contiguous_range(op, layout)?])
 }
 

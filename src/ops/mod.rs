@@ -7,6 +7,7 @@
 //! Shape letters: B batch, T sequence, C hidden, H heads, K key-value heads, D head dimension, I MLP inner,
 //! V vocabulary, N rows (B * T).
 
+mod attention;
 mod elements;
 mod exp;
 mod linear;
@@ -16,4 +17,5 @@ mod rows;
 #[cfg(test)]
 mod testing;
 
+pub use attention::{attention, attention_cached};
 pub use linear::{WeightLayout, linear};

@@ -146,7 +146,9 @@ macro_rules! by_dtype {
                 type $T = f64;
                 $body
             }
-            other => candle_core::bail!("{}: expected dtype f32 or f64 on the CPU, got {}", $op, other.as_str()),
+            other => {
+                candle_core::bail!("{}: expected dtype f32 or f64 on the CPU, got {}", $op, other.as_str())
+            }
         }
     }};
 }

@@ -25,8 +25,7 @@ impl Tolerance {
 /// Standard normal numbers, f64, the same for the same name and shape.
 pub fn seeded(name: &str, shape: &[usize]) -> Tensor {
     let mut random = stream(7, name, &[]);
-    let values: Vec<f64> =
-        (0..shape.iter().product()).map(|_| StandardNormal.sample(&mut random)).collect();
+    let values: Vec<f64> = (0..shape.iter().product()).map(|_| StandardNormal.sample(&mut random)).collect();
     Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
 }
 
@@ -93,21 +92,17 @@ fn not_contiguous(tensor: &Tensor) -> Tensor {
 }
 
 /// The result, and the gradients of a fixed weighting of its elements.
-fn run(
-    inputs: &[Tensor],
-    dtype: DType,
-    op: &dyn Fn(&[Tensor]) -> Result<Tensor>,
-) -> (Tensor, Vec<Tensor>) {
+fn run(inputs: &[Tensor], dtype: DType, op: &dyn Fn(&[Tensor]) -> Result<Tensor>) -> (Tensor, Vec<Tensor>) {
     let inputs: Vec<Tensor> = inputs.iter().map(|input| input.to_dtype(dtype).unwrap()).collect();
     let vars: Vec<Var> = inputs.iter().map(|input| Var::from_tensor(input).unwrap()).collect();
     // Keeps the strides of the input, which a Var would lose.
-    let tracked: Vec<Tensor> = vars
-        .iter()
-        .zip(&inputs)
-        .map(|(var, input)| {
-            if input.is_contiguous() { var.as_tensor().clone() } else { not_contiguous(var.as_tensor()) }
-        })
-        .collect();
+    let tracked: Vec<Tensor> =
+        vars.iter()
+            .zip(&inputs)
+            .map(|(var, input)| {
+                if input.is_contiguous() { var.as_tensor().clone() } else { not_contiguous(var.as_tensor()) }
+            })
+            .collect();
     let y = op(&tracked).unwrap();
     let gradients = weighted_sum(&y).backward().unwrap();
     let gradients = vars.iter().map(|var| gradients.get(var).expect("no gradient").clone()).collect();
