@@ -3,9 +3,7 @@
 use std::marker::PhantomData;
 use std::ops::{Deref, Range};
 
-use candle_core::{CpuStorage, Error, Layout, Result, Storage, StorageRef, Tensor, bail};
-
-use super::real::Real;
+use candle_core::{CpuStorage, Error, Layout, Result, Storage, StorageRef, Tensor, WithDType, bail};
 
 /// Fails unless the argument called `name` has exactly this shape.
 pub fn expect_shape(op: &str, name: &str, tensor: &Tensor, expected: &[usize]) -> Result<()> {
@@ -41,16 +39,15 @@ pub fn last_dim(op: &str, name: &str, tensor: &Tensor) -> Result<usize> {
 }
 
 /// The elements of a contiguous argument, as a custom op's forward pass receives it.
-pub fn elements<'a, T: Real>(op: &'static str, storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [T]> {
+pub fn elements<'a, T: WithDType>(
+    op: &'static str,
+    storage: &'a CpuStorage,
+    layout: &Layout,
+) -> Result<&'a [T]> {
     Ok(&storage.as_slice::<T>()?[contiguous_range(op, layout)?])
 }
 
-/// [`elements`] for u32 ids.
-pub fn ids<'a>(op: &'static str, storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [u32]> {
-    Ok(&storage.as_slice::<u32>()?[contiguous_range(op, layout)?])
-}
-
-pub fn contiguous_range(op: &'static str, layout: &Layout) -> Result<Range<usize>> {
+fn contiguous_range(op: &'static str, layout: &Layout) -> Result<Range<usize>> {
     match layout.contiguous_offsets() {
         Some((start, end)) => Ok(start..end),
         None => Err(Error::RequiresContiguous { op }.bt()),
@@ -65,7 +62,7 @@ pub struct Elements<'a, T> {
     element: PhantomData<T>,
 }
 
-impl<'a, T: candle_core::WithDType> Elements<'a, T> {
+impl<'a, T: WithDType> Elements<'a, T> {
     /// Fails unless the tensor is a contiguous one of `T` on the CPU.
     pub fn of(op: &'static str, tensor: &'a Tensor) -> Result<Self> {
         let (storage, layout) = tensor.storage_and_layout();
@@ -78,7 +75,7 @@ impl<'a, T: candle_core::WithDType> Elements<'a, T> {
     }
 }
 
-impl<T: candle_core::WithDType> Deref for Elements<'_, T> {
+impl<T: WithDType> Deref for Elements<'_, T> {
     type Target = [T];
 
     fn deref(&self) -> &[T] {

@@ -8,6 +8,7 @@
 //! V vocabulary, N rows (B * T).
 
 mod attention;
+mod cross_entropy;
 mod elements;
 mod exp;
 mod linear;
@@ -18,4 +19,5 @@ mod rows;
 mod testing;
 
 pub use attention::{attention, attention_cached};
+pub use cross_entropy::{IGNORE_INDEX, cross_entropy};
 pub use linear::{WeightLayout, linear};

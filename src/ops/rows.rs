@@ -41,6 +41,22 @@ pub fn fill_rows_and_sum<T: Real>(
     (filled, add_up(sums, partials))
 }
 
+/// One number for each of the `rows` rows of `x`.
+pub fn map_rows<T: Real>(
+    x: &[T],
+    width: usize,
+    rows: usize,
+    kernel: impl Fn(usize, &[T]) -> T + Sync,
+) -> Vec<T> {
+    let chunk_rows = (CHUNK / width.max(1)).max(1);
+    fill_chunks(rows, 1, chunk_rows, |range, out| {
+        for (row, out) in range.zip(out) {
+            *out = kernel(row, &x[row * width..][..width]);
+        }
+    })
+    .0
+}
+
 /// Sum of each of the `width` columns of `x`.
 pub fn column_sums<T: Real>(x: &[T], width: usize) -> Vec<T> {
     let chunk_rows = (CHUNK / width.max(1)).max(MIN_SUMMED_ROWS);
