@@ -16,7 +16,7 @@ mod token_file;
 pub use batch::Batch;
 pub use corpus::{Corpus, CorpusConfig, DocumentBoundary};
 pub use examples::Examples;
-pub use labelled::{Example, Labelled, LabelledConfig, LabelledFormat, read_labelled};
+pub use labelled::{Example, Labelled, LabelledConfig, LabelledFormat, read_labelled, read_texts};
 pub use language::{LanguageData, TokenizedCorpus, tokenize};
 pub use sampler::{BucketSampler, WindowSampler};
 pub use split::{LabelledSplit, label_budget};
