@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
 use tempfile::TempDir;
-use train::data::{LabelledConfig, LabelledFormat, LabelledSplit, label_budget, read_labelled, read_texts};
+use train::data::{LabelledConfig, LabelledFormat, LabelledSplit, read_labelled, read_texts};
 use train::error::Error;
 
 fn written(name: &str, content: impl AsRef<[u8]>) -> (TempDir, PathBuf) {
@@ -304,6 +304,15 @@ fn rows_of_held_out_files_leave_training() {
     assert_eq!([split.train.len(), split.validation.len(), split.test.len()], [38, 3, 2]);
     assert_eq!((split.leaked_dropped, split.duplicates_dropped), (3, 0));
 
+    let even = "no\ta\nno\tb\nyes\tc\nyes\td\n";
+    let even = LabelledConfig {
+        train: write("even.tsv", even),
+        validation: write("even_v.tsv", "no\te\n"),
+        test: write("even_t.tsv", "yes\tf\n"),
+        ..Default::default()
+    };
+    assert_eq!(LabelledSplit::load(&even).unwrap().positive, 1, "of equally rare labels the last");
+
     let unknown = LabelledConfig { validation: write("v.tsv", "ham\ta\nmail\tb\n"), ..config };
     let path = PathBuf::from(&unknown.validation);
     let parts = ["FILE:2: unknown label 'mail', known: 'ham', 'spam'"];
@@ -382,37 +391,6 @@ fn sms_spam_is_read_whole() {
 }
 
 proptest! {
-    #[test]
-    fn budgets_are_nested_and_stratified(
-        sizes in prop::collection::vec(1usize..60, 1..6), smaller: prop::sample::Index,
-        larger: prop::sample::Index, seed: u64,
-    ) {
-        let classes = sizes.len();
-        let labels: Vec<u32> = (0..).zip(&sizes).flat_map(|(class, size)| vec![class; *size]).collect();
-        let rows = labels.len();
-        let (a, b) = (smaller.index(rows + 1), larger.index(rows + 1));
-        let (small, large) = (a.min(b), a.max(b));
-        let order = label_budget(&labels, classes, large, seed);
-        prop_assert_eq!(order.len(), large);
-        prop_assert_eq!(order.iter().collect::<HashSet<_>>().len(), large);
-        prop_assert_eq!(&order[..small], label_budget(&labels, classes, small, seed));
-        for (class, size) in sizes.iter().enumerate() {
-            let count = order.iter().filter(|row| labels[**row] as usize == class).count();
-            prop_assert!(large < classes || count > 0);
-            // Rounding each class moves the common quota by up to half a row a class, the first row of each
-            // class by up to another half; then the class itself is rounded.
-            let share = large as f64 * *size as f64 / rows as f64;
-            prop_assert!((count as f64 - share).abs() <= classes as f64 + 1.0, "{count} of {share}");
-        }
-    }
-
-    #[test]
-    fn budgets_of_other_seeds_hold_other_rows(seed in 0..u64::MAX) {
-        let labels: Vec<u32> = (0..400).map(|row| u32::from(row % 4 == 0)).collect();
-        let rows = |seed| label_budget(&labels, 2, 50, seed).into_iter().collect::<HashSet<_>>();
-        prop_assert_ne!(rows(seed), rows(seed + 1));
-    }
-
     #[test]
     fn no_bytes_crash_the_reader(bytes: Vec<u8>, lossy: bool, format in 0..3usize) {
         let (_folder, path) = written(["x.tsv", "x.csv", "x.jsonl"][format], bytes);

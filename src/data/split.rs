@@ -296,3 +296,43 @@ fn apply_budget(config: &LabelledConfig, train: &mut Vec<Example>, num_labels: u
     *train = chosen.into_iter().map(|row| train[row].clone()).collect();
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn budgets_are_nested_and_stratified(
+            sizes in prop::collection::vec(1usize..60, 1..6), smaller: prop::sample::Index,
+            larger: prop::sample::Index, seed: u64,
+        ) {
+            let classes = sizes.len();
+            let labels: Vec<u32> = (0..).zip(&sizes).flat_map(|(class, size)| vec![class; *size]).collect();
+            let rows = labels.len();
+            let (a, b) = (smaller.index(rows + 1), larger.index(rows + 1));
+            let (small, large) = (a.min(b), a.max(b));
+            let order = label_budget(&labels, classes, large, seed);
+            prop_assert_eq!(order.len(), large);
+            prop_assert_eq!(order.iter().collect::<HashSet<_>>().len(), large);
+            prop_assert_eq!(&order[..small], label_budget(&labels, classes, small, seed));
+            for (class, size) in sizes.iter().enumerate() {
+                let count = order.iter().filter(|row| labels[**row] as usize == class).count();
+                prop_assert!(large < classes || count > 0);
+                // Rounding each class moves the common quota by up to half a row a class, the first row of each
+                // class by up to another half; then the class itself is rounded.
+                let share = large as f64 * *size as f64 / rows as f64;
+                prop_assert!((count as f64 - share).abs() <= classes as f64 + 1.0, "{count} of {share}");
+            }
+        }
+
+        #[test]
+        fn budgets_of_other_seeds_hold_other_rows(seed in 0..u64::MAX) {
+            let labels: Vec<u32> = (0..400).map(|row| u32::from(row % 4 == 0)).collect();
+            let rows = |seed| label_budget(&labels, 2, 50, seed).into_iter().collect::<HashSet<_>>();
+            prop_assert_ne!(rows(seed), rows(seed + 1));
+        }
+    }
+}
