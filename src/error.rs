@@ -92,7 +92,9 @@ impl Error {
 
     /// A failed write (exit 74; 73 where the place itself cannot be created).
     pub fn writing(path: &Path, cause: &std::io::Error) -> Self {
-        use std::io::ErrorKind::{NotADirectory, NotFound, PermissionDenied, ReadOnlyFilesystem, StorageFull};
+        use std::io::ErrorKind::{
+            NotADirectory, NotFound, PermissionDenied, ReadOnlyFilesystem, StorageFull,
+        };
         let (exit, hint) = match cause.kind() {
             NotFound | NotADirectory | PermissionDenied | ReadOnlyFilesystem => {
                 (Exit::Output, "; choose another output_dir or fix its permissions")
@@ -111,7 +113,9 @@ impl From<candle_core::Error> for Error {
         if lower.contains("out_of_memory") || lower.contains("out of memory") {
             return Self::new(
                 Exit::Device,
-                format!("the device is out of memory: {text}; halve train.micro_batch_size and double train.grad_accum_steps"),
+                format!(
+                    "the device is out of memory: {text}; halve train.micro_batch_size and double train.grad_accum_steps"
+                ),
             );
         }
         Self::new(Exit::Failed, format!("tensor operation failed: {text}"))

@@ -1,5 +1,46 @@
 //! `train`: pre-trains a tiny transformer on raw text, fine-tunes it as a text classifier and compares
 //! pre-trained with from-scratch runs.
+//!
+//! The modules in the order a batch meets them; each uses only those above it (a test holds the rule).
+//! Shape letters everywhere: B batch, T sequence, C hidden, H query heads, K key-value heads, D head width,
+//! I MLP inner width, V vocabulary, L layers, N = B * T rows.
 
+// Layer 0: no knowledge of tensors or text.
+pub mod device;
 pub mod error;
+pub mod files;
+pub mod metrics;
+pub mod process;
+pub mod progress;
 pub mod rng;
+pub mod run_dir;
+pub mod signals;
+
+// Layer 1: text to ids, tensors on disk, operations with gradients.
+pub mod baseline;
+pub mod ops;
+pub mod tensor_file;
+pub mod tokenizer;
+
+// Layer 2: batches and models, which do not know each other.
+pub mod data;
+pub mod model;
+
+// Layer 3: from logits to text, from gradients to parameters.
+pub mod generate;
+pub mod optim;
+
+// Layer 4: models and runs on disk.
+pub mod checkpoint;
+pub mod hf_folder;
+
+// Layer 5: the loop.
+pub mod trainer;
+
+// Layer 6: all settings; tables from finished runs.
+pub mod config;
+pub mod report;
+
+// Layers 7 and 8: the commands and their arguments.
+pub mod cli;
+pub mod commands;

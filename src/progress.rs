@@ -24,7 +24,7 @@ pub struct Bar<'a> {
     progress: &'a Progress,
     bar: ProgressBar,
     label: String,
-    total: u64,
+    total: Cell<u64>,
     last_line: Cell<Instant>,
 }
 
@@ -72,11 +72,17 @@ impl Progress {
             .unwrap_or_else(|_| ProgressStyle::default_bar())
             .progress_chars("=> ");
         let bar = self.bars.add(ProgressBar::new(total).with_style(style).with_prefix(label.to_string()));
-        Bar { progress: self, bar, label: label.into(), total, last_line: Cell::new(Instant::now()) }
+        Bar { progress: self, bar, label: label.into(), total: Cell::new(total), last_line: Cell::new(Instant::now()) }
     }
 }
 
 impl Bar<'_> {
+    /// Corrects the number of units, for work whose end is only estimated.
+    pub fn set_total(&self, total: u64) {
+        self.total.set(total);
+        self.bar.set_length(total);
+    }
+
     /// Moves to `position` of the total and shows `message`, such as loss and tokens per second.
     pub fn advance_to(&self, position: u64, message: impl FnOnce() -> String) {
         self.bar.set_position(position);
@@ -86,7 +92,7 @@ impl Bar<'_> {
         } else if progress.verbosity >= 0 && self.last_line.get().elapsed() >= PLAIN_INTERVAL {
             self.last_line.set(Instant::now());
             let eta = self.bar.eta().as_secs();
-            eprintln!("{}: {}/{} {} eta {eta} s", self.label, position, self.total, message());
+            eprintln!("{}: {}/{} {} eta {eta} s", self.label, position, self.total.get(), message());
         }
     }
 }

@@ -144,6 +144,11 @@ impl Tokenizer {
         self.pad
     }
 
+    /// Text of one id, special tokens included.
+    pub fn token(&self, id: u32) -> String {
+        self.inner.id_to_token(id).unwrap_or_default()
+    }
+
     /// Ids of each text, in parallel, without special tokens: text that spells `<|pad|>` stays text.
     pub fn encode_batch(&self, texts: &[String]) -> Result<Vec<Vec<u32>>> {
         let inputs: Vec<&str> = texts.iter().map(String::as_str).collect();

@@ -166,6 +166,11 @@ impl Params {
         self.vars.iter().map(|(name, var)| (name.as_str(), var))
     }
 
+    /// Where the parameters live.
+    pub fn device(&self) -> Device {
+        self.vars.values().next().map_or(Device::Cpu, |var| var.device().clone())
+    }
+
     /// Number of scalars.
     pub fn count(&self) -> usize {
         self.vars.values().map(|var| var.elem_count()).sum()

@@ -1,0 +1,120 @@
+//! Logistic regression on character n-grams, the strength of its penalty chosen on validation rows.
+
+use rayon::prelude::*;
+
+use super::logistic::Logistic;
+use super::tfidf::{SparseRow, Tfidf};
+use crate::error::{Error, Result};
+use crate::metrics::classification::argmax;
+use crate::metrics::curves::best_f1_threshold;
+
+/// Candidates for C, rising so that each fit starts at the one before. From a heavy penalty to almost none:
+/// rows have length one, so C = 1 keeps probabilities near the label shares.
+const C_GRID: [f64; 4] = [1.0, 10.0, 100.0, 1000.0];
+
+/// A fitted character n-gram classifier.
+pub struct CharNgram {
+    tfidf: Tfidf,
+    /// With two labels one model, of label 1; with more one per label.
+    models: Vec<Logistic>,
+    c: f64,
+}
+
+impl CharNgram {
+    /// Learns from `train`, each a text with its label below `num_labels`; deterministic.
+    ///
+    /// Of the penalties tried, the one of best validation score is kept, the heaviest of equals: F1 of label
+    /// `positive` at its best threshold for two labels, accuracy for more.
+    /// Errors: fewer than two labels, no training or validation rows, a label out of range.
+    pub fn fit(
+        train: &[(String, u32)],
+        validation: &[(String, u32)],
+        num_labels: usize,
+        positive: usize,
+    ) -> Result<Self> {
+        check(train, validation, num_labels, positive)?;
+        let tfidf = Tfidf::fit(&texts(train));
+        let (train_rows, validation_rows) = (tfidf.rows(&texts(train)), tfidf.rows(&texts(validation)));
+        let modelled = if num_labels == 2 { 1..2 } else { 0..num_labels };
+        let targets: Vec<Vec<bool>> = modelled.map(|label| is_label(train, label)).collect();
+        let mut models = vec![Logistic::new(tfidf.num_features(), train.len()); targets.len()];
+        let mut best: Option<(f64, f64, Vec<Logistic>)> = None;
+        for c in C_GRID {
+            let fits = models.par_iter_mut().zip(&targets);
+            fits.for_each(|(model, positives)| model.fit(&train_rows, positives, c));
+            let score = validation_score(&probabilities(&models, &validation_rows), validation, positive);
+            if best.as_ref().is_none_or(|(best, ..)| score > *best) {
+                best = Some((score, c, models.clone()));
+            }
+        }
+        let (_, c, models) = best.expect("the grid is not empty");
+        Ok(Self { tfidf, models, c })
+    }
+
+    /// One row of probabilities per text: (texts, num_labels).
+    pub fn probabilities<S: AsRef<str> + Sync>(&self, texts: &[S]) -> Vec<Vec<f64>> {
+        probabilities(&self.models, &self.tfidf.rows(texts))
+    }
+
+    /// The penalty chosen: weight of the training loss against |w|^2 / 2.
+    pub fn c(&self) -> f64 {
+        self.c
+    }
+}
+
+/// With more than two labels the one-versus-rest probabilities are scaled to sum to one.
+pub(super) fn probabilities(models: &[Logistic], rows: &[SparseRow]) -> Vec<Vec<f64>> {
+    let of_row = |row: &SparseRow| match models {
+        [of_one] => {
+            let probability = of_one.probability(row);
+            vec![1.0 - probability, probability]
+        }
+        _ => {
+            let each: Vec<f64> = models.iter().map(|model| model.probability(row)).collect();
+            let sum: f64 = each.iter().sum();
+            each.into_iter().map(|probability| probability / sum).collect()
+        }
+    };
+    rows.par_iter().map(of_row).collect()
+}
+
+fn validation_score(probabilities: &[Vec<f64>], validation: &[(String, u32)], positive: usize) -> f64 {
+    if probabilities[0].len() == 2 {
+        let of_positive: Vec<f64> = probabilities.iter().map(|row| row[positive]).collect();
+        return best_f1_threshold(&is_label(validation, positive), &of_positive).f1;
+    }
+    let right = probabilities.iter().zip(validation).filter(|(row, (_, label))| argmax(row) == *label);
+    right.count() as f64 / validation.len() as f64
+}
+
+fn is_label(rows: &[(String, u32)], label: usize) -> Vec<bool> {
+    rows.iter().map(|(_, own)| *own as usize == label).collect()
+}
+
+fn texts(rows: &[(String, u32)]) -> Vec<&str> {
+    rows.iter().map(|(text, _)| text.as_str()).collect()
+}
+
+fn check(
+    train: &[(String, u32)],
+    validation: &[(String, u32)],
+    num_labels: usize,
+    positive: usize,
+) -> Result<()> {
+    if num_labels < 2 || positive >= num_labels {
+        return Err(Error::data(format!(
+            "{num_labels} labels with label {positive} as the positive one; need two or more"
+        )));
+    }
+    if train.is_empty() || validation.is_empty() {
+        return Err(Error::data(format!(
+            "the n-gram baseline needs training and validation rows, got {} and {}",
+            train.len(),
+            validation.len()
+        )));
+    }
+    match train.iter().chain(validation).find(|(_, label)| *label as usize >= num_labels) {
+        Some((_, label)) => Err(Error::data(format!("label {label} is outside 0..{num_labels}"))),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,156 @@
+//! The baselines against scikit-learn's numbers and on the SMS Spam split.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::logistic::Logistic;
+use super::tfidf::{SparseRow, Tfidf};
+use super::{CharNgram, Majority};
+use crate::metrics::classification::argmax;
+use crate::metrics::{Scores, Threshold};
+
+/// Written by `scripts/make_metric_vectors.py`.
+#[derive(Deserialize)]
+struct BaselineVector {
+    train: Vec<(String, u32)>,
+    unseen: Vec<String>,
+    features: usize,
+    similarity: Vec<Vec<f64>>,
+    fits: Vec<FitVector>,
+}
+
+#[derive(Deserialize)]
+struct FitVector {
+    c: f64,
+    binary: Vec<f64>,
+    three_labels: Vec<Vec<f64>>,
+}
+
+fn vector() -> BaselineVector {
+    let text = include_str!("../../tests/fixtures/metric_vectors.json");
+    let mut all: serde_json::Value = serde_json::from_str(text).unwrap();
+    serde_json::from_value(all["baseline"].take()).unwrap()
+}
+
+fn rows(vector: &BaselineVector) -> (Vec<SparseRow>, Vec<SparseRow>, usize) {
+    let texts: Vec<&String> = vector.train.iter().map(|(text, _)| text).collect();
+    let tfidf = Tfidf::fit(&texts);
+    (tfidf.rows(&texts), tfidf.rows(&vector.unseen), tfidf.num_features())
+}
+
+fn dot(a: &SparseRow, b: &SparseRow) -> f64 {
+    let of_b = |id| b.iter().find(|(other, _)| *other == id).map_or(0.0, |&(_, value)| f64::from(value));
+    a.iter().map(|&(id, value)| f64::from(value) * of_b(id)).sum()
+}
+
+#[test]
+fn tfidf_equals_scikit_learn() {
+    let vector = vector();
+    let (train, unseen, features) = rows(&vector);
+    assert_eq!(features, vector.features);
+    for (row, expected) in unseen.iter().zip(&vector.similarity) {
+        for (column, expected) in train.iter().zip(expected) {
+            assert!((dot(row, column) - expected).abs() < 1e-6, "f32 values"); // dot products of unit rows
+        }
+    }
+}
+
+#[test]
+fn logistic_regression_equals_scikit_learn() {
+    let vector = vector();
+    let (train, unseen, features) = rows(&vector);
+    for fit in &vector.fits {
+        let fitted: Vec<Logistic> = (0..3)
+            .map(|label| {
+                let positives: Vec<bool> = vector.train.iter().map(|(_, own)| *own == label).collect();
+                let mut model = Logistic::new(features, train.len());
+                model.fit(&train, &positives, fit.c);
+                model
+            })
+            .collect();
+        let three = super::char_ngram::probabilities(&fitted, &unseen);
+        let binary = super::char_ngram::probabilities(&fitted[1..2], &unseen);
+        for row in 0..unseen.len() {
+            assert!((binary[row][1] - fit.binary[row]).abs() < 2e-3, "C {}: {binary:?}", fit.c);
+            for (ours, expected) in three[row].iter().zip(&fit.three_labels[row]) {
+                assert!((ours - expected).abs() < 2e-3, "C {}: {three:?}", fit.c);
+            }
+        }
+    }
+}
+
+#[test]
+fn three_labels_are_learnt_and_fitting_twice_gives_the_same_bits() {
+    let vector = vector();
+    let fit = || CharNgram::fit(&vector.train, &vector.train, 3, 1).unwrap().probabilities(&vector.unseen);
+    let probabilities = fit();
+    assert_eq!(probabilities, fit());
+    assert!(probabilities.iter().all(|row| (row.iter().sum::<f64>() - 1.0).abs() < 1e-12));
+    assert_eq!(argmax(&probabilities[1]), 1, "claim your prize now: {probabilities:?}");
+}
+
+#[test]
+fn rows_that_cannot_be_learnt_from_are_refused() {
+    let row = [("a text".to_owned(), 1)];
+    for (train, validation, num_labels, positive) in
+        [(&row[..0], &row[..], 2, 1), (&row, &row[..0], 2, 1), (&row, &row, 1, 0), (&row, &row, 2, 2)]
+    {
+        assert!(CharNgram::fit(train, validation, num_labels, positive).is_err());
+    }
+    assert!(CharNgram::fit(&row, &[("b".to_owned(), 2)], 2, 1).is_err());
+}
+
+#[test]
+fn majority_answers_with_the_shares() {
+    let majority = Majority::fit(&[0, 0, 0, 1], 3);
+    assert_eq!(majority.probabilities(2), vec![vec![0.75, 0.25, 0.0]; 2]);
+}
+
+/// The shared copy of the data set, beside the checkout; None where it is not there.
+fn sms_spam() -> Option<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/sms-spam");
+    folder.is_dir().then_some(folder)
+}
+
+fn read_tsv(path: &Path) -> Vec<(String, u32)> {
+    let text = std::fs::read_to_string(path).unwrap();
+    let rows = text.lines().filter_map(|line| line.split_once('\t'));
+    rows.map(|(label, text)| (text.to_owned(), u32::from(label == "spam"))).collect()
+}
+
+fn test_f1(folder: &Path, train: &str) -> f64 {
+    let [train, validation, test] =
+        [train, "validation.tsv", "test.tsv"].map(|name| read_tsv(&folder.join(name)));
+    let model = CharNgram::fit(&train, &validation, 2, 1).unwrap();
+    let names = ["ham".to_owned(), "spam".to_owned()];
+    let score = |rows: &[(String, u32)], threshold| {
+        let (texts, labels): (Vec<&String>, Vec<u32>) =
+            rows.iter().map(|(text, label)| (text, *label)).unzip();
+        Scores::compute(&labels, &model.probabilities(&texts), &names, 1, threshold, 0).unwrap()
+    };
+    let chosen = score(&validation, Threshold::BestF1).threshold.unwrap();
+    let scores = score(&test, Threshold::Fixed(chosen));
+    println!(
+        "{} rows: C {}, threshold {chosen:.3}, F1 {:.4} {:?}, PR-AUC {:.4?}, loss {:.4}",
+        train.len(),
+        model.c(),
+        scores.f1,
+        scores.ci["f1"].ci95,
+        scores.pr_auc,
+        scores.loss
+    );
+    scores.f1
+}
+
+#[test]
+fn sms_spam_reaches_the_figures_of_the_classical_models() {
+    let Some(folder) = sms_spam() else {
+        eprintln!("skipped: no ../shared/data/sms-spam");
+        return;
+    };
+    assert!(test_f1(&folder, "train.tsv") > 0.93);
+    let few: f64 = (0..5).map(|subset| test_f1(&folder, &format!("budgets/train_100_{subset}.tsv"))).sum();
+    println!("{}", few / 5.0);
+    assert!(few / 5.0 > 0.84);
+}

@@ -1,0 +1,352 @@
+//! The three configs: sections that live with their owners, composed, loaded from TOML and checked.
+//!
+//! Layer 6. Defaults < file < `--set`. Everything that can be known to be wrong before work starts is said
+//! here, with file and line or the `--set` it came from.
+
+use std::path::Path;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use toml::{Table, Value};
+
+use crate::data::{CorpusConfig, LabelledConfig};
+use crate::error::{Error, Result};
+use crate::files;
+use crate::generate::Sampling;
+use crate::model::ModelConfig;
+use crate::optim::OptimConfig;
+use crate::tokenizer::TokenizerConfig;
+use crate::trainer::{ClassifierConfig, TrainConfig};
+
+/// Value of `init_from` that starts with random weights.
+pub const SCRATCH: &str = "scratch";
+
+/// Config of `train pretrain`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PretrainConfig {
+    /// Run directory.
+    pub output_dir: String,
+    /// Seed of weights, data order, dropout and samples.
+    pub seed: u64,
+    /// `scratch`, a run directory or a Hugging Face folder.
+    pub init_from: String,
+    /// `auto`, `cpu`, `cuda` or `cuda:N`.
+    pub device: String,
+    /// Prompts continued after training; an empty prompt starts a text.
+    pub prompts: Vec<String>,
+    /// How they are continued.
+    pub sampling: Sampling,
+    /// Held-out prompts for BLEU; 0 leaves it out.
+    pub bleu_prompts: usize,
+    /// Text.
+    pub data: CorpusConfig,
+    /// Tokenizer.
+    pub tokenizer: TokenizerConfig,
+    /// Sizes.
+    pub model: ModelConfig,
+    /// Loop.
+    pub train: TrainConfig,
+    /// Optimizer.
+    pub optim: OptimConfig,
+}
+
+/// Config of `train finetune`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FinetuneConfig {
+    /// Run directory.
+    pub output_dir: String,
+    /// Seed of head, data order and dropout, and of all weights from scratch.
+    pub seed: u64,
+    /// `scratch`, a run directory or a Hugging Face folder.
+    pub init_from: String,
+    /// `auto`, `cpu`, `cuda` or `cuda:N`.
+    pub device: String,
+    /// Labelled rows.
+    pub data: LabelledConfig,
+    /// Tokenizer from scratch; otherwise it must be that of the pre-trained model or empty.
+    pub tokenizer: TokenizerConfig,
+    /// Sizes from scratch; otherwise they must be those of the pre-trained model or absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<ModelConfig>,
+    /// Head.
+    pub classifier: ClassifierConfig,
+    /// Loop.
+    pub train: TrainConfig,
+    /// Optimizer.
+    pub optim: OptimConfig,
+}
+
+/// Config of `train compare`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CompareConfig {
+    /// Directory of the comparison; each run has a folder in it.
+    pub output_dir: String,
+    /// `auto`, `cpu`, `cuda` or `cuda:N`, for all runs.
+    pub device: String,
+    /// One fine-tuning per seed, arm and budget.
+    pub seeds: Vec<u64>,
+    /// Training labels; 0 stands for all.
+    pub budgets: Vec<usize>,
+    /// A finished pre-training to start from; empty runs the one described in `pretrain`.
+    pub pretrained: String,
+    /// Learning rate of the scratch arm; 0 takes that of `finetune`.
+    pub scratch_learning_rate: f64,
+    /// The pre-training.
+    pub pretrain: PretrainConfig,
+    /// Both arms; `init_from`, `seed`, `output_dir`, model and tokenizer are filled in.
+    pub finetune: FinetuneConfig,
+}
+
+impl Default for PretrainConfig {
+    fn default() -> Self {
+        Self {
+            output_dir: "runs/pretrain".into(),
+            seed: 1,
+            init_from: SCRATCH.into(),
+            device: "auto".into(),
+            prompts: vec![String::new(), "I was going to".into()],
+            sampling: Sampling::default(),
+            bleu_prompts: 64,
+            data: CorpusConfig::default(),
+            tokenizer: TokenizerConfig::default(),
+            model: ModelConfig::default(),
+            train: TrainConfig { max_epochs: 1.0, ..TrainConfig::default() },
+            optim: OptimConfig::default(),
+        }
+    }
+}
+
+impl Default for FinetuneConfig {
+    fn default() -> Self {
+        Self {
+            output_dir: "runs/finetune".into(),
+            seed: 1,
+            init_from: SCRATCH.into(),
+            device: "auto".into(),
+            data: LabelledConfig::default(),
+            tokenizer: TokenizerConfig::default(),
+            model: None,
+            classifier: ClassifierConfig::default(),
+            train: TrainConfig {
+                micro_batch_size: 16,
+                dropout: 0.1,
+                max_epochs: 10.0,
+                ..TrainConfig::default()
+            },
+            optim: OptimConfig {
+                learning_rate: 5e-4,
+                warmup_steps: 20,
+                weight_decay: 0.05,
+                beta2: 0.98,
+                ..OptimConfig::default()
+            },
+        }
+    }
+}
+
+impl Default for CompareConfig {
+    fn default() -> Self {
+        Self {
+            output_dir: "runs/compare".into(),
+            device: "auto".into(),
+            seeds: vec![1, 2, 3],
+            budgets: vec![100, 0],
+            pretrained: String::new(),
+            scratch_learning_rate: 0.0,
+            pretrain: PretrainConfig::default(),
+            finetune: FinetuneConfig::default(),
+        }
+    }
+}
+
+/// A config that can be loaded.
+pub trait Config: DeserializeOwned + Serialize + Default {
+    /// Errors: values that do not fit each other, by key (exit 2).
+    fn check(&self) -> Result<()>;
+}
+
+impl Config for PretrainConfig {
+    fn check(&self) -> Result<()> {
+        self.data.check()?;
+        self.tokenizer.check()?;
+        self.sampling.check()?;
+        self.model.check().map_err(Error::usage)?;
+        self.train.check(self.model.max_position_embeddings())?;
+        self.optim.check()
+    }
+}
+
+impl Config for FinetuneConfig {
+    fn check(&self) -> Result<()> {
+        self.data.check()?;
+        self.tokenizer.check()?;
+        self.classifier.check()?;
+        if let Some(model) = &self.model {
+            model.check().map_err(Error::usage)?;
+        }
+        let positions = self.model.as_ref().map_or(usize::MAX, ModelConfig::max_position_embeddings);
+        self.train.check(positions)?;
+        self.optim.check()
+    }
+}
+
+impl Config for CompareConfig {
+    fn check(&self) -> Result<()> {
+        let distinct = |values: usize, all: usize| all > 0 && values == all;
+        let seeds: std::collections::BTreeSet<_> = self.seeds.iter().collect();
+        let budgets: std::collections::BTreeSet<_> = self.budgets.iter().collect();
+        if !distinct(seeds.len(), self.seeds.len()) || !distinct(budgets.len(), self.budgets.len()) {
+            return Err(Error::usage("seeds and budgets must each name at least one value, and none twice"));
+        }
+        if !(self.scratch_learning_rate >= 0.0 && self.scratch_learning_rate <= 100.0) {
+            let value = self.scratch_learning_rate;
+            return Err(Error::usage(format!("scratch_learning_rate is {value}; it must lie in 0..=100")));
+        }
+        self.pretrain.check()?;
+        self.finetune.check()
+    }
+}
+
+/// Loads a config file, applies `--set key=value` in order and checks the result.
+///
+/// Errors (all exit 2 but a missing file, 66): not UTF-8 or not TOML, an unknown key with the nearest known
+/// one, a wrong type, a value out of range.
+pub fn load<C: Config>(path: &Path, sets: &[String]) -> Result<C> {
+    let bytes = files::read(path).map_err(|cause| match path.is_dir() {
+        true => Error::usage(format!("config {} is a folder; name a TOML file", path.display())),
+        false => cause,
+    })?;
+    let text = String::from_utf8(bytes).map_err(|cause| {
+        let good = &cause.as_bytes()[..cause.utf8_error().valid_up_to()];
+        let line = 1 + good.iter().filter(|byte| **byte == b'\n').count();
+        Error::usage(format!("{}:{line}: the config is not UTF-8 text; save it as UTF-8", path.display()))
+    })?;
+    if text.trim().is_empty() {
+        return Err(Error::usage(format!("{}:1: the config is empty; see configs/ for examples", path.display())));
+    }
+    parse(&path.display().to_string(), &text, sets)
+}
+
+/// As `load`, for text already in memory; `name` is used in errors.
+pub fn parse<C: Config>(name: &str, text: &str, sets: &[String]) -> Result<C> {
+    let at = |offset: usize| {
+        let line = 1 + text.as_bytes()[..offset.min(text.len())].iter().filter(|byte| **byte == b'\n').count();
+        format!("{name}:{line}")
+    };
+    let mut table: Table = toml::from_str(text).map_err(|cause: toml::de::Error| {
+        Error::usage(format!("{}: {}", at(cause.span().map_or(0, |span| span.start)), cause.message()))
+    })?;
+    let known = known_keys::<C>();
+    check_keys(&table, &known, |key| match line_of(text, key) {
+        Some(line) => format!("{name}:{line}"),
+        None => name.to_string(),
+    })?;
+    let mut config: C = toml::from_str(text).map_err(|cause: toml::de::Error| {
+        Error::usage(format!("{}: {}", at(cause.span().map_or(0, |span| span.start)), cause.message()))
+    })?;
+    for set in sets {
+        let (key, value) = assignment(set)?;
+        insert(&mut table, &key, value, set)?;
+        check_keys(&table, &known, |_| format!("--set {set}"))?;
+        config = table.clone().try_into().map_err(|cause: toml::de::Error| {
+            Error::usage(format!("--set {set}: {}", cause.message()))
+        })?;
+    }
+    config.check()?;
+    Ok(config)
+}
+
+/// The config as TOML with every key.
+pub fn to_toml(config: &impl Serialize) -> Result<String> {
+    toml::to_string_pretty(config).map_err(|cause| Error::usage(format!("config cannot be written: {cause}")))
+}
+
+/// Dotted names of all keys, with those of both model families.
+fn known_keys<C: Config>() -> Vec<String> {
+    let mut keys = Vec::new();
+    let families = [ModelConfig::Llama(Default::default()), ModelConfig::Gpt2(Default::default())];
+    let family_keys: Vec<String> = families
+        .iter()
+        .filter_map(|model| Table::try_from(model).ok())
+        .flat_map(|table| table.into_iter().map(|(key, _)| key))
+        .collect();
+    let defaults = Table::try_from(C::default()).unwrap_or_default();
+    flatten(&defaults, "", &mut keys);
+    let mut places: Vec<String> =
+        keys.iter().filter_map(|key| Some(key.split_once("model.")?.0.to_string())).collect();
+    // Fine-tuning has no model of its own by default.
+    places.extend(keys.iter().filter_map(|key| Some(key.split_once("classifier.")?.0.to_string())));
+    places.dedup();
+    for place in places {
+        keys.extend(family_keys.iter().map(|key| format!("{place}model.{key}")));
+    }
+    keys
+}
+
+fn flatten(table: &Table, prefix: &str, keys: &mut Vec<String>) {
+    for (key, value) in table {
+        match value {
+            Value::Table(inner) => flatten(inner, &format!("{prefix}{key}."), keys),
+            _ => keys.push(format!("{prefix}{key}")),
+        }
+    }
+}
+
+fn check_keys(table: &Table, known: &[String], place: impl Fn(&str) -> String) -> Result<()> {
+    let mut keys = Vec::new();
+    flatten(table, "", &mut keys);
+    let Some(unknown) = keys.iter().find(|key| !known.contains(key)) else { return Ok(()) };
+    let nearest = known.iter().map(|key| (similarity(unknown, key), key)).max_by(|a, b| a.0.total_cmp(&b.0));
+    let hint = match nearest {
+        Some((similarity, key)) if similarity > 0.6 => format!("did you mean '{key}'?"),
+        _ => "train config check prints all keys".to_string(),
+    };
+    Err(Error::usage(format!("{}: unknown key '{unknown}', {hint}", place(unknown))))
+}
+
+/// A key in the wrong section is near too.
+fn similarity(a: &str, b: &str) -> f64 {
+    let last = |key: &str| key.rsplit('.').next().unwrap_or_default().to_string();
+    strsim::jaro_winkler(a, b).max(0.95 * strsim::jaro_winkler(&last(a), &last(b)))
+}
+
+/// Line on which the last part of a dotted key is set, in its section where there is one.
+fn line_of(text: &str, key: &str) -> Option<usize> {
+    let (section, name) = key.rsplit_once('.').unwrap_or(("", key));
+    let mut current = String::new();
+    for (number, line) in text.lines().enumerate() {
+        let line = line.trim();
+        if let Some(header) = line.strip_prefix('[').and_then(|rest| rest.split(']').next()) {
+            current = header.trim().to_string();
+        } else if current == section && line.split('=').next().is_some_and(|left| left.trim() == name) {
+            return Some(number + 1);
+        }
+    }
+    None
+}
+
+fn assignment(set: &str) -> Result<(String, Value)> {
+    let Some((key, value)) = set.split_once('=') else {
+        return Err(Error::usage(format!("--set {set}: expected key=value, such as train.max_steps=200")));
+    };
+    let (key, value) = (key.trim(), value.trim());
+    let parsed: Option<Table> = toml::from_str(&format!("value = {value}")).ok();
+    // What is not TOML by itself is a string without its quotes.
+    let value = parsed.and_then(|mut table| table.remove("value")).unwrap_or_else(|| Value::String(value.into()));
+    Ok((key.to_string(), value))
+}
+
+fn insert(table: &mut Table, key: &str, value: Value, set: &str) -> Result<()> {
+    let Some((section, rest)) = key.split_once('.') else {
+        table.insert(key.into(), value);
+        return Ok(());
+    };
+    let inner = table.entry(section.to_string()).or_insert_with(|| Value::Table(Table::new()));
+    match inner {
+        Value::Table(inner) => insert(inner, rest, value, set),
+        _ => Err(Error::usage(format!("--set {set}: '{section}' is not a section"))),
+    }
+}

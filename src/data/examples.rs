@@ -1,0 +1,84 @@
+//! Labelled rows as token ids, in batches of similar length.
+
+use super::batch::Batch;
+use super::labelled::Example;
+use super::sampler::BucketSampler;
+use crate::error::Result;
+use crate::tokenizer::Tokenizer;
+
+/// Encoded rows of one part.
+pub struct Examples {
+    ids: Vec<Vec<u32>>,
+    labels: Vec<u32>,
+    pad: u32,
+    /// Rows that were longer than `max_tokens` and lost their end.
+    pub truncated: usize,
+}
+
+impl Examples {
+    /// Encodes each text, cut to `max_tokens` ids of which the last is the end of text: the pre-trained model
+    /// has seen every document end with it, and an empty text still has one token.
+    pub fn encode(tokenizer: &Tokenizer, examples: &[Example], max_tokens: usize) -> Result<Self> {
+        let texts: Vec<String> = examples.iter().map(|example| example.text.clone()).collect();
+        let mut ids = tokenizer.encode_batch(&texts)?;
+        let mut truncated = 0;
+        for row in &mut ids {
+            truncated += usize::from(row.len() + 1 > max_tokens);
+            row.truncate(max_tokens - 1);
+            row.push(tokenizer.end_of_text());
+        }
+        let labels = examples.iter().map(|example| example.label).collect();
+        Ok(Self { ids, labels, pad: tokenizer.pad(), truncated })
+    }
+
+    /// Number of rows.
+    pub fn len(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// Whether there is no row.
+    pub fn is_empty(&self) -> bool {
+        self.ids.is_empty()
+    }
+
+    /// Label of each row.
+    pub fn labels(&self) -> &[u32] {
+        &self.labels
+    }
+
+    /// Training order of these rows.
+    pub fn sampler(&self, rows_per_batch: usize, seed: u64) -> BucketSampler {
+        BucketSampler::new(self.ids.iter().map(Vec::len).collect(), rows_per_batch, seed)
+    }
+
+    /// All rows once, longest together, for evaluation.
+    pub fn by_length(&self, rows_per_batch: usize) -> Vec<Vec<usize>> {
+        let mut rows: Vec<usize> = (0..self.len()).collect();
+        rows.sort_by_key(|row| self.ids[*row].len());
+        rows.chunks(rows_per_batch.max(1)).map(<[usize]>::to_vec).collect()
+    }
+
+    /// These rows, padded to the longest of them.
+    pub fn batch(&self, rows: &[usize]) -> Batch {
+        let seq_len = rows.iter().map(|row| self.ids[*row].len()).max().unwrap_or(0);
+        let mut input_ids = Vec::with_capacity(rows.len() * seq_len);
+        for row in rows {
+            input_ids.extend_from_slice(&self.ids[*row]);
+            input_ids.resize(input_ids.len() + seq_len - self.ids[*row].len(), self.pad);
+        }
+        let lengths = rows.iter().map(|row| self.ids[*row].len()).collect();
+        let targets = rows.iter().map(|row| self.labels[*row]).collect();
+        Batch { input_ids, rows: rows.len(), seq_len, lengths, targets }
+    }
+
+    /// Share of padding in the batches of `epoch`, 0 to 1.
+    pub fn padded_share(&self, sampler: &BucketSampler, epoch: u64) -> f64 {
+        let (mut filled, mut all) = (0, 0);
+        for rows in sampler.epoch(epoch) {
+            let lengths = rows.iter().map(|row| self.ids[*row].len());
+            filled += lengths.clone().sum::<usize>();
+            all += lengths.max().unwrap_or(0) * rows.len();
+        }
+        if all == 0 { 0.0 } else { 1.0 - filled as f64 / all as f64 }
+    }
+}

@@ -1,0 +1,290 @@
+//! All scores of one set of labelled rows, as they stand in the stored results.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::classification::{BinaryCounts, ClassScores, ConfusionMatrix, argmax};
+use super::curves::{Ranking, best_f1_threshold};
+use crate::error::{Error, Result};
+use crate::metrics::bootstrap;
+
+/// Scores of a classifier on a set of rows; the field names are the keys of `results.json`.
+///
+/// With two labels precision, recall, F1 and the areas are those of the positive label. With more they are
+/// plain means over labels, each against the rest; the four counts stay those of the positive label.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Scores {
+    /// Mean cross-entropy, nats per row.
+    pub loss: f64,
+    /// Share of rows called rightly.
+    pub accuracy: f64,
+    /// Share of rows called positive that are.
+    pub precision: f64,
+    /// Share of positive rows called positive.
+    pub recall: f64,
+    /// Harmonic mean of precision and recall.
+    pub f1: f64,
+    /// Matthews correlation, -1 to 1; 0 is chance.
+    pub mcc: f64,
+    /// Mean recall over the labels that have rows.
+    pub balanced_accuracy: f64,
+    /// Area under the ROC curve; None when a label has no rows.
+    pub roc_auc: Option<f64>,
+    /// Average precision; None when a label has no rows.
+    pub pr_auc: Option<f64>,
+    /// Of the positive label against the rest: tp, fp, fn, tn.
+    #[serde(flatten)]
+    pub counts: BinaryCounts,
+    /// The positive label is called at this probability or above; None for more than two labels (argmax).
+    pub threshold: Option<f64>,
+    /// Share of the commonest label in these rows.
+    pub majority_accuracy: f64,
+    /// Plain mean of the labels' F1.
+    pub macro_f1: f64,
+    /// Mean of the labels' F1 by support.
+    pub weighted_f1: f64,
+    /// One entry per label, in label order.
+    pub per_class: Vec<LabelScores>,
+    /// Rows by true label, columns by predicted label.
+    pub confusion: Vec<Vec<u64>>,
+    /// Value and 95 % interval by score name; an undefined score has no entry.
+    pub ci: BTreeMap<String, Estimate>,
+}
+
+/// Scores of one label against the rest.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LabelScores {
+    /// Name of the label.
+    pub label: String,
+    /// Share of rows called this label that have it.
+    pub precision: f64,
+    /// Share of rows with this label that are called it.
+    pub recall: f64,
+    /// Harmonic mean of both.
+    pub f1: f64,
+    /// Rows with this label.
+    pub support: u64,
+}
+
+/// A score with its uncertainty.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Estimate {
+    /// The score on all rows.
+    pub value: f64,
+    /// Percentile bootstrap over rows.
+    pub ci95: [f64; 2],
+}
+
+/// When a row of a two-label task is called positive. More than two labels take the likeliest one instead.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Threshold {
+    /// At this probability or above, such as one chosen on validation rows before.
+    Fixed(f64),
+    /// Where F1 is best on these very rows: for validation rows, never for test rows.
+    BestF1,
+}
+
+impl Scores {
+    /// Scores `probabilities` (N, num_labels) against `labels` (N).
+    ///
+    /// `positive` is the label of interest; `seed` draws the bootstrap resamples.
+    /// Errors: no rows, fewer than two labels, lengths that differ, a label outside the names, a value that is
+    /// not a probability.
+    pub fn compute(
+        labels: &[u32],
+        probabilities: &[Vec<f64>],
+        label_names: &[String],
+        positive: usize,
+        threshold: Threshold,
+        seed: u64,
+    ) -> Result<Self> {
+        check(labels, probabilities, label_names, positive)?;
+        let threshold = (label_names.len() == 2).then(|| match threshold {
+            Threshold::Fixed(threshold) => threshold,
+            Threshold::BestF1 => {
+                let of_positive = column(probabilities, positive);
+                best_f1_threshold(&is_label(labels, positive), &of_positive).threshold
+            }
+        });
+        let rows = Rows::new(labels, probabilities, label_names.len(), positive, threshold);
+        let once = vec![1; labels.len()];
+        let (matrix, headline) = (rows.confusion(&once), rows.headline(&once));
+        let intervals = bootstrap::intervals(labels.len(), seed, |weights| rows.headline(weights).values());
+        Ok(Self {
+            loss: mean_cross_entropy(labels, probabilities),
+            accuracy: headline.accuracy,
+            precision: headline.class.precision,
+            recall: headline.class.recall,
+            f1: headline.class.f1,
+            mcc: headline.mcc,
+            balanced_accuracy: headline.balanced_accuracy,
+            roc_auc: headline.roc_auc,
+            pr_auc: headline.pr_auc,
+            counts: matrix.one_versus_rest(positive),
+            threshold,
+            majority_accuracy: matrix.majority_accuracy(),
+            macro_f1: matrix.macro_average().f1,
+            weighted_f1: matrix.weighted_average().f1,
+            per_class: label_names
+                .iter()
+                .enumerate()
+                .map(|(id, name)| label_scores(&matrix, id, name))
+                .collect(),
+            confusion: matrix.rows(),
+            ci: estimates(headline.values(), intervals),
+        })
+    }
+}
+
+/// The scores that get an interval.
+struct Headline {
+    accuracy: f64,
+    class: ClassScores,
+    mcc: f64,
+    balanced_accuracy: f64,
+    roc_auc: Option<f64>,
+    pr_auc: Option<f64>,
+}
+
+/// Names of [`Headline::values`], in the same order.
+const HEADLINE_NAMES: [&str; 8] =
+    ["accuracy", "precision", "recall", "f1", "mcc", "balanced_accuracy", "roc_auc", "pr_auc"];
+
+impl Headline {
+    fn values(&self) -> [Option<f64>; 8] {
+        [
+            Some(self.accuracy),
+            Some(self.class.precision),
+            Some(self.class.recall),
+            Some(self.class.f1),
+            Some(self.mcc),
+            Some(self.balanced_accuracy),
+            self.roc_auc,
+            self.pr_auc,
+        ]
+    }
+}
+
+/// What every resample reads: predictions made and rankings sorted once.
+struct Rows<'a> {
+    labels: &'a [u32],
+    predictions: Vec<u32>,
+    num_labels: usize,
+    positive: usize,
+    rankings: Vec<Ranking>,
+}
+
+impl<'a> Rows<'a> {
+    fn new(
+        labels: &'a [u32],
+        probabilities: &[Vec<f64>],
+        num_labels: usize,
+        positive: usize,
+        threshold: Option<f64>,
+    ) -> Self {
+        let predict = |row: &Vec<f64>| match threshold {
+            Some(threshold) if row[positive] >= threshold => positive as u32,
+            Some(_) => 1 - positive as u32,
+            None => argmax(row),
+        };
+        let ranked = if num_labels == 2 { positive..positive + 1 } else { 0..num_labels };
+        let ranking = |label| Ranking::new(&is_label(labels, label), &column(probabilities, label));
+        Self {
+            labels,
+            predictions: probabilities.iter().map(predict).collect(),
+            num_labels,
+            positive,
+            rankings: ranked.map(ranking).collect(),
+        }
+    }
+
+    fn confusion(&self, weights: &[u32]) -> ConfusionMatrix {
+        let mut matrix = ConfusionMatrix::new(self.num_labels);
+        for ((&label, &prediction), &times) in self.labels.iter().zip(&self.predictions).zip(weights) {
+            matrix.add(label, prediction, u64::from(times));
+        }
+        matrix
+    }
+
+    fn headline(&self, weights: &[u32]) -> Headline {
+        let matrix = self.confusion(weights);
+        let binary = self.num_labels == 2;
+        let mean = |area: &dyn Fn(&Ranking) -> Option<f64>| -> Option<f64> {
+            let sum: Option<f64> = self.rankings.iter().map(area).sum();
+            sum.map(|sum| sum / self.rankings.len() as f64)
+        };
+        Headline {
+            accuracy: matrix.accuracy(),
+            class: if binary {
+                matrix.one_versus_rest(self.positive).scores()
+            } else {
+                matrix.macro_average()
+            },
+            mcc: matrix.mcc(),
+            balanced_accuracy: matrix.balanced_accuracy(),
+            roc_auc: mean(&|ranking| ranking.roc_auc(weights)),
+            pr_auc: mean(&|ranking| ranking.pr_auc(weights)),
+        }
+    }
+}
+
+/// Mean of -ln p(true label), nats per row. A probability of 0 counts as the smallest f64 step, 2.2e-16, as in
+/// scikit-learn's `log_loss`: one row must not make the mean infinite.
+fn mean_cross_entropy(labels: &[u32], probabilities: &[Vec<f64>]) -> f64 {
+    let nats =
+        labels.iter().zip(probabilities).map(|(&label, row)| -row[label as usize].max(f64::EPSILON).ln());
+    nats.sum::<f64>() / labels.len() as f64
+}
+
+fn label_scores(matrix: &ConfusionMatrix, label: usize, name: &str) -> LabelScores {
+    let ClassScores { precision, recall, f1 } = matrix.one_versus_rest(label).scores();
+    LabelScores { label: name.to_owned(), precision, recall, f1, support: matrix.support(label) }
+}
+
+fn estimates(values: [Option<f64>; 8], intervals: [Option<[f64; 2]>; 8]) -> BTreeMap<String, Estimate> {
+    let named = HEADLINE_NAMES.iter().zip(values.into_iter().zip(intervals));
+    let defined = named.filter_map(|(name, (value, ci95))| {
+        Some((name.to_string(), Estimate { value: value?, ci95: ci95? }))
+    });
+    defined.collect()
+}
+
+fn is_label(labels: &[u32], label: usize) -> Vec<bool> {
+    labels.iter().map(|&own| own as usize == label).collect()
+}
+
+fn column(probabilities: &[Vec<f64>], label: usize) -> Vec<f64> {
+    probabilities.iter().map(|row| row[label]).collect()
+}
+
+fn check(labels: &[u32], probabilities: &[Vec<f64>], label_names: &[String], positive: usize) -> Result<()> {
+    let num_labels = label_names.len();
+    if num_labels < 2 || positive >= num_labels {
+        return Err(Error::data(format!(
+            "{num_labels} labels with label {positive} as the positive one; need two or more"
+        )));
+    }
+    if labels.is_empty() || labels.len() != probabilities.len() {
+        return Err(Error::data(format!(
+            "{} labels and {} rows of probabilities; need equally many and at least one",
+            labels.len(),
+            probabilities.len()
+        )));
+    }
+    for (row, (&label, values)) in labels.iter().zip(probabilities).enumerate() {
+        if label as usize >= num_labels || values.len() != num_labels {
+            return Err(Error::data(format!(
+                "row {row}: label {label} with {} probabilities, but there are {num_labels} labels",
+                values.len()
+            )));
+        }
+        // A rounding error above 1 is a probability still; NaN fails the test too.
+        if let Some(value) = values.iter().find(|value| !(0.0..=1.0 + 1e-6).contains(*value)) {
+            return Err(Error::data(format!(
+                "row {row}: {value} is not a probability; apply softmax to the logits"
+            )));
+        }
+    }
+    Ok(())
+}

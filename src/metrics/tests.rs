@@ -1,0 +1,213 @@
+//! Our scores against those of scikit-learn and sacreBLEU, stored by `scripts/make_metric_vectors.py`.
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use super::classification::{ClassScores, ConfusionMatrix, argmax};
+use super::curves::best_f1_threshold;
+use super::{Bleu, Scores, Threshold, bleu};
+
+/// The vectors are stored with twelve decimals; BLEU is on a scale of 100.
+const TOLERANCE: f64 = 1e-10;
+
+#[derive(Deserialize)]
+struct ClassificationVector {
+    name: String,
+    labels: Vec<u32>,
+    probabilities: Vec<Vec<f64>>,
+    loss: f64,
+    accuracy: f64,
+    per_class: Vec<[f64; 4]>,
+    #[serde(rename = "macro")]
+    macro_average: [f64; 3],
+    weighted: [f64; 3],
+    micro: [f64; 3],
+    mcc: f64,
+    balanced_accuracy: f64,
+    confusion: Vec<Vec<u64>>,
+    roc_auc: Option<f64>,
+    pr_auc: Option<f64>,
+    best_f1: f64,
+}
+
+#[derive(Deserialize)]
+struct TokenVector {
+    line: String,
+    tokens: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct BleuVector {
+    name: String,
+    hypotheses: Vec<String>,
+    references: Vec<String>,
+    #[serde(flatten)]
+    expected: Bleu,
+}
+
+fn vectors<T: DeserializeOwned>(key: &str) -> Vec<T> {
+    let text = include_str!("../../tests/fixtures/metric_vectors.json");
+    let mut all: serde_json::Value = serde_json::from_str(text).unwrap();
+    serde_json::from_value(all[key].take()).unwrap()
+}
+
+fn names(vector: &ClassificationVector) -> Vec<String> {
+    (0..vector.per_class.len()).map(|label| format!("label{label}")).collect()
+}
+
+#[track_caller]
+fn assert_close(ours: &[f64], expected: &[f64], what: &str) {
+    assert_eq!(ours.len(), expected.len(), "{what}");
+    for (a, b) in ours.iter().zip(expected) {
+        assert!((a - b).abs() <= TOLERANCE, "{what}: {ours:?} is not {expected:?}");
+    }
+}
+
+fn triple(scores: ClassScores) -> [f64; 3] {
+    [scores.precision, scores.recall, scores.f1]
+}
+
+#[test]
+fn scores_equal_scikit_learn() {
+    for vector in vectors::<ClassificationVector>("classification") {
+        let what = &vector.name;
+        let names = names(&vector);
+        let scores =
+            Scores::compute(&vector.labels, &vector.probabilities, &names, 1, Threshold::Fixed(0.5), 0)
+                .unwrap();
+        let headline = [scores.loss, scores.accuracy, scores.mcc, scores.balanced_accuracy];
+        assert_close(&headline, &[vector.loss, vector.accuracy, vector.mcc, vector.balanced_accuracy], what);
+        assert_eq!(scores.confusion, vector.confusion, "{what}");
+        for (ours, expected) in scores.per_class.iter().zip(&vector.per_class) {
+            assert_close(&[ours.precision, ours.recall, ours.f1, ours.support as f64], expected, what);
+        }
+        assert_close(
+            &[scores.macro_f1, scores.weighted_f1],
+            &[vector.macro_average[2], vector.weighted[2]],
+            what,
+        );
+        let headline =
+            if names.len() == 2 { vector.per_class[1][..3].to_vec() } else { vector.macro_average.to_vec() };
+        assert_close(&[scores.precision, scores.recall, scores.f1], &headline, what);
+        assert_eq!(scores.roc_auc.is_some(), vector.roc_auc.is_some(), "{what}");
+        assert_eq!(scores.pr_auc.is_some(), vector.pr_auc.is_some(), "{what}");
+        assert_close(
+            &[scores.roc_auc.unwrap_or(0.0), scores.pr_auc.unwrap_or(0.0)],
+            &[vector.roc_auc.unwrap_or(0.0), vector.pr_auc.unwrap_or(0.0)],
+            what,
+        );
+    }
+}
+
+#[test]
+fn averages_equal_scikit_learn() {
+    for vector in vectors::<ClassificationVector>("classification") {
+        let predict = |row: &Vec<f64>| if row.len() == 2 { u32::from(row[1] >= 0.5) } else { argmax(row) };
+        let predictions: Vec<u32> = vector.probabilities.iter().map(predict).collect();
+        let matrix =
+            ConfusionMatrix::from_predictions(&vector.labels, &predictions, vector.per_class.len()).unwrap();
+        assert_close(&triple(matrix.macro_average()), &vector.macro_average, &vector.name);
+        assert_close(&triple(matrix.weighted_average()), &vector.weighted, &vector.name);
+        assert_close(&triple(matrix.micro_average()), &vector.micro, &vector.name);
+    }
+}
+
+#[test]
+fn the_best_threshold_reaches_the_best_f1_of_scikit_learn() {
+    for vector in vectors::<ClassificationVector>("classification") {
+        let positives: Vec<bool> = vector.labels.iter().map(|&label| label == 1).collect();
+        let of_positive: Vec<f64> = vector.probabilities.iter().map(|row| row[1]).collect();
+        let best = best_f1_threshold(&positives, &of_positive);
+        assert_close(&[best.f1], &[vector.best_f1], &vector.name);
+        if vector.per_class.len() == 2 {
+            let names = names(&vector);
+            let scores =
+                Scores::compute(&vector.labels, &vector.probabilities, &names, 1, Threshold::BestF1, 0)
+                    .unwrap();
+            assert_eq!(scores.threshold, Some(best.threshold), "{}", vector.name);
+            assert_close(&[scores.f1], &[vector.best_f1], &vector.name);
+        }
+    }
+}
+
+#[test]
+fn stored_scores_have_the_contracted_keys_and_come_back() {
+    for vector in vectors::<ClassificationVector>("classification") {
+        let names = names(&vector);
+        let scores =
+            Scores::compute(&vector.labels, &vector.probabilities, &names, 0, Threshold::Fixed(0.5), 3)
+                .unwrap();
+        let text = serde_json::to_string(&scores).unwrap();
+        let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let keys: Vec<&str> = json.as_object().unwrap().keys().map(String::as_str).collect();
+        let contracted = "loss accuracy precision recall f1 mcc balanced_accuracy roc_auc pr_auc tp fp fn tn \
+                          threshold majority_accuracy macro_f1 weighted_f1 per_class confusion ci";
+        assert_eq!(keys.join(" "), contracted);
+        assert_eq!(json["roc_auc"].is_null(), vector.roc_auc.is_none(), "{}", vector.name);
+        assert!(json["loss"].is_f64(), "{}", vector.name);
+        let back: Scores = serde_json::from_str(&text).unwrap();
+        // serde_json may read a float one unit in the last place off.
+        assert_close(&[back.loss, back.f1, back.mcc], &[scores.loss, scores.f1, scores.mcc], "read back");
+        assert_eq!((back.counts, back.confusion), (scores.counts, scores.confusion));
+    }
+}
+
+#[test]
+fn intervals_hold_the_value_and_depend_on_the_seed_alone() {
+    let vector = &vectors::<ClassificationVector>("classification")[0];
+    let names = names(vector);
+    let compute = |seed| {
+        Scores::compute(&vector.labels, &vector.probabilities, &names, 1, Threshold::Fixed(0.5), seed)
+            .unwrap()
+    };
+    let scores = compute(1);
+    assert_eq!(scores.ci.len(), 8);
+    assert_eq!(scores.ci["f1"].value, scores.f1);
+    for (name, estimate) in &scores.ci {
+        let [low, high] = estimate.ci95;
+        assert!(low < estimate.value && estimate.value < high, "{name}: {estimate:?}");
+    }
+    assert_eq!(scores, compute(1));
+    assert_ne!(scores.ci, compute(2).ci);
+}
+
+#[test]
+fn rows_that_cannot_be_scored_are_refused() {
+    let names = ["ham".to_owned(), "spam".to_owned()];
+    let refused = |labels: &[u32], probabilities: &[Vec<f64>], positive| {
+        Scores::compute(labels, probabilities, &names, positive, Threshold::BestF1, 0)
+            .unwrap_err()
+            .to_string()
+    };
+    let row = vec![0.5, 0.5];
+    assert!(refused(&[], &[], 1).contains("at least one"));
+    assert!(refused(&[0, 1], std::slice::from_ref(&row), 1).contains("2 labels and 1 rows"));
+    assert!(refused(&[2], std::slice::from_ref(&row), 1).contains("label 2"));
+    assert!(refused(&[0], &[row], 2).contains("label 2 as the positive one"));
+    assert!(refused(&[0], &[vec![1.0]], 1).contains("1 probabilities"));
+    assert!(refused(&[0], &[vec![f64::NAN, 1.0]], 1).contains("NaN is not a probability"));
+    assert!(refused(&[0], &[vec![-1.5, 2.5]], 1).contains("softmax"));
+}
+
+#[test]
+fn tokens_equal_sacrebleu() {
+    for vector in vectors::<TokenVector>("tokens_13a") {
+        assert_eq!(bleu::tokenize_13a(&vector.line), vector.tokens, "{:?}", vector.line);
+    }
+}
+
+#[test]
+fn bleu_equals_sacrebleu() {
+    for vector in vectors::<BleuVector>("bleu") {
+        let (ours, expected) =
+            (Bleu::corpus(&vector.hypotheses, &vector.references).unwrap(), &vector.expected);
+        let what = &vector.name;
+        assert_close(&[ours.score, ours.brevity_penalty], &[expected.score, expected.brevity_penalty], what);
+        assert_close(&ours.precisions, &expected.precisions, what);
+        assert_eq!(
+            (ours.hypothesis_len, ours.reference_len),
+            (expected.hypothesis_len, expected.reference_len)
+        );
+        assert_eq!(ours.signature, expected.signature);
+    }
+}

@@ -1,0 +1,351 @@
+//! Says in plain words whether a classifier is fit for use, and what is wrong if not.
+//!
+//! The task's metrics decide; the loss history only adds findings, since a falling loss proves nothing about
+//! the task and a flat one may start from a good model.
+
+use serde::{Deserialize, Serialize};
+
+use super::scores::Scores;
+
+/// Good means accuracy above this. Source: the metrics guide in the README.
+const GOOD_ACCURACY: f64 = 0.85;
+/// Good means precision and recall above this. Source: the metrics guide in the README.
+const GOOD_PRECISION_RECALL: f64 = 0.80;
+/// Bad means precision or recall below this. Source: the metrics guide in the README.
+const BAD_PRECISION_RECALL: f64 = 0.50;
+/// Share of the majority answer's errors that a model must remove to count as above it. The guide asks for
+/// better than chance without a number; on a balanced task this is an accuracy of 0.55.
+const ERRORS_REMOVED: f64 = 0.10;
+/// "Near chance" in the guide: Matthews correlation is 0 at chance, 1 when perfect.
+const CHANCE_MCC: f64 = 0.10;
+/// "Near chance" in the guide: ROC-AUC is 0.5 at chance, 1 when perfect.
+const CHANCE_ROC_AUC: f64 = 0.55;
+/// Relative change of a loss that is more than its usual jitter between evaluations. "Falling", "flat" and
+/// "rising" are the guide's words, the number is ours.
+const LOSS_CHANGE: f64 = 0.02;
+
+/// The judgement of one run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// Good by every task metric of the guide.
+    pub fit: bool,
+    /// Full sentences with the numbers and what to do.
+    pub findings: Vec<String>,
+}
+
+/// Losses at each evaluation of the training, oldest first; nats per row.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct History {
+    /// On the training rows.
+    pub train_loss: Vec<f64>,
+    /// On the validation rows.
+    pub val_loss: Vec<f64>,
+}
+
+impl Verdict {
+    /// Judges the scores on the test rows, and how training went where its history is known.
+    ///
+    /// Source of the rules: the metrics guide in the README.
+    pub fn judge(test: &Scores, history: Option<&History>) -> Self {
+        let mut findings = Vec::new();
+        findings.extend(no_positives(test));
+        findings.extend(accuracy_paradox(test));
+        findings.extend(near_chance(test));
+        findings.extend(weak_precision(test));
+        findings.extend(weak_recall(test));
+        findings.extend(weak_accuracy(test));
+        let fit = findings.is_empty();
+        if fit {
+            findings.push(good(test));
+        }
+        findings.extend(weak_labels(test));
+        if let Some(history) = history {
+            findings.extend(overfitting(history));
+            findings.extend(not_learning(history));
+        }
+        Self { fit, findings }
+    }
+}
+
+fn good(test: &Scores) -> String {
+    format!(
+        "Good by the metrics guide: accuracy {} (always answering the commonest label gives {}), {} {}, {} {}, \
+         F1 {}, Matthews correlation {:.2}.",
+        percent(test.accuracy),
+        percent(test.majority_accuracy),
+        precision_name(test),
+        percent(test.precision),
+        recall_name(test),
+        percent(test.recall),
+        percent(test.f1),
+        test.mcc
+    )
+}
+
+fn no_positives(test: &Scores) -> Option<String> {
+    (test.counts.tp + test.counts.r#fn == 0).then(|| {
+        "The test rows hold no example of the positive label, so recall cannot be judged; add labelled \
+         positive rows to the test set."
+            .to_owned()
+    })
+}
+
+/// High accuracy that the label shares explain, or that hides a positive label found badly.
+fn accuracy_paradox(test: &Scores) -> Option<String> {
+    let weak = test.precision.min(test.recall) < BAD_PRECISION_RECALL;
+    if test.accuracy <= GOOD_ACCURACY || (above_majority(test) && !weak) {
+        return None;
+    }
+    Some(format!(
+        "Accuracy paradox: accuracy {} looks good, but always answering the commonest label gives {}, and {} is \
+         {} with {} {}. Not fit for use: judge by precision, recall and Matthews correlation ({:.2}), and \
+         train with more rows of the rare label or move the threshold on the validation rows.",
+        percent(test.accuracy),
+        percent(test.majority_accuracy),
+        recall_name(test),
+        percent(test.recall),
+        precision_name(test),
+        percent(test.precision),
+        test.mcc
+    ))
+}
+
+fn near_chance(test: &Scores) -> Option<String> {
+    let auc_at_chance = test.roc_auc.is_some_and(|auc| auc < CHANCE_ROC_AUC);
+    if test.mcc >= CHANCE_MCC && !auc_at_chance {
+        return None;
+    }
+    let auc = test.roc_auc.map_or("undefined".to_owned(), |auc| format!("{auc:.2}"));
+    let advice = if auc_at_chance || test.roc_auc.is_none() {
+        "check that the labels match the texts, then train longer, with a higher learning rate or more rows"
+    } else {
+        "the scores still order the rows, so choose the threshold on the validation rows"
+    };
+    Some(format!(
+        "Near chance: Matthews correlation {:.2} (chance 0) and ROC-AUC {auc} (chance 0.5); {advice}.",
+        test.mcc
+    ))
+}
+
+fn weak_precision(test: &Scores) -> Option<String> {
+    let advice = "raise the threshold or add rows like the false alarms to the training set";
+    weak(&precision_name(test), test.precision, "of the rows called positive are", advice)
+}
+
+fn weak_recall(test: &Scores) -> Option<String> {
+    let advice = "lower the threshold or add rows like the missed ones to the training set";
+    weak(&recall_name(test), test.recall, "of the positive rows are found", advice)
+}
+
+fn weak(name: &str, value: f64, share: &str, advice: &str) -> Option<String> {
+    let limit = if value < BAD_PRECISION_RECALL {
+        format!("bad (below {})", percent(BAD_PRECISION_RECALL))
+    } else if value <= GOOD_PRECISION_RECALL {
+        format!("not good (at most {})", percent(GOOD_PRECISION_RECALL))
+    } else {
+        return None;
+    };
+    Some(format!("The {name} of {} is {limit}: only that share {share}; {advice}.", percent(value)))
+}
+
+fn weak_accuracy(test: &Scores) -> Option<String> {
+    if test.accuracy > GOOD_ACCURACY {
+        return None;
+    }
+    let against = if above_majority(test) { "though above" } else { "and no better than" };
+    Some(format!(
+        "The accuracy of {} is not above {}, {against} the {} of always answering the commonest label; train \
+         longer, use more labelled rows or a larger model.",
+        percent(test.accuracy),
+        percent(GOOD_ACCURACY),
+        percent(test.majority_accuracy)
+    ))
+}
+
+/// Labels that an average over many labels hides.
+fn weak_labels(test: &Scores) -> Option<String> {
+    let is_weak = |precision: f64, recall: f64| precision.min(recall) < BAD_PRECISION_RECALL;
+    let weak: Vec<String> = test
+        .per_class
+        .iter()
+        .filter(|class| class.support > 0 && is_weak(class.precision, class.recall))
+        .map(|class| {
+            format!(
+                "{} (precision {}, recall {})",
+                class.label,
+                percent(class.precision),
+                percent(class.recall)
+            )
+        })
+        .collect();
+    (test.threshold.is_none() && !weak.is_empty()).then(|| {
+        format!(
+            "Labels with precision or recall below {}: {}; add training rows for them.",
+            percent(BAD_PRECISION_RECALL),
+            weak.join(", ")
+        )
+    })
+}
+
+/// Validation loss clearly above its best while training loss went on falling.
+fn overfitting(history: &History) -> Option<String> {
+    let (best, &lowest) = history.val_loss.iter().enumerate().min_by(|a, b| a.1.total_cmp(b.1))?;
+    let (&last, &train_last) = (history.val_loss.last()?, history.train_loss.last()?);
+    let &train_best = history.train_loss.get(best)?;
+    (last > lowest * (1.0 + LOSS_CHANGE) && train_last < train_best).then(|| {
+        format!(
+            "Overfitting: validation loss rose from its best {lowest:.3} (evaluation {} of {}) to {last:.3} \
+             while training loss fell from {train_best:.3} to {train_last:.3}; keep the best checkpoint, stop \
+             earlier, or use more rows, dropout or weight decay.",
+            best + 1,
+            history.val_loss.len()
+        )
+    })
+}
+
+fn not_learning(history: &History) -> Option<String> {
+    let (&first, &last) = (history.train_loss.first()?, history.train_loss.last()?);
+    let trend = if last > first * (1.0 + LOSS_CHANGE) {
+        "rising"
+    } else if history.train_loss.len() > 1 && last > first * (1.0 - LOSS_CHANGE) {
+        "flat"
+    } else {
+        return None;
+    };
+    let advice =
+        if trend == "rising" { "lower the learning rate" } else { "raise the learning rate or train longer" };
+    Some(format!("Training loss is {trend}, from {first:.3} to {last:.3}: {advice}, and check the labels."))
+}
+
+fn above_majority(test: &Scores) -> bool {
+    let removable = 1.0 - test.majority_accuracy;
+    test.accuracy - test.majority_accuracy > ERRORS_REMOVED * removable
+}
+
+fn precision_name(test: &Scores) -> String {
+    averaged(test, "precision")
+}
+
+fn recall_name(test: &Scores) -> String {
+    averaged(test, "recall")
+}
+
+/// With more than two labels the score is a mean over labels.
+fn averaged(test: &Scores, score: &str) -> String {
+    if test.threshold.is_none() { format!("mean {score} of the labels") } else { score.to_owned() }
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.1} %", share * 100.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::scores::Threshold;
+    use super::*;
+
+    /// Scores with these counts: called rows get probability 0.9, the others 0.1.
+    fn scores(tp: usize, fp: usize, missed: usize, tn: usize) -> Scores {
+        let groups = [(1, 0.9, tp), (0, 0.9, fp), (1, 0.1, missed), (0, 0.1, tn)];
+        let (mut labels, mut probabilities) = (Vec::new(), Vec::new());
+        for (label, positive, rows) in groups {
+            labels.extend(std::iter::repeat_n(label, rows));
+            probabilities.extend(std::iter::repeat_n(vec![1.0 - positive, positive], rows));
+        }
+        let names = ["ham".to_owned(), "spam".to_owned()];
+        Scores::compute(&labels, &probabilities, &names, 1, Threshold::Fixed(0.5), 0).unwrap()
+    }
+
+    fn findings(test: &Scores) -> String {
+        let verdict = Verdict::judge(test, None);
+        assert!(!verdict.fit);
+        verdict.findings.join(" ")
+    }
+
+    #[test]
+    fn the_guides_example_is_good() {
+        let test = scores(90, 15, 10, 85);
+        let verdict = Verdict::judge(&test, None);
+        assert!(verdict.fit);
+        assert_eq!(
+            verdict.findings,
+            [
+                "Good by the metrics guide: accuracy 87.5 % (always answering the commonest label gives 50.0 %), \
+              precision 85.7 %, recall 90.0 %, F1 87.8 %, Matthews correlation 0.75."
+            ]
+        );
+    }
+
+    #[test]
+    fn high_accuracy_with_low_recall_is_the_accuracy_paradox() {
+        // 98 % accuracy, 12 % recall.
+        let found = findings(&scores(3, 0, 22, 1075));
+        assert!(found.contains("Accuracy paradox: accuracy 98.0 %") && found.contains("12.0 %"), "{found}");
+        assert!(found.contains("The recall of 12.0 % is bad (below 50.0 %)"), "{found}");
+    }
+
+    #[test]
+    fn always_answering_the_majority_is_not_fit() {
+        assert!(findings(&scores(0, 0, 5, 95)).contains("Accuracy paradox"));
+        // Positive rows are the majority: precision and recall look good by themselves.
+        assert!(findings(&scores(95, 5, 0, 0)).contains("Accuracy paradox"));
+    }
+
+    #[test]
+    fn guessing_is_near_chance() {
+        let found = findings(&scores(25, 25, 25, 25));
+        assert!(
+            found.contains("Near chance: Matthews correlation 0.00 (chance 0) and ROC-AUC 0.50"),
+            "{found}"
+        );
+        assert!(found.contains("no better than the 50.0 %"), "{found}");
+    }
+
+    #[test]
+    fn a_test_set_without_positives_cannot_show_fitness() {
+        assert!(findings(&scores(0, 0, 0, 20)).contains("no example of the positive label"));
+    }
+
+    #[test]
+    fn fair_scores_are_not_yet_good() {
+        let found = findings(&scores(75, 10, 25, 90));
+        assert!(found.contains("The recall of 75.0 % is not good (at most 80.0 %)"), "{found}");
+        assert!(!found.contains("precision of"), "{found}");
+    }
+
+    #[test]
+    fn overfitting_is_named_and_does_not_hide_good_scores() {
+        let history = History { train_loss: vec![0.6, 0.4, 0.2, 0.1], val_loss: vec![0.6, 0.45, 0.5, 0.6] };
+        let verdict = Verdict::judge(&scores(90, 5, 10, 95), Some(&history));
+        assert!(verdict.fit);
+        assert!(verdict.findings[1].starts_with("Overfitting: validation loss rose from its best 0.450"));
+        assert!(verdict.findings[1].contains("(evaluation 2 of 4) to 0.600"));
+        let healthy = History { train_loss: vec![0.6, 0.4, 0.2], val_loss: vec![0.6, 0.45, 0.44] };
+        assert_eq!(Verdict::judge(&scores(90, 5, 10, 95), Some(&healthy)).findings.len(), 1);
+    }
+
+    #[test]
+    fn a_falling_loss_does_not_make_bad_scores_fit_and_a_flat_one_is_named() {
+        let falling = History { train_loss: vec![0.7, 0.1], val_loss: vec![0.7, 0.1] };
+        assert!(!Verdict::judge(&scores(3, 0, 22, 1075), Some(&falling)).fit);
+        for (last, word) in [(0.69, "flat"), (0.9, "rising")] {
+            let history = History { train_loss: vec![0.69, last], val_loss: vec![0.69, last] };
+            let verdict = Verdict::judge(&scores(90, 5, 10, 95), Some(&history));
+            assert!(verdict.findings[1].starts_with(&format!("Training loss is {word}")), "{verdict:?}");
+        }
+    }
+
+    #[test]
+    fn a_label_hidden_by_the_mean_is_named() {
+        let labels: Vec<u32> = (0..90).map(|row| row / 10).chain([9, 9]).collect();
+        let called: Vec<u32> = (0..90).map(|row| row / 10).chain([0, 1]).collect();
+        let probabilities: Vec<Vec<f64>> =
+            called.iter().map(|&label| (0..10).map(|l| f64::from(u8::from(l == label))).collect()).collect();
+        let names: Vec<String> = (0..10).map(|label| format!("topic{label}")).collect();
+        let test = Scores::compute(&labels, &probabilities, &names, 0, Threshold::BestF1, 0).unwrap();
+        let verdict = Verdict::judge(&test, None);
+        assert!(verdict.fit, "{verdict:?}");
+        assert!(verdict.findings[0].contains("mean recall of the labels 90.0 %"), "{verdict:?}");
+        assert!(verdict.findings[1].contains("topic9 (precision 0.0 %, recall 0.0 %)"), "{verdict:?}");
+    }
+}

@@ -1,0 +1,202 @@
+//! Attention kernels: a task per sequence and key-value head, a step per block of query rows.
+//!
+//! Heads are read where they stand in the packed tensor, by stride. Masked keys right of a block are never
+//! touched, which saves nearly half of the products.
+
+use std::ops::Range;
+
+use gemm::Parallelism;
+use rayon::prelude::*;
+
+use super::super::matmul::{Matrix, MatrixMut, SharedBuffer};
+use super::super::real::Real;
+use super::softmax::{causal_softmax, softmax_backward};
+
+/// Query rows per step. Small enough that little masked work is done, large enough for efficient products.
+const QUERY_BLOCK: usize = 32;
+
+/// The packed tensor is (batch, seq_len, (num_heads + 2 num_kv_heads) head_dim).
+pub struct Sizes {
+    pub batch: usize,
+    pub seq_len: usize,
+    pub num_heads: usize,
+    pub num_kv_heads: usize,
+    pub head_dim: usize,
+}
+
+/// y = softmax(scale q k^T + mask) v.
+pub fn forward<T: Real>(qkv: &[T], sizes: &Sizes) -> Vec<T> {
+    let y = SharedBuffer::new(sizes.batch * sizes.seq_len * sizes.out_width());
+    sizes.for_each_kv_head(1, |scratch, sequence, kv_head| {
+        let group = Group::new(qkv, sequence, kv_head, sizes);
+        for head in group.heads() {
+            for block in sizes.blocks() {
+                let weights = &mut scratch[..block.len() * block.end];
+                group.set_weights(weights, head, &block);
+                let weights = Matrix::new(weights, block.len(), block.end, block.end);
+                let offset = sequence * sizes.seq_len * sizes.out_width() + sizes.out_offset(head, &block);
+                // SAFETY: a head's rows of one block are written by this step alone.
+                let mut y = unsafe { y.rectangle(offset, block.len(), sizes.head_dim, sizes.out_width()) };
+                y.set_product(false, T::one(), weights, group.v(block.end), Parallelism::None);
+            }
+        }
+    });
+    // SAFETY: the blocks of all heads of all sequences cover the buffer.
+    unsafe { y.into_vec() }
+}
+
+/// d_qkv from d_y. With weights P and scores S: d_v = P^T d_y, d_P = d_y v^T,
+/// d_S = P (d_P - rowsum(P d_P)), d_q = scale d_S k, d_k = scale d_S^T q.
+pub fn backward<T: Real>(qkv: &[T], d_y: &[T], sizes: &Sizes) -> Vec<T> {
+    let d_qkv = SharedBuffer::new(qkv.len());
+    sizes.for_each_kv_head(2, |scratch, sequence, kv_head| {
+        let group = Group::new(qkv, sequence, kv_head, sizes);
+        let d_y = &d_y[sequence * sizes.seq_len * sizes.out_width()..];
+        let mut accumulate = false;
+        for head in group.heads() {
+            // The last block comes first: it sees all keys, so its products set d_k and d_v, and the
+            // products of all other blocks and heads add to them.
+            for block in sizes.blocks().rev() {
+                let d_y = &d_y[sizes.out_offset(head, &block)..];
+                let d_y = Matrix::new(d_y, block.len(), sizes.head_dim, sizes.out_width());
+                // SAFETY: only this task writes the columns of this key-value head and of its query heads.
+                unsafe { group.backward_block(scratch, head, &block, d_y, &d_qkv, accumulate) };
+                accumulate = true;
+            }
+        }
+    });
+    // SAFETY: the blocks cover all queries, and the first block of a task all its keys and values.
+    unsafe { d_qkv.into_vec() }
+}
+
+impl Sizes {
+    /// Width of qkv.
+    fn width(&self) -> usize {
+        (self.num_heads + 2 * self.num_kv_heads) * self.head_dim
+    }
+
+    /// Width of the result.
+    fn out_width(&self) -> usize {
+        self.num_heads * self.head_dim
+    }
+
+    /// Where a head's rows of a block start in the result of a sequence.
+    fn out_offset(&self, head: usize, block: &Range<usize>) -> usize {
+        block.start * self.out_width() + head * self.head_dim
+    }
+
+    fn scale<T: Real>(&self) -> T {
+        T::from_f64((self.head_dim as f64).powf(-0.5))
+    }
+
+    /// The rows of each block of queries; it sees the keys up to its end.
+    fn blocks(&self) -> impl DoubleEndedIterator<Item = Range<usize>> + use<> {
+        let seq_len = self.seq_len;
+        (0..seq_len.div_ceil(QUERY_BLOCK))
+            .map(move |block| block * QUERY_BLOCK..seq_len.min((block + 1) * QUERY_BLOCK))
+    }
+
+    /// Runs `task(scratch, sequence, kv_head)` for all pairs, with scratch for `buffers` blocks of scores.
+    fn for_each_kv_head<T: Real>(&self, buffers: usize, task: impl Fn(&mut [T], usize, usize) + Sync) {
+        let len = buffers * QUERY_BLOCK.min(self.seq_len) * self.seq_len;
+        (0..self.batch * self.num_kv_heads).into_par_iter().for_each_init(
+            || vec![T::zero(); len],
+            |scratch, index| task(scratch, index / self.num_kv_heads, index % self.num_kv_heads),
+        );
+    }
+}
+
+/// One key-value head of one sequence, with the query heads that use it.
+struct Group<'a, T> {
+    /// qkv of the sequence, (seq_len, width).
+    qkv: &'a [T],
+    /// Where the sequence starts in qkv of the batch.
+    start: usize,
+    kv_head: usize,
+    sizes: &'a Sizes,
+}
+
+impl<'a, T: Real> Group<'a, T> {
+    fn new(qkv: &'a [T], sequence: usize, kv_head: usize, sizes: &'a Sizes) -> Self {
+        let len = sizes.seq_len * sizes.width();
+        let start = sequence * len;
+        Self { qkv: &qkv[start..start + len], start, kv_head, sizes }
+    }
+
+    fn heads(&self) -> Range<usize> {
+        let size = self.sizes.num_heads / self.sizes.num_kv_heads;
+        self.kv_head * size..(self.kv_head + 1) * size
+    }
+
+    /// Where the queries of a block start in the sequence.
+    fn q_offset(&self, head: usize, block: &Range<usize>) -> usize {
+        block.start * self.sizes.width() + head * self.sizes.head_dim
+    }
+
+    fn k_offset(&self) -> usize {
+        (self.sizes.num_heads + self.kv_head) * self.sizes.head_dim
+    }
+
+    fn v_offset(&self) -> usize {
+        self.k_offset() + self.sizes.num_kv_heads * self.sizes.head_dim
+    }
+
+    /// `rows` vectors of a head, (rows, head_dim).
+    fn vectors(&self, offset: usize, rows: usize) -> Matrix<'a, T> {
+        Matrix::new(&self.qkv[offset..], rows, self.sizes.head_dim, self.sizes.width())
+    }
+
+    /// The first `keys` values.
+    fn v(&self, keys: usize) -> Matrix<'a, T> {
+        self.vectors(self.v_offset(), keys)
+    }
+
+    /// Softmax weights of a block of queries, (block, keys).
+    fn set_weights(&self, weights: &mut [T], head: usize, block: &Range<usize>) {
+        let (rows, keys) = (block.len(), block.end);
+        let q = self.vectors(self.q_offset(head, block), rows);
+        let k = self.vectors(self.k_offset(), keys);
+        let mut scores = MatrixMut::new(weights, rows, keys, keys);
+        scores.set_product(false, self.sizes.scale(), q, k.transposed(), Parallelism::None);
+        causal_softmax(weights, block.start, keys);
+    }
+
+    /// What a block of queries adds to d_qkv; `accumulate` says that d_k and d_v already have values.
+    ///
+    /// # Safety
+    /// Nothing else may write the columns of this key-value head and of `head` meanwhile, and `accumulate`
+    /// must be false for the first block, which must be the last of the sequence.
+    unsafe fn backward_block(
+        &self,
+        scratch: &mut [T],
+        head: usize,
+        block: &Range<usize>,
+        d_y: Matrix<T>,
+        d_qkv: &SharedBuffer<T>,
+        accumulate: bool,
+    ) {
+        let (rows, keys) = (block.len(), block.end);
+        let (weights, d_scores) = scratch.split_at_mut(scratch.len() / 2);
+        let (weights, d_scores) = (&mut weights[..rows * keys], &mut d_scores[..rows * keys]);
+        let (one, scale, serial) = (T::one(), self.sizes.scale(), Parallelism::None);
+        self.set_weights(weights, head, block);
+        let mut d_weights = MatrixMut::new(d_scores, rows, keys, keys);
+        d_weights.set_product(false, one, d_y, self.v(keys).transposed(), serial);
+        softmax_backward(weights, d_scores, keys);
+
+        let weights = Matrix::new(weights, rows, keys, keys);
+        let d_scores = Matrix::new(d_scores, rows, keys, keys);
+        let q_offset = self.q_offset(head, block);
+        let (q, k) = (self.vectors(q_offset, rows), self.vectors(self.k_offset(), keys));
+        // SAFETY: by the caller's promise; the three rectangles are disjoint columns.
+        let [mut d_q, mut d_k, mut d_v] =
+            [(q_offset, rows), (self.k_offset(), keys), (self.v_offset(), keys)].map(
+                |(offset, rows)| unsafe {
+                    d_qkv.rectangle(self.start + offset, rows, self.sizes.head_dim, self.sizes.width())
+                },
+            );
+        d_q.set_product(false, scale, d_scores, k, serial);
+        d_k.set_product(accumulate, scale, d_scores.transposed(), q, serial);
+        d_v.set_product(accumulate, one, weights.transposed(), d_y, serial);
+    }
+}

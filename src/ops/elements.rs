@@ -1,0 +1,94 @@
+//! What the ops ask of their tensors: shapes, and the contiguous elements behind them.
+
+use std::marker::PhantomData;
+use std::ops::{Deref, Range};
+
+use candle_core::{CpuStorage, Error, Layout, Result, Storage, StorageRef, Tensor, WithDType, bail};
+
+/// Fails unless the argument called `name` has exactly this shape.
+pub fn expect_shape(op: &str, name: &str, tensor: &Tensor, expected: &[usize]) -> Result<()> {
+    if tensor.dims() != expected {
+        bail!("{op}: expected {name} of shape {expected:?}, got {:?}", tensor.dims());
+    }
+    Ok(())
+}
+
+/// Fails unless the argument called `name` has the dtype and the device of the op's first argument.
+pub fn expect_like(op: &str, name: &str, tensor: &Tensor, first: &Tensor) -> Result<()> {
+    if tensor.dtype() != first.dtype() {
+        bail!("{op}: expected {name} of dtype {}, got {}", first.dtype().as_str(), tensor.dtype().as_str());
+    }
+    expect_same_device(op, name, tensor, first)
+}
+
+/// Fails unless the argument called `name` is on the device of the op's first argument.
+pub fn expect_same_device(op: &str, name: &str, tensor: &Tensor, first: &Tensor) -> Result<()> {
+    if !tensor.device().same_device(first.device()) {
+        let (expected, got) = (first.device().location(), tensor.device().location());
+        bail!("{op}: expected {name} on {expected:?}, got {got:?}");
+    }
+    Ok(())
+}
+
+/// Size of the last dimension.
+pub fn last_dim(op: &str, name: &str, tensor: &Tensor) -> Result<usize> {
+    match tensor.dims() {
+        [.., last] => Ok(*last),
+        [] => bail!("{op}: expected {name} with at least one dimension, got a scalar"),
+    }
+}
+
+/// The elements of a contiguous argument, as a custom op's forward pass receives it.
+pub fn elements<'a, T: WithDType>(
+    op: &'static str,
+    storage: &'a CpuStorage,
+    layout: &Layout,
+) -> Result<&'a [T]> {
+    Ok(&storage.as_slice::<T>()?[contiguous_range(op, layout)?])
+}
+
+fn contiguous_range(op: &'static str, layout: &Layout) -> Result<Range<usize>> {
+    match layout.contiguous_offsets() {
+        Some((start, end)) => Ok(start..end),
+        None => Err(Error::RequiresContiguous { op }.bt()),
+    }
+}
+
+/// The elements of a tensor in CPU memory, as a backward pass needs them. Dereferences to a slice; the
+/// tensor cannot be written while this lives.
+pub struct Elements<'a, T> {
+    storage: StorageRef<'a>,
+    range: Range<usize>,
+    element: PhantomData<T>,
+}
+
+impl<'a, T: WithDType> Elements<'a, T> {
+    /// Fails unless the tensor is a contiguous one of `T` on the CPU.
+    pub fn of(op: &'static str, tensor: &'a Tensor) -> Result<Self> {
+        let (storage, layout) = tensor.storage_and_layout();
+        let Storage::Cpu(cpu) = &*storage else {
+            bail!("{op}: expected a tensor on the CPU, got {:?}", tensor.device().location());
+        };
+        cpu.as_slice::<T>()?;
+        let range = contiguous_range(op, layout)?;
+        Ok(Self { storage, range, element: PhantomData })
+    }
+}
+
+impl<T: WithDType> Deref for Elements<'_, T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        let Storage::Cpu(cpu) = &*self.storage else { unreachable!("`of` accepts CPU tensors only") };
+        &cpu.as_slice::<T>().expect("`of` has checked the dtype")[self.range.clone()]
+    }
+}
+
+/// The tensors of a backward pass without their history, so that nothing of it lands on the tape.
+pub fn detached<const N: usize>(tensors: [&Tensor; N]) -> Result<[Tensor; N]> {
+    let mut out = tensors.map(Tensor::detach);
+    for tensor in &mut out {
+        *tensor = tensor.contiguous()?;
+    }
+    Ok(out)
+}

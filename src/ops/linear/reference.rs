@@ -1,0 +1,21 @@
+//! `linear` in candle's own differentiable ops.
+
+use candle_core::{Result, Tensor};
+
+use super::WeightLayout;
+
+pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, layout: WeightLayout) -> Result<Tensor> {
+    let weight = match layout {
+        WeightLayout::OutIn => weight.t()?, // (I, O)
+        WeightLayout::InOut => weight.clone(),
+    };
+    let (inputs, outputs) = weight.dims2()?;
+    let rows = x.contiguous()?.reshape(((), inputs))?; // (N, I)
+    let mut y = rows.matmul(&weight)?; // (N, O)
+    if let Some(bias) = bias {
+        y = y.broadcast_add(bias)?;
+    }
+    let mut shape = x.dims().to_vec();
+    shape[x.rank() - 1] = outputs;
+    y.reshape(shape)
+}

@@ -1,0 +1,143 @@
+//! What every op's tests do: compare the fused op with its reference and with central differences.
+
+use candle_core::{DType, Device, Result, Tensor, Var};
+use rand_distr::{Distribution, StandardNormal};
+
+use crate::rng::stream;
+
+/// Largest error relative to the largest element of the expected tensor.
+pub struct Tolerance;
+
+impl Tolerance {
+    /// Two orders of summation in f32, sums of up to a few thousand terms: 2^-24 times some hundred.
+    pub const F32: f64 = 1e-5;
+    /// The same in f64 (2^-53), with room for a division or two.
+    pub const F64: f64 = 1e-13;
+    /// Central differences: step 1e-5, so 1e-10 from the third derivative and as much from rounding,
+    /// times derivatives of order 10 to 100.
+    pub const DIFFERENCES: f64 = 1e-7;
+
+    fn of(dtype: DType) -> f64 {
+        if dtype == DType::F32 { Self::F32 } else { Self::F64 }
+    }
+}
+
+/// Standard normal numbers, f64, the same for the same name and shape.
+pub fn seeded(name: &str, shape: &[usize]) -> Tensor {
+    let mut random = stream(7, name, &[]);
+    let values: Vec<f64> = (0..shape.iter().product()).map(|_| StandardNormal.sample(&mut random)).collect();
+    Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
+}
+
+/// Fails unless `got` is `expected` within the tolerance, relative to the largest expected element.
+pub fn assert_close(what: &str, got: &Tensor, expected: &Tensor, tolerance: f64) {
+    assert_eq!(got.dims(), expected.dims(), "{what}: shape");
+    assert_eq!(got.dtype(), expected.dtype(), "{what}: dtype");
+    let (got, expected) = (flat(got), flat(expected));
+    let largest = expected.iter().fold(1e-30_f64, |largest, x| largest.max(x.abs()));
+    for (i, (got, expected)) in got.iter().zip(&expected).enumerate() {
+        let error = (got - expected).abs() / largest;
+        assert!(error <= tolerance, "{what}[{i}]: got {got}, expected {expected}, error {error:.1e}");
+    }
+}
+
+/// Fails unless the call is an error whose text has all these parts.
+pub fn assert_error(result: Result<Tensor>, parts: &[&str]) {
+    let text = result.expect_err("the call must fail").to_string();
+    for part in parts {
+        assert!(text.contains(part), "expected {part:?} in: {text}");
+    }
+}
+
+/// The numbers of a float tensor as f64.
+pub fn flat(tensor: &Tensor) -> Vec<f64> {
+    tensor.to_dtype(DType::F64).unwrap().flatten_all().unwrap().to_vec1().unwrap()
+}
+
+/// Every check of a differentiable op at one set of f64 inputs, all of which get gradients: forward and
+/// backward against the reference in f32 and f64, backward against central differences, transposed inputs,
+/// and the same bits twice.
+pub fn check<F, R>(inputs: &[Tensor], fused: F, reference: R)
+where
+    F: Fn(&[Tensor]) -> Result<Tensor>,
+    R: Fn(&[Tensor]) -> Result<Tensor>,
+{
+    for dtype in [DType::F32, DType::F64] {
+        let (y, gradients) = run(inputs, dtype, &fused);
+        let (expected, expected_gradients) = run(inputs, dtype, &reference);
+        let tolerance = Tolerance::of(dtype);
+        assert_close("forward", &y, &expected, tolerance);
+        for (i, (got, expected)) in gradients.iter().zip(&expected_gradients).enumerate() {
+            assert_close(&format!("{} gradient of input {i}", dtype.as_str()), got, expected, tolerance);
+        }
+        check_bits(&format!("{} second run", dtype.as_str()), &run(inputs, dtype, &fused), &y, &gradients);
+        let strided: Vec<Tensor> = inputs.iter().map(not_contiguous).collect();
+        check_bits("strided inputs", &run(&strided, dtype, &fused), &y, &gradients);
+    }
+    check_differences(inputs, &fused);
+}
+
+fn check_bits(what: &str, (y, gradients): &(Tensor, Vec<Tensor>), y_0: &Tensor, gradients_0: &[Tensor]) {
+    let bits = |tensor: &Tensor| flat(tensor).into_iter().map(f64::to_bits).collect::<Vec<_>>();
+    assert!(bits(y) == bits(y_0), "{what}: other bits in the result");
+    for (i, (a, b)) in gradients.iter().zip(gradients_0).enumerate() {
+        assert!(bits(a) == bits(b), "{what}: other bits in the gradient of input {i}");
+    }
+}
+
+/// The same elements in memory of another order.
+fn not_contiguous(tensor: &Tensor) -> Tensor {
+    let padded = Tensor::cat(&[tensor, tensor], tensor.rank() - 1).unwrap();
+    padded.narrow(tensor.rank() - 1, 0, tensor.dim(tensor.rank() - 1).unwrap()).unwrap()
+}
+
+/// The result, and the gradients of a fixed weighting of its elements.
+fn run(inputs: &[Tensor], dtype: DType, op: &dyn Fn(&[Tensor]) -> Result<Tensor>) -> (Tensor, Vec<Tensor>) {
+    let inputs: Vec<Tensor> = inputs.iter().map(|input| input.to_dtype(dtype).unwrap()).collect();
+    let vars: Vec<Var> = inputs.iter().map(|input| Var::from_tensor(input).unwrap()).collect();
+    // Keeps the strides of the input, which a Var would lose.
+    let tracked: Vec<Tensor> =
+        vars.iter()
+            .zip(&inputs)
+            .map(|(var, input)| {
+                if input.is_contiguous() { var.as_tensor().clone() } else { not_contiguous(var.as_tensor()) }
+            })
+            .collect();
+    let y = op(&tracked).unwrap();
+    let gradients = weighted_sum(&y).backward().unwrap();
+    let gradients = vars.iter().map(|var| gradients.get(var).expect("no gradient").clone()).collect();
+    (y, gradients)
+}
+
+fn weighted_sum(y: &Tensor) -> Tensor {
+    let weights = seeded("weights of the sum", y.dims()).to_dtype(y.dtype()).unwrap();
+    (y * weights).unwrap().sum_all().unwrap()
+}
+
+fn check_differences(inputs: &[Tensor], op: &dyn Fn(&[Tensor]) -> Result<Tensor>) {
+    const STEP: f64 = 1e-5;
+    const SAMPLES: usize = 24;
+    let loss = |inputs: &[Tensor]| flat(&weighted_sum(&op(inputs).unwrap()))[0];
+    let (_, gradients) = run(inputs, DType::F64, op);
+    for (which, gradient) in gradients.iter().enumerate() {
+        let gradient = flat(gradient);
+        let largest = gradient.iter().fold(1., |largest: f64, x| largest.max(x.abs()));
+        let values = flat(&inputs[which]);
+        for i in (0..values.len()).step_by(values.len().div_ceil(SAMPLES)) {
+            let moved = |by: f64| {
+                let mut values = values.clone();
+                values[i] += by;
+                let mut inputs = inputs.to_vec();
+                inputs[which] = Tensor::from_vec(values, inputs[which].shape(), &Device::Cpu).unwrap();
+                loss(&inputs)
+            };
+            let slope = (moved(STEP) - moved(-STEP)) / (2. * STEP);
+            let error = (slope - gradient[i]).abs() / largest;
+            assert!(
+                error <= Tolerance::DIFFERENCES,
+                "input {which}[{i}]: gradient {}, central difference {slope}",
+                gradient[i]
+            );
+        }
+    }
+}

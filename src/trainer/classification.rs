@@ -1,0 +1,298 @@
+//! The fine-tuning task: predict the label of a text.
+
+use candle_core::{DType, Device, Tensor};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use super::{Evaluation, Task};
+use crate::data::{Batch, BucketSampler, Examples};
+use crate::error::{Error, Result};
+use crate::metrics::{Scores, Threshold};
+use crate::model::{Classifier, Dropout, ModelConfig, Params, Pooling, Weights};
+use crate::ops;
+use crate::progress::Progress;
+use crate::trainer::TrainConfig;
+
+/// Which parameters of the trunk stay as they are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Freeze {
+    /// Everything is trained.
+    #[default]
+    None,
+    /// Only the head is trained.
+    AllButHead,
+    /// The head, the final norm and the last `trainable_blocks` blocks are trained.
+    AllButLastBlocks,
+}
+
+/// What decides which evaluation is the best.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SelectionMetric {
+    /// Validation loss, lower is better.
+    ValLoss,
+    /// F1 at the best validation threshold; macro F1 with more than two labels.
+    #[default]
+    F1,
+    /// Matthews correlation.
+    Mcc,
+    /// Area under the precision-recall curve.
+    PrAuc,
+    /// Area under the ROC curve.
+    RocAuc,
+    /// Accuracy.
+    Accuracy,
+    /// Mean recall over the classes.
+    BalancedAccuracy,
+}
+
+/// `[classifier]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ClassifierConfig {
+    /// `last` or `mean` hidden state.
+    pub pooling: Pooling,
+    /// Learning rate of the head; 0 takes that of the trunk.
+    pub head_learning_rate: f64,
+    /// `none`, `all_but_head` or `all_but_last_blocks`.
+    pub freeze: Freeze,
+    /// Blocks trained with `all_but_last_blocks`.
+    pub trainable_blocks: usize,
+    /// Weight each class by n / (labels * n_c), as scikit-learn's `balanced`.
+    pub balanced: bool,
+    /// Weight of each class in label order; empty weighs all alike. Excludes `balanced`.
+    pub class_weights: Vec<f64>,
+    /// What the best evaluation is judged by.
+    pub selection_metric: SelectionMetric,
+}
+
+impl Default for ClassifierConfig {
+    fn default() -> Self {
+        Self {
+            pooling: Pooling::Last,
+            head_learning_rate: 0.0,
+            freeze: Freeze::None,
+            trainable_blocks: 1,
+            balanced: false,
+            class_weights: Vec::new(),
+            selection_metric: SelectionMetric::F1,
+        }
+    }
+}
+
+impl ClassifierConfig {
+    /// Errors: settings that exclude each other or lie outside their range.
+    pub fn check(&self) -> Result<()> {
+        if self.balanced && !self.class_weights.is_empty() {
+            return Err(Error::usage("classifier.balanced and classifier.class_weights exclude each other"));
+        }
+        if let Some(weight) = self.class_weights.iter().find(|weight| !(**weight > 0.0 && weight.is_finite())) {
+            return Err(Error::usage(format!("classifier.class_weights holds {weight}; weights are above 0")));
+        }
+        if !(self.head_learning_rate >= 0.0 && self.head_learning_rate <= 100.0) {
+            let value = self.head_learning_rate;
+            return Err(Error::usage(format!("classifier.head_learning_rate is {value}; it must lie in 0..=100")));
+        }
+        Ok(())
+    }
+
+    /// Whether the parameter called `name` is trained.
+    pub fn trains(&self, name: &str, config: &ModelConfig) -> bool {
+        let last_blocks = config.num_hidden_layers().saturating_sub(self.trainable_blocks);
+        let block = name.split('.').find_map(|part| part.parse::<usize>().ok());
+        match self.freeze {
+            Freeze::None => true,
+            _ if name == "score.weight" => true,
+            Freeze::AllButHead => false,
+            Freeze::AllButLastBlocks => match block {
+                Some(block) => block >= last_blocks,
+                None => name.starts_with("model.norm") || name.starts_with("transformer.ln_f"),
+            },
+        }
+    }
+
+    /// Weight of each class, from the labels of the training rows.
+    ///
+    /// Errors: a list of another length than there are labels.
+    pub fn weights(&self, labels: &[u32], num_labels: usize) -> Result<Vec<f32>> {
+        if self.balanced {
+            let count = |class: usize| labels.iter().filter(|label| **label as usize == class).count();
+            let weight = |class| labels.len() as f64 / (num_labels * count(class).max(1)) as f64;
+            return Ok((0..num_labels).map(|class| weight(class) as f32).collect());
+        }
+        match self.class_weights.len() {
+            0 => Ok(vec![1.0; num_labels]),
+            n if n == num_labels => Ok(self.class_weights.iter().map(|weight| *weight as f32).collect()),
+            n => {
+                let why = format!("classifier.class_weights has {n} weights, the data has {num_labels} labels");
+                Err(Error::usage(why))
+            }
+        }
+    }
+}
+
+/// What classification needs besides the model.
+pub struct ClassificationTask<'a> {
+    examples: &'a Examples,
+    validation: &'a Examples,
+    label_names: &'a [String],
+    positive: usize,
+    config: &'a ClassifierConfig,
+    train: &'a TrainConfig,
+    seed: u64,
+    sampler: BucketSampler,
+    /// Batches of the epoch they were last asked for.
+    epoch: Option<(u64, Vec<Vec<usize>>)>,
+    class_weights: Vec<f32>,
+    model: Classifier,
+    eval_model: Classifier,
+    device: Device,
+}
+
+/// Rows, labels and their names, as the task reads them.
+pub struct ClassificationData<'a> {
+    /// Rows trained on.
+    pub train: &'a Examples,
+    /// Rows the best evaluation and the threshold are chosen on.
+    pub validation: &'a Examples,
+    /// Names in label order.
+    pub label_names: &'a [String],
+    /// Label that precision and recall are about.
+    pub positive: usize,
+}
+
+impl<'a> ClassificationTask<'a> {
+    /// The task over `params`, which it follows as they change.
+    ///
+    /// Errors: class weights that do not fit the labels.
+    pub fn new(
+        model: &ModelConfig,
+        params: &Params,
+        data: &ClassificationData<'a>,
+        config: &'a ClassifierConfig,
+        train: &'a TrainConfig,
+        seed: u64,
+    ) -> Result<Self> {
+        let tracked: Weights = params.tracked(|name| config.trains(name, model));
+        Ok(Self {
+            examples: data.train,
+            validation: data.validation,
+            label_names: data.label_names,
+            positive: data.positive,
+            config,
+            train,
+            seed,
+            sampler: data.train.sampler(train.micro_batch_size, seed),
+            epoch: None,
+            class_weights: config.weights(data.train.labels(), data.label_names.len())?,
+            model: Classifier::new(model, &tracked, config.pooling)?,
+            eval_model: Classifier::new(model, &params.detached(), config.pooling)?,
+            device: params.device(),
+        })
+    }
+
+    /// The model without autograd.
+    pub fn eval_model(&self) -> &Classifier {
+        &self.eval_model
+    }
+
+    /// Share of padding in the first epoch, 0 to 1.
+    pub fn padded_share(&self) -> f64 {
+        self.examples.padded_share(&self.sampler, 0)
+    }
+
+    fn steps_in_epoch(&self) -> u64 {
+        self.sampler.batches_per_epoch().div_ceil(self.train.grad_accum_steps as u64)
+    }
+}
+
+impl Task for ClassificationTask<'_> {
+    fn batches(&mut self, step: u64) -> Result<Vec<Batch>> {
+        let (epoch, place) = (step / self.steps_in_epoch(), step % self.steps_in_epoch());
+        if self.epoch.as_ref().is_none_or(|(at, _)| *at != epoch) {
+            self.epoch = Some((epoch, self.sampler.epoch(epoch)));
+        }
+        let batches = self.epoch.as_ref().map_or(&[][..], |(_, batches)| batches);
+        let micro_steps = self.train.grad_accum_steps;
+        let rows = batches.iter().skip(place as usize * micro_steps).take(micro_steps);
+        Ok(rows.map(|rows| self.examples.batch(rows)).collect())
+    }
+
+    fn count(&self, batch: &Batch) -> f64 {
+        batch.targets.iter().map(|label| f64::from(self.class_weights[*label as usize])).sum()
+    }
+
+    fn loss(&self, batch: &Batch, dropout: &mut Dropout) -> Result<Tensor> {
+        let logits = class_logits(&self.model, batch, dropout, &self.device)?;
+        let targets = Tensor::from_slice(&batch.targets, batch.rows, &self.device)?;
+        let weight = |label: &u32| self.class_weights[*label as usize];
+        let weights: Vec<f32> = batch.targets.iter().map(weight).collect();
+        let weights = Tensor::from_vec(weights, batch.rows, &self.device)?.to_dtype(logits.dtype())?;
+        Ok((ops::cross_entropy(&logits, &targets)? * weights)?.sum_all()?)
+    }
+
+    fn evaluate(&self, progress: &Progress) -> Result<Evaluation> {
+        let rows = self.train.micro_batch_size;
+        let probabilities = probabilities(&self.eval_model, self.validation, rows, &self.device, progress)?;
+        let scores = Scores::compute(
+            self.validation.labels(),
+            &probabilities,
+            self.label_names,
+            self.positive,
+            Threshold::BestF1,
+            self.seed,
+        );
+        let score = match self.config.selection_metric {
+            SelectionMetric::ValLoss => Some(-scores.loss),
+            SelectionMetric::F1 => Some(scores.f1),
+            SelectionMetric::Mcc => Some(scores.mcc),
+            SelectionMetric::PrAuc => scores.pr_auc,
+            SelectionMetric::RocAuc => scores.roc_auc,
+            SelectionMetric::Accuracy => Some(scores.accuracy),
+            SelectionMetric::BalancedAccuracy => Some(scores.balanced_accuracy),
+        };
+        let mut fields = Map::new();
+        let mut field = |name: &str, value: Value| fields.insert(format!("val_{name}"), value);
+        field("accuracy", json!(scores.accuracy));
+        field("precision", json!(scores.precision));
+        field("recall", json!(scores.recall));
+        field("f1", json!(scores.f1));
+        field("pr_auc", json!(scores.pr_auc));
+        Ok(Evaluation { loss: scores.loss, score: score.unwrap_or(-scores.loss), fields })
+    }
+
+    fn steps_per_epoch(&self) -> f64 {
+        self.steps_in_epoch() as f64
+    }
+}
+
+fn class_logits(model: &Classifier, batch: &Batch, dropout: &mut Dropout, device: &Device) -> Result<Tensor> {
+    let inputs = Tensor::from_slice(&batch.input_ids, (batch.rows, batch.seq_len), device)?;
+    Ok(model.logits(&inputs, &batch.lengths, dropout)?)
+}
+
+/// Class probabilities of every row, in row order, whatever the batch size.
+pub fn probabilities(
+    model: &Classifier,
+    examples: &Examples,
+    rows_per_batch: usize,
+    device: &Device,
+    progress: &Progress,
+) -> Result<Vec<Vec<f64>>> {
+    let bar = progress.bar("classifying", examples.len() as u64);
+    let mut found = vec![Vec::new(); examples.len()];
+    let mut done = 0;
+    for rows in examples.by_length(rows_per_batch) {
+        let logits = class_logits(model, &examples.batch(&rows), &mut Dropout::off(), device)?;
+        for (row, logits) in rows.iter().zip(logits.to_dtype(DType::F64)?.to_vec2::<f64>()?) {
+            let highest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            let weights: Vec<f64> = logits.iter().map(|logit| (logit - highest).exp()).collect();
+            let total: f64 = weights.iter().sum();
+            found[*row] = weights.iter().map(|weight| weight / total).collect();
+        }
+        done += rows.len() as u64;
+        bar.advance_to(done, || "rows".into());
+    }
+    Ok(found)
+}

@@ -1,0 +1,107 @@
+//! `[train]`: batches, budget, and how often to look.
+
+use serde::{Deserialize, Serialize};
+
+use crate::checkpoint::Counters;
+use crate::error::{Error, Result};
+
+/// `[train]`; a budget of 0 sets no limit, the first one reached ends the run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TrainConfig {
+    /// Sequences per forward pass.
+    pub micro_batch_size: usize,
+    /// Micro-batches per optimizer step.
+    pub grad_accum_steps: usize,
+    /// Tokens per sequence; texts of the classifier are cut to it.
+    pub seq_len: usize,
+    /// Probability of dropping embeddings and block outputs.
+    pub dropout: f64,
+    /// Budget in optimizer steps.
+    pub max_steps: u64,
+    /// Budget in tokens.
+    pub max_tokens: u64,
+    /// Budget in passes over the training part.
+    pub max_epochs: f64,
+    /// Budget in minutes; the only one that makes a run depend on the speed of the machine.
+    pub max_minutes: f64,
+    /// Steps between log events.
+    pub log_interval: u64,
+    /// Steps between evaluations; 0 evaluates once per epoch when fine-tuning, at the end when pre-training.
+    pub eval_interval: u64,
+    /// Steps between checkpoints; 0 saves at the end only.
+    pub save_interval: u64,
+    /// Newest checkpoints to keep; 0 keeps all.
+    pub keep_checkpoints: usize,
+    /// Evaluations without a better score before the run ends; 0 never stops early.
+    pub early_stopping_patience: u64,
+    /// End with the weights of the best evaluation instead of the last.
+    pub restore_best: bool,
+}
+
+impl Default for TrainConfig {
+    fn default() -> Self {
+        Self {
+            micro_batch_size: 32,
+            grad_accum_steps: 1,
+            seq_len: 128,
+            dropout: 0.0,
+            max_steps: 0,
+            max_tokens: 0,
+            max_epochs: 0.0,
+            max_minutes: 0.0,
+            log_interval: 10,
+            eval_interval: 0,
+            save_interval: 0,
+            keep_checkpoints: 2,
+            early_stopping_patience: 0,
+            restore_best: true,
+        }
+    }
+}
+
+impl TrainConfig {
+    /// Errors: a value outside its range, or no budget, by key.
+    pub fn check(&self, max_position_embeddings: usize) -> Result<()> {
+        let positive = |key: &str, value: usize| {
+            let ok = (1..=1 << 24).contains(&value);
+            let why = format!("train.{key} is {value}; it must lie in 1..=16777216");
+            if ok { Ok(()) } else { Err(Error::usage(why)) }
+        };
+        positive("micro_batch_size", self.micro_batch_size)?;
+        positive("grad_accum_steps", self.grad_accum_steps)?;
+        positive("log_interval", self.log_interval as usize)?;
+        if self.seq_len < 2 || self.seq_len > max_position_embeddings {
+            let why = format!("it must lie in 2..={max_position_embeddings}, the model's number of positions");
+            return Err(Error::usage(format!("train.seq_len is {}; {why}", self.seq_len)));
+        }
+        if !(0.0..1.0).contains(&self.dropout) {
+            return Err(Error::usage(format!("train.dropout is {}; it must be 0 or more and below 1", self.dropout)));
+        }
+        let no_budget = self.max_steps == 0 && self.max_tokens == 0;
+        let finite = self.max_epochs.is_finite() && self.max_minutes.is_finite();
+        if !finite || self.max_epochs < 0.0 || self.max_minutes < 0.0 {
+            return Err(Error::usage("train.max_epochs and train.max_minutes must be 0 or more"));
+        }
+        if no_budget && self.max_epochs == 0.0 && self.max_minutes == 0.0 {
+            let keys = "train.max_steps, train.max_tokens, train.max_epochs or train.max_minutes";
+            return Err(Error::usage(format!("the run has no end: set {keys}")));
+        }
+        Ok(())
+    }
+
+    /// Sequences per optimizer step.
+    pub fn global_batch_size(&self) -> usize {
+        self.micro_batch_size * self.grad_accum_steps
+    }
+
+    /// Share of the budget used, 0 to 1: the largest over all budgets that are set.
+    pub fn progress(&self, counters: &Counters, steps_per_epoch: f64) -> f64 {
+        let share = |used: f64, budget: f64| if budget > 0.0 { used / budget } else { 0.0 };
+        let step = counters.step as f64;
+        share(step, self.max_steps as f64)
+            .max(share(counters.tokens as f64, self.max_tokens as f64))
+            .max(share(step, (self.max_epochs * steps_per_epoch).ceil()))
+            .max(share(counters.elapsed_secs, self.max_minutes * 60.0))
+    }
+}

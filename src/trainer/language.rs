@@ -1,0 +1,118 @@
+//! The pre-training task: predict the next token.
+
+use candle_core::{DType, Device, Tensor};
+use serde_json::{Map, json};
+
+use super::{Evaluation, Task};
+use crate::data::{Batch, LanguageData};
+use crate::error::Result;
+use crate::metrics::LanguageScores;
+use crate::model::{Dropout, LanguageModel, ModelConfig, Params};
+use crate::ops;
+use crate::progress::Progress;
+use crate::trainer::TrainConfig;
+
+/// Language modelling over a tokenised corpus.
+pub struct LanguageTask<'a> {
+    data: &'a LanguageData,
+    train: &'a TrainConfig,
+    model: LanguageModel,
+    eval_model: LanguageModel,
+    token_bytes: Vec<u32>,
+    device: Device,
+}
+
+impl<'a> LanguageTask<'a> {
+    /// The task over `params`, which it follows as they change.
+    pub fn new(
+        config: &ModelConfig,
+        params: &Params,
+        data: &'a LanguageData,
+        train: &'a TrainConfig,
+    ) -> Result<Self> {
+        Ok(Self {
+            data,
+            train,
+            model: LanguageModel::new(config, &params.tracked(|_| true))?,
+            eval_model: LanguageModel::new(config, &params.detached())?,
+            token_bytes: data.corpus().tokenizer.token_bytes(),
+            device: params.device(),
+        })
+    }
+
+    /// The model without autograd.
+    pub fn eval_model(&self) -> &LanguageModel {
+        &self.eval_model
+    }
+}
+
+impl Task for LanguageTask<'_> {
+    fn batches(&mut self, step: u64) -> Result<Vec<Batch>> {
+        let first = step * self.train.global_batch_size() as u64;
+        let rows = self.train.micro_batch_size;
+        let starts = (0..self.train.grad_accum_steps).map(|micro_step| first + (micro_step * rows) as u64);
+        Ok(starts.map(|start| self.data.train_batch(start, rows)).collect())
+    }
+
+    fn count(&self, batch: &Batch) -> f64 {
+        batch.tokens() as f64
+    }
+
+    fn loss(&self, batch: &Batch, dropout: &mut Dropout) -> Result<Tensor> {
+        Ok(token_losses(&self.model, batch, dropout, &self.device)?.sum_all()?)
+    }
+
+    fn evaluate(&self, progress: &Progress) -> Result<Evaluation> {
+        let batches = self.data.validation_batches(self.train.micro_batch_size);
+        let scores = language_scores(&self.eval_model, batches, &self.token_bytes, &self.device, progress)?;
+        let mut fields = Map::new();
+        fields.insert("val_perplexity".into(), json!(scores.val_perplexity));
+        fields.insert("val_bits_per_byte".into(), json!(scores.val_bits_per_byte));
+        Ok(Evaluation { loss: scores.val_loss, score: -scores.val_loss, fields })
+    }
+
+    fn steps_per_epoch(&self) -> f64 {
+        self.data.samples_per_epoch() as f64 / self.train.global_batch_size() as f64
+    }
+}
+
+/// Loss of each target of a batch in nats (B * T); 0 where there is no target.
+fn token_losses(model: &LanguageModel, batch: &Batch, dropout: &mut Dropout, device: &Device) -> Result<Tensor> {
+    let inputs = Tensor::from_slice(&batch.input_ids, (batch.rows, batch.seq_len), device)?;
+    let targets = Tensor::from_slice(&batch.targets, batch.targets.len(), device)?;
+    let logits = model.logits(&inputs, dropout)?; // (B * T, V)
+    Ok(ops::cross_entropy(&logits, &targets)?)
+}
+
+/// Loss, perplexity and bits per byte over batches, from sums: independent of how they are cut.
+///
+/// The loss counts every target. Bits per byte counts the targets that stand for text, `token_bytes` bytes
+/// each; ends of documents are left out on both sides.
+pub fn language_scores(
+    model: &LanguageModel,
+    batches: impl Iterator<Item = Batch>,
+    token_bytes: &[u32],
+    device: &Device,
+    progress: &Progress,
+) -> Result<LanguageScores> {
+    let batches: Vec<Batch> = batches.collect();
+    let bar = progress.bar("evaluating", batches.len() as u64);
+    let (mut nats, mut tokens, mut text_nats, mut bytes) = (0.0, 0u64, 0.0, 0u64);
+    for (done, batch) in batches.iter().enumerate() {
+        let losses = token_losses(model, batch, &mut Dropout::off(), device)?.to_dtype(DType::F32)?;
+        for (loss, target) in losses.to_vec1::<f32>()?.into_iter().zip(&batch.targets) {
+            if *target == u32::MAX {
+                continue;
+            }
+            nats += f64::from(loss);
+            tokens += 1;
+            let target_bytes = token_bytes.get(*target as usize).copied().unwrap_or(0);
+            if target_bytes > 0 {
+                text_nats += f64::from(loss);
+                bytes += u64::from(target_bytes);
+            }
+        }
+        bar.advance_to(done as u64 + 1, || format!("loss {:.3}", nats / tokens.max(1) as f64));
+    }
+    Ok(LanguageScores::new(nats, tokens, text_nats, bytes))
+}

@@ -1,0 +1,55 @@
+//! The training loop, one for both phases.
+//!
+//! Layer 5. `step` is one optimizer update, station by station; `run` says when to evaluate, save, log and
+//! stop; a `Task` says what the loss is.
+
+mod classification;
+mod config;
+mod language;
+mod run;
+mod state;
+mod step;
+
+pub use classification::{ClassificationData, ClassificationTask, ClassifierConfig, Freeze, SelectionMetric, probabilities};
+pub use config::TrainConfig;
+pub use language::{LanguageTask, language_scores};
+pub use run::{Outcome, Run};
+pub use state::State;
+pub use step::{StepReport, StepSettings, step};
+
+use candle_core::Tensor;
+use serde_json::{Map, Value};
+
+use crate::data::Batch;
+use crate::error::Result;
+use crate::model::Dropout;
+use crate::progress::Progress;
+
+/// What a run optimises.
+pub trait Task {
+    /// The micro-batches of optimizer step `step`, a pure function of the seed and the step.
+    fn batches(&mut self, step: u64) -> Result<Vec<Batch>>;
+
+    /// What the summed loss of a batch is divided by: its counted targets.
+    fn count(&self, batch: &Batch) -> f64;
+
+    /// Sum of the losses over a batch, in nats, with a graph behind it.
+    fn loss(&self, batch: &Batch, dropout: &mut Dropout) -> Result<Tensor>;
+
+    /// Loss and scores on the whole validation part.
+    fn evaluate(&self, progress: &Progress) -> Result<Evaluation>;
+
+    /// Optimizer steps of one pass over the training part.
+    fn steps_per_epoch(&self) -> f64;
+}
+
+/// Result of one evaluation.
+#[derive(Clone, Debug)]
+pub struct Evaluation {
+    /// Validation loss in nats per target.
+    pub loss: f64,
+    /// Higher is better; the best weights are kept by it.
+    pub score: f64,
+    /// What goes into metrics.jsonl beside the loss.
+    pub fields: Map<String, Value>,
+}

@@ -1,0 +1,163 @@
+//! When to evaluate, save, log and stop. What a step is stands in `step`.
+
+use std::time::Instant;
+
+use serde_json::{Map, Value, json};
+
+use super::config::TrainConfig;
+use super::step::{StepReport, StepSettings, step};
+use super::{Evaluation, State, Task};
+use crate::checkpoint::Fingerprints;
+use crate::error::Result;
+use crate::optim::{OptimConfig, Schedule};
+use crate::progress::{Bar, Progress};
+use crate::run_dir::RunDir;
+use crate::signals;
+
+/// A training run over a task, from wherever its state stands to the end of the budget.
+pub struct Run<'a> {
+    /// `pretrain` or `finetune`, in logs and bars.
+    pub phase: &'a str,
+    /// `[train]`.
+    pub train: &'a TrainConfig,
+    /// `[optim]`.
+    pub optim: &'a OptimConfig,
+    /// Rate of a classification head; the trunk's is in `[optim]`.
+    pub head_learning_rate: f64,
+    /// Seed of dropout.
+    pub seed: u64,
+    /// Where events and checkpoints go.
+    pub dir: &'a RunDir,
+    /// Written into each checkpoint.
+    pub fingerprints: &'a Fingerprints,
+    /// Bars and notes.
+    pub progress: &'a Progress,
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Budget used or stopped early.
+    Finished,
+    /// This signal came; a checkpoint is saved.
+    Interrupted(i32),
+}
+
+impl Run<'_> {
+    /// Trains until the budget is used, early stopping says so, or a signal comes.
+    ///
+    /// Errors: as `step`, evaluation, log and checkpoint.
+    pub fn train(&self, task: &mut dyn Task, state: &mut State) -> Result<Outcome> {
+        let schedule = Schedule::new(self.optim);
+        let (started, before) = (Instant::now(), state.counters.elapsed_secs);
+        let (first_step, first_tokens) = (state.counters.step, state.counters.tokens);
+        let bar = self.progress.bar(self.phase, 0);
+        loop {
+            let progress = self.train.progress(&state.counters, task.steps_per_epoch());
+            if progress >= 1.0 || self.stops_early(state) {
+                return Ok(Outcome::Finished);
+            }
+            if let Some(signal) = signals::pending() {
+                self.save(state)?;
+                return Ok(Outcome::Interrupted(signal));
+            }
+
+            let rate = schedule.learning_rate(state.counters.step, progress);
+            let report = step(task, state, &self.settings(rate))?;
+
+            state.counters.elapsed_secs = before + started.elapsed().as_secs_f64();
+            state.counters.loss_since_eval.0 += report.train_loss;
+            state.counters.loss_since_eval.1 += 1;
+            let tokens_per_sec =
+                (state.counters.tokens - first_tokens) as f64 / started.elapsed().as_secs_f64();
+            self.show(&bar, state, &report, task.steps_per_epoch(), tokens_per_sec);
+            let steps = state.counters.step;
+            if steps.is_multiple_of(self.train.log_interval) || steps == first_step + 1 {
+                self.log_step(state, &report, rate, tokens_per_sec)?;
+            }
+
+            let ended = self.train.progress(&state.counters, task.steps_per_epoch()) >= 1.0;
+            if ended || self.evaluation_due(steps, task.steps_per_epoch()) {
+                self.evaluate(task, state)?;
+            }
+            if ended || self.stops_early(state) || is_due(steps, self.train.save_interval) {
+                self.save(state)?;
+            }
+        }
+    }
+
+    fn settings(&self, learning_rate: f64) -> StepSettings {
+        let head_ratio = self.head_learning_rate / self.optim.learning_rate.max(f64::MIN_POSITIVE);
+        StepSettings {
+            seed: self.seed,
+            dropout: self.train.dropout,
+            learning_rate,
+            head_learning_rate: learning_rate * head_ratio,
+            max_grad_norm: self.optim.max_grad_norm,
+        }
+    }
+
+    fn stops_early(&self, state: &State) -> bool {
+        let patience = self.train.early_stopping_patience;
+        patience > 0 && state.counters.evals_since_best >= patience
+    }
+
+    /// An interval of 0 means once per epoch for tasks of a few steps per epoch; see `[train]`.
+    fn evaluation_due(&self, steps: u64, steps_per_epoch: f64) -> bool {
+        match self.train.eval_interval {
+            0 if self.phase == "finetune" => is_due(steps, steps_per_epoch.ceil() as u64),
+            interval => is_due(steps, interval),
+        }
+    }
+
+    fn evaluate(&self, task: &dyn Task, state: &mut State) -> Result<()> {
+        let Evaluation { loss, score, fields } = task.evaluate(self.progress)?;
+        let (sum, count) = std::mem::take(&mut state.counters.loss_since_eval);
+        let train_loss = if count == 0 { f64::NAN } else { sum / count as f64 };
+        state.judge(score)?;
+        state.counters.evaluated_at = Some(state.counters.step);
+        if train_loss.is_finite() {
+            state.counters.history.push((train_loss, loss));
+        }
+        let mut event = self.event(state);
+        event.insert("val_loss".into(), json!(loss));
+        event.extend(fields);
+        self.progress.detail(format!("{}: {}", self.phase, Value::Object(event.clone())));
+        self.dir.log(&event)
+    }
+
+    fn save(&self, state: &State) -> Result<()> {
+        let checkpoint = state.checkpoint(self.fingerprints);
+        checkpoint.save(&self.dir.checkpoints(), self.train.keep_checkpoints)?;
+        Ok(())
+    }
+
+    fn event(&self, state: &State) -> Map<String, Value> {
+        let mut event = Map::new();
+        event.insert("phase".into(), json!(self.phase));
+        event.insert("step".into(), json!(state.counters.step));
+        event.insert("tokens".into(), json!(state.counters.tokens));
+        event.insert("elapsed_secs".into(), json!(state.counters.elapsed_secs));
+        event
+    }
+
+    fn log_step(&self, state: &State, report: &StepReport, rate: f64, tokens_per_sec: f64) -> Result<()> {
+        let mut event = self.event(state);
+        event.insert("train_loss".into(), json!(report.train_loss));
+        event.insert("learning_rate".into(), json!(rate));
+        event.insert("grad_norm".into(), json!(report.grad_norm));
+        event.insert("tokens_per_sec".into(), json!(tokens_per_sec));
+        self.dir.log(&event)
+    }
+
+    fn show(&self, bar: &Bar<'_>, state: &State, report: &StepReport, per_epoch: f64, tokens_per_sec: f64) {
+        let done = state.counters.step;
+        let share = self.train.progress(&state.counters, per_epoch).clamp(f64::MIN_POSITIVE, 1.0);
+        bar.set_total((done as f64 / share).round() as u64);
+        bar.advance_to(done, || format!("loss {:.3} {tokens_per_sec:.0} tokens/s", report.train_loss));
+    }
+}
+
+fn is_due(steps: u64, interval: u64) -> bool {
+    interval > 0 && steps.is_multiple_of(interval)
+}
