@@ -2,7 +2,7 @@
 //!
 //! Layer 3.
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Tensor};
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
@@ -60,7 +60,7 @@ pub fn generate(
     sampling: &Sampling,
     end_of_text: u32,
     max_positions: usize,
-    (seed, device): (u64, &Device),
+    seed: u64,
     mut take: impl FnMut(u32) -> bool,
 ) -> Result<()> {
     let mut stream = rng::stream(seed, "generate", &[]);
@@ -73,7 +73,7 @@ pub fn generate(
         if cache.len() + new.len() > max_positions {
             return Ok(());
         }
-        let input = Tensor::from_vec(new.clone(), (1, new.len()), device)?;
+        let input = Tensor::from_vec(new.clone(), (1, new.len()), model.device())?;
         let logits = model.next_logits(&input, &mut cache)?.squeeze(0)?.to_dtype(DType::F32)?;
         let next = choose(&logits.to_vec1::<f32>()?, sampling, &mut stream);
         if next == end_of_text || !take(next) {

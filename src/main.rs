@@ -1,1 +1,97 @@
-fn main() {}
+//! Parses, dispatches, and turns the outcome into an exit code.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use train::cli::{Cli, Command, ConfigCommand, RunArgs, TokenizerCommand};
+use train::commands::{self, Options};
+use train::config::{self, CompareConfig, Config, FinetuneConfig, PretrainConfig};
+use train::data::CorpusConfig;
+use train::error::{Error, Result};
+use train::generate::Sampling;
+use train::progress::Progress;
+use train::run_dir::Existing;
+use train::tokenizer::TokenizerConfig;
+use train::{process, signals};
+
+/// What `train compare` does when it is not told otherwise.
+const DEMONSTRATION: &str = include_str!("../configs/demo-compare.toml");
+
+fn main() -> ExitCode {
+    process::keep_freed_memory();
+    signals::install();
+    match run(Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::from(error.exit.code() as u8)
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<()> {
+    let progress = Progress::new(if cli.quiet { -1 } else { i8::from(cli.verbose) });
+    let json = cli.json;
+    match cli.command {
+        Command::Pretrain { run } => {
+            let mut config: PretrainConfig = load(&run, None)?;
+            config.device = run.device.clone().unwrap_or(config.device);
+            commands::pretrain::run(&config, &options(&run, json), &progress)
+        }
+        Command::Finetune { run, init_from, fail_under } => {
+            let mut config: FinetuneConfig = load(&run, None)?;
+            config.device = run.device.clone().unwrap_or(config.device);
+            config.init_from = init_from.unwrap_or(config.init_from);
+            commands::finetune::run(&config, &fail_under, &options(&run, json), &progress)
+        }
+        Command::Compare { run } => {
+            let mut config: CompareConfig = load(&run, Some(DEMONSTRATION))?;
+            config.device = run.device.clone().unwrap_or(config.device);
+            commands::compare::run(&config, &options(&run, json), &progress)
+        }
+        Command::Evaluate { run_dir, data, text_column, label_column, fail_under, device } => {
+            let columns = (text_column, label_column);
+            let (data, device, gates) = (&data, &device, &fail_under);
+            let options = commands::evaluate::EvaluateOptions { data, device, columns, gates, json };
+            commands::evaluate::run(&run_dir, &options, &progress)
+        }
+        Command::Predict { run_dir, texts, input, device } => {
+            commands::predict::run(&run_dir, &texts, input.as_ref(), &device, &progress)
+        }
+        Command::Generate { run_dir, prompt, temperature, top_k, top_p, seed, max_new_tokens, device } => {
+            let sampling = Sampling { temperature, top_k, top_p, max_new_tokens };
+            commands::generate::run(&run_dir, &prompt, &sampling, seed, (&device, json), &progress)
+        }
+        Command::Report { run_dirs } => commands::report(&run_dirs, json, &progress),
+        Command::Tokenizer(TokenizerCommand::Train { data, output, vocab_size, min_frequency, overwrite }) => {
+            let data = CorpusConfig { train: data, ..CorpusConfig::default() };
+            let config = TokenizerConfig { path: String::new(), vocab_size, min_frequency };
+            commands::tokenizer::train(&data, &config, &output, overwrite, &progress)
+        }
+        Command::Tokenizer(TokenizerCommand::Inspect { path, text, data }) => {
+            commands::tokenizer::inspect(&path, text.as_deref(), data.as_deref(), json)
+        }
+        Command::Config(ConfigCommand::Check { phase, config, sets }) => {
+            commands::configs::check(phase, &config, &sets)
+        }
+    }
+}
+
+/// The config named by the flags, or the built-in one of the command.
+fn load<C: Config>(run: &RunArgs, built_in: Option<&str>) -> Result<C> {
+    match (&run.config, built_in) {
+        (Some(path), _) => config::load(&PathBuf::from(path), &run.sets),
+        (None, Some(text)) => config::parse("built-in demonstration", text, &run.sets),
+        (None, None) => Err(Error::usage("no config: give --config FILE; configs/ has examples")),
+    }
+}
+
+fn options(run: &RunArgs, json: bool) -> Options {
+    let existing = match (run.resume, run.overwrite) {
+        (true, _) => Existing::Resume,
+        (_, true) => Existing::Overwrite,
+        _ => Existing::Refuse,
+    };
+    Options { existing, json, allow_data_change: run.allow_data_change }
+}

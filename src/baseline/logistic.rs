@@ -13,9 +13,9 @@ use super::tfidf::SparseRow;
 use crate::rng;
 
 /// Stop when every row's share of its bound differs from its error probability by less than this:
-/// probabilities are then right to about three decimals.
-const TOLERANCE: f64 = 1e-3;
-/// Passes over the rows at most; SMS Spam needs about 30 at C = 1000.
+/// probabilities are then right to about four decimals.
+const TOLERANCE: f64 = 1e-4;
+/// Passes over the rows at most; SMS Spam takes 10 to 23.
 const MAX_PASSES: u64 = 200;
 /// Newton steps for one variable at most; three or four are usual.
 const MAX_NEWTON_STEPS: usize = 50;

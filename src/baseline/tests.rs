@@ -72,9 +72,9 @@ fn logistic_regression_equals_scikit_learn() {
         let three = super::char_ngram::probabilities(&fitted, &unseen);
         let binary = super::char_ngram::probabilities(&fitted[1..2], &unseen);
         for row in 0..unseen.len() {
-            assert!((binary[row][1] - fit.binary[row]).abs() < 2e-3, "C {}: {binary:?}", fit.c);
+            assert!((binary[row][1] - fit.binary[row]).abs() < 5e-4, "C {}: {binary:?}", fit.c);
             for (ours, expected) in three[row].iter().zip(&fit.three_labels[row]) {
-                assert!((ours - expected).abs() < 2e-3, "C {}: {three:?}", fit.c);
+                assert!((ours - expected).abs() < 5e-4, "C {}: {three:?}", fit.c);
             }
         }
     }

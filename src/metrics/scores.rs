@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::bootstrap;
 use super::classification::{BinaryCounts, ClassScores, ConfusionMatrix, argmax};
 use super::curves::{Ranking, best_f1_threshold};
 use crate::error::{Error, Result};
-use crate::metrics::bootstrap;
 
 /// Scores of a classifier on a set of rows; the field names are the keys of `results.json`.
 ///
@@ -209,22 +209,21 @@ impl<'a> Rows<'a> {
 
     fn headline(&self, weights: &[u32]) -> Headline {
         let matrix = self.confusion(weights);
-        let binary = self.num_labels == 2;
-        let mean = |area: &dyn Fn(&Ranking) -> Option<f64>| -> Option<f64> {
-            let sum: Option<f64> = self.rankings.iter().map(area).sum();
+        let mean = |area: fn(&Ranking, &[u32]) -> Option<f64>| {
+            let sum: Option<f64> = self.rankings.iter().map(|ranking| area(ranking, weights)).sum();
             sum.map(|sum| sum / self.rankings.len() as f64)
         };
         Headline {
             accuracy: matrix.accuracy(),
-            class: if binary {
+            class: if self.num_labels == 2 {
                 matrix.one_versus_rest(self.positive).scores()
             } else {
                 matrix.macro_average()
             },
             mcc: matrix.mcc(),
             balanced_accuracy: matrix.balanced_accuracy(),
-            roc_auc: mean(&|ranking| ranking.roc_auc(weights)),
-            pr_auc: mean(&|ranking| ranking.pr_auc(weights)),
+            roc_auc: mean(Ranking::roc_auc),
+            pr_auc: mean(Ranking::pr_auc),
         }
     }
 }

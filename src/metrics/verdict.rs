@@ -47,13 +47,13 @@ impl Verdict {
     ///
     /// Source of the rules: the metrics guide in the README.
     pub fn judge(test: &Scores, history: Option<&History>) -> Self {
-        let mut findings = Vec::new();
-        findings.extend(no_positives(test));
-        findings.extend(accuracy_paradox(test));
-        findings.extend(near_chance(test));
-        findings.extend(weak_precision(test));
-        findings.extend(weak_recall(test));
-        findings.extend(weak_accuracy(test));
+        let mut findings: Vec<String> = match no_positives(test) {
+            Some(finding) => vec![finding],
+            None => {
+                let rules = [accuracy_paradox, near_chance, weak_precision, weak_recall, weak_accuracy];
+                rules.iter().filter_map(|rule| rule(test)).collect()
+            }
+        };
         let fit = findings.is_empty();
         if fit {
             findings.push(good(test));
@@ -73,9 +73,9 @@ fn good(test: &Scores) -> String {
          F1 {}, Matthews correlation {:.2}.",
         percent(test.accuracy),
         percent(test.majority_accuracy),
-        precision_name(test),
+        name(test, "precision"),
         percent(test.precision),
-        recall_name(test),
+        name(test, "recall"),
         percent(test.recall),
         percent(test.f1),
         test.mcc
@@ -83,7 +83,8 @@ fn good(test: &Scores) -> String {
 }
 
 fn no_positives(test: &Scores) -> Option<String> {
-    (test.counts.tp + test.counts.r#fn == 0).then(|| {
+    let positives = test.counts.tp + test.counts.r#fn;
+    (is_binary(test) && positives == 0).then(|| {
         "The test rows hold no example of the positive label, so recall cannot be judged; add labelled \
          positive rows to the test set."
             .to_owned()
@@ -99,53 +100,62 @@ fn accuracy_paradox(test: &Scores) -> Option<String> {
     Some(format!(
         "Accuracy paradox: accuracy {} looks good, but always answering the commonest label gives {}, and {} is \
          {} with {} {}. Not fit for use: judge by precision, recall and Matthews correlation ({:.2}), and \
-         train with more rows of the rare label or move the threshold on the validation rows.",
+         train with more rows of the rare label.",
         percent(test.accuracy),
         percent(test.majority_accuracy),
-        recall_name(test),
+        name(test, "recall"),
         percent(test.recall),
-        precision_name(test),
+        name(test, "precision"),
         percent(test.precision),
         test.mcc
     ))
 }
 
 fn near_chance(test: &Scores) -> Option<String> {
-    let auc_at_chance = test.roc_auc.is_some_and(|auc| auc < CHANCE_ROC_AUC);
-    if test.mcc >= CHANCE_MCC && !auc_at_chance {
+    let ordered = test.roc_auc.map(|auc| auc >= CHANCE_ROC_AUC);
+    if test.mcc >= CHANCE_MCC && ordered != Some(false) {
         return None;
     }
     let auc = test.roc_auc.map_or("undefined".to_owned(), |auc| format!("{auc:.2}"));
-    let advice = if auc_at_chance || test.roc_auc.is_none() {
-        "check that the labels match the texts, then train longer, with a higher learning rate or more rows"
+    let place = if test.mcc < -CHANCE_MCC { "Worse than chance" } else { "Near chance" };
+    let advice = if is_binary(test) && ordered == Some(true) {
+        "the probabilities do order the rows, so choose the threshold on the validation rows"
     } else {
-        "the scores still order the rows, so choose the threshold on the validation rows"
+        "check that the labels match the texts, then train longer, with another learning rate or on more rows"
     };
     Some(format!(
-        "Near chance: Matthews correlation {:.2} (chance 0) and ROC-AUC {auc} (chance 0.5); {advice}.",
+        "{place}: Matthews correlation {:.2} (chance 0) and ROC-AUC {auc} (chance 0.5); {advice}.",
         test.mcc
     ))
 }
 
 fn weak_precision(test: &Scores) -> Option<String> {
-    let advice = "raise the threshold or add rows like the false alarms to the training set";
-    weak(&precision_name(test), test.precision, "of the rows called positive are", advice)
+    let advice = if is_binary(test) {
+        "raise the threshold or add rows like the false alarms to the training set"
+    } else {
+        "add rows like the wrongly called ones to the training set"
+    };
+    weak(&name(test, "precision"), test.precision, advice)
 }
 
 fn weak_recall(test: &Scores) -> Option<String> {
-    let advice = "lower the threshold or add rows like the missed ones to the training set";
-    weak(&recall_name(test), test.recall, "of the positive rows are found", advice)
+    let advice = if is_binary(test) {
+        "lower the threshold or add rows like the missed ones to the training set"
+    } else {
+        "add rows of the labels missed most to the training set"
+    };
+    weak(&name(test, "recall"), test.recall, advice)
 }
 
-fn weak(name: &str, value: f64, share: &str, advice: &str) -> Option<String> {
-    let limit = if value < BAD_PRECISION_RECALL {
+fn weak(name: &str, value: f64, advice: &str) -> Option<String> {
+    let judgement = if value < BAD_PRECISION_RECALL {
         format!("bad (below {})", percent(BAD_PRECISION_RECALL))
     } else if value <= GOOD_PRECISION_RECALL {
-        format!("not good (at most {})", percent(GOOD_PRECISION_RECALL))
+        format!("not good (good is above {})", percent(GOOD_PRECISION_RECALL))
     } else {
         return None;
     };
-    Some(format!("The {name} of {} is {limit}: only that share {share}; {advice}.", percent(value)))
+    Some(format!("At {} the {name} is {judgement}; {advice}.", percent(value)))
 }
 
 fn weak_accuracy(test: &Scores) -> Option<String> {
@@ -178,7 +188,7 @@ fn weak_labels(test: &Scores) -> Option<String> {
             )
         })
         .collect();
-    (test.threshold.is_none() && !weak.is_empty()).then(|| {
+    (!is_binary(test) && !weak.is_empty()).then(|| {
         format!(
             "Labels with precision or recall below {}: {}; add training rows for them.",
             percent(BAD_PRECISION_RECALL),
@@ -222,17 +232,14 @@ fn above_majority(test: &Scores) -> bool {
     test.accuracy - test.majority_accuracy > ERRORS_REMOVED * removable
 }
 
-fn precision_name(test: &Scores) -> String {
-    averaged(test, "precision")
+/// Scores has a threshold for two labels only.
+fn is_binary(test: &Scores) -> bool {
+    test.threshold.is_some()
 }
 
-fn recall_name(test: &Scores) -> String {
-    averaged(test, "recall")
-}
-
-/// With more than two labels the score is a mean over labels.
-fn averaged(test: &Scores, score: &str) -> String {
-    if test.threshold.is_none() { format!("mean {score} of the labels") } else { score.to_owned() }
+/// With more than two labels precision and recall are means over labels.
+fn name(test: &Scores, score: &str) -> String {
+    if is_binary(test) { score.to_owned() } else { format!("mean {score} of the labels") }
 }
 
 fn percent(share: f64) -> String {
@@ -281,7 +288,7 @@ mod tests {
         // 98 % accuracy, 12 % recall.
         let found = findings(&scores(3, 0, 22, 1075));
         assert!(found.contains("Accuracy paradox: accuracy 98.0 %") && found.contains("12.0 %"), "{found}");
-        assert!(found.contains("The recall of 12.0 % is bad (below 50.0 %)"), "{found}");
+        assert!(found.contains("At 12.0 % the recall is bad (below 50.0 %)"), "{found}");
     }
 
     #[test]
@@ -299,18 +306,22 @@ mod tests {
             "{found}"
         );
         assert!(found.contains("no better than the 50.0 %"), "{found}");
+        assert!(findings(&scores(5, 45, 45, 5)).contains("Worse than chance"));
     }
 
     #[test]
     fn a_test_set_without_positives_cannot_show_fitness() {
-        assert!(findings(&scores(0, 0, 0, 20)).contains("no example of the positive label"));
+        let verdict = Verdict::judge(&scores(0, 0, 0, 20), None);
+        assert!(!verdict.fit);
+        assert_eq!(verdict.findings.len(), 1);
+        assert!(verdict.findings[0].contains("no example of the positive label"));
     }
 
     #[test]
     fn fair_scores_are_not_yet_good() {
         let found = findings(&scores(75, 10, 25, 90));
-        assert!(found.contains("The recall of 75.0 % is not good (at most 80.0 %)"), "{found}");
-        assert!(!found.contains("precision of"), "{found}");
+        assert!(found.contains("At 75.0 % the recall is not good (good is above 80.0 %)"), "{found}");
+        assert!(!found.contains("the precision is"), "{found}");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The two heads on the trunk: next-token logits and class logits.
 
-use candle_core::{Result, Tensor};
+use candle_core::{Device, Result, Tensor};
 use serde::{Deserialize, Serialize};
 
 use super::attention::KvCache;
@@ -28,6 +28,11 @@ impl LanguageModel {
             weight(weights, "lm_head.weight")?
         };
         Ok(Self { trunk, head })
+    }
+
+    /// Where the model lives.
+    pub fn device(&self) -> &Device {
+        self.head.device()
     }
 
     /// Logits of the next token at every position: input_ids (B, T) -> (B * T, V).

@@ -1,0 +1,195 @@
+//! What can be typed. Layer 8; clap structs and nothing else.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::commands::configs::Phase;
+
+/// Pre-trains a tiny transformer, fine-tunes it as a text classifier, and says whether pre-training helped.
+#[derive(Debug, Parser)]
+#[command(name = "train", version, propagate_version = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// Only warnings on stderr.
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// More on stderr.
+    #[arg(short, long, global = true)]
+    pub verbose: bool,
+    /// Print one JSON object on stdout instead of tables.
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Train a language model on raw text.
+    Pretrain {
+        #[command(flatten)]
+        run: RunArgs,
+    },
+    /// Train a classifier on labelled text, from a pre-trained model or from scratch.
+    Finetune {
+        #[command(flatten)]
+        run: RunArgs,
+        /// Run directory, Hugging Face folder or `scratch`; overrides the config.
+        #[arg(long)]
+        init_from: Option<String>,
+        /// Exit 3 when a test score is below this, such as f1=0.8; may be given again.
+        #[arg(long, value_name = "SCORE=VALUE")]
+        fail_under: Vec<String>,
+    },
+    /// Pre-trained against from scratch over seeds and label budgets; without a config, the demonstration.
+    Compare {
+        #[command(flatten)]
+        run: RunArgs,
+    },
+    /// Score a finished run on another file: labelled rows, or raw text for a language model.
+    Evaluate {
+        /// Finished run.
+        run_dir: PathBuf,
+        /// File to score it on.
+        #[arg(long)]
+        data: PathBuf,
+        /// Column with the text, where it differs from the run's.
+        #[arg(long)]
+        text_column: Option<String>,
+        /// Column with the label, where it differs from the run's.
+        #[arg(long)]
+        label_column: Option<String>,
+        /// Exit 3 when a score is below this, such as f1=0.8; may be given again.
+        #[arg(long, value_name = "SCORE=VALUE")]
+        fail_under: Vec<String>,
+        /// auto, cpu, cuda or cuda:N.
+        #[arg(long, default_value = "auto")]
+        device: String,
+    },
+    /// Label texts with a fine-tuned run, one JSON line each.
+    Predict {
+        /// Finished run.
+        run_dir: PathBuf,
+        /// Texts, or - for standard input with one text a line.
+        texts: Vec<String>,
+        /// File with texts: .txt one a line, .csv, .tsv or .jsonl by the run's text column.
+        #[arg(long, conflicts_with = "texts")]
+        input: Option<PathBuf>,
+        /// auto, cpu, cuda or cuda:N.
+        #[arg(long, default_value = "auto")]
+        device: String,
+    },
+    /// Continue a prompt with a pre-trained run.
+    Generate {
+        /// Finished run or Hugging Face folder.
+        run_dir: PathBuf,
+        /// Text to continue.
+        #[arg(long, default_value = "")]
+        prompt: String,
+        /// Logits are divided by it; 0 always takes the likeliest token.
+        #[arg(long, default_value_t = 0.8)]
+        temperature: f64,
+        /// Only this many likeliest tokens; 0 takes all.
+        #[arg(long, default_value_t = 50)]
+        top_k: usize,
+        /// Only the likeliest tokens that together reach this probability.
+        #[arg(long, default_value_t = 0.95)]
+        top_p: f64,
+        /// Seed of the choice.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// Most tokens to add.
+        #[arg(long, default_value_t = 100)]
+        max_new_tokens: usize,
+        /// auto, cpu, cuda or cuda:N.
+        #[arg(long, default_value = "auto")]
+        device: String,
+    },
+    /// Print the tables of finished runs again.
+    Report {
+        /// Run directories.
+        #[arg(required = true)]
+        run_dirs: Vec<PathBuf>,
+    },
+    /// Train or look into a tokenizer.
+    #[command(subcommand)]
+    Tokenizer(TokenizerCommand),
+    /// Check a config without running it.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+}
+
+/// Flags that all runs share.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// TOML file; configs/ has examples.
+    #[arg(short, long)]
+    pub config: Option<PathBuf>,
+    /// Change one key of the config, such as train.max_steps=200; may be given again.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub sets: Vec<String>,
+    /// Go on from the newest checkpoint in the run directory.
+    #[arg(long, conflicts_with = "overwrite")]
+    pub resume: bool,
+    /// Remove the run that is in the run directory.
+    #[arg(long)]
+    pub overwrite: bool,
+    /// With --resume: go on although the data changed.
+    #[arg(long, requires = "resume")]
+    pub allow_data_change: bool,
+    /// auto, cpu, cuda or cuda:N; overrides the config.
+    #[arg(long)]
+    pub device: Option<String>,
+}
+
+/// `train tokenizer`.
+#[derive(Debug, Subcommand)]
+pub enum TokenizerCommand {
+    /// Train a byte-level BPE on text.
+    Train {
+        /// Files, folders or globs.
+        #[arg(required = true)]
+        data: Vec<String>,
+        /// Where tokenizer.json goes.
+        #[arg(short, long)]
+        output: PathBuf,
+        /// Tokens, the bytes and special ones included.
+        #[arg(long, default_value_t = 4096)]
+        vocab_size: usize,
+        /// Pairs seen less often are not merged.
+        #[arg(long, default_value_t = 2)]
+        min_frequency: u64,
+        /// Replace the file that is there.
+        #[arg(long)]
+        overwrite: bool,
+    },
+    /// Show how a tokenizer cuts a text and how well it compresses it.
+    Inspect {
+        /// tokenizer.json, run directory or Hugging Face folder.
+        path: PathBuf,
+        /// Text to cut.
+        #[arg(long, conflicts_with = "data")]
+        text: Option<String>,
+        /// File to cut.
+        #[arg(long)]
+        data: Option<PathBuf>,
+    },
+}
+
+/// `train config`.
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Read a config as the command would and print it with every key.
+    Check {
+        /// pretrain, finetune or compare.
+        phase: Phase,
+        /// TOML file.
+        #[arg(short, long)]
+        config: PathBuf,
+        /// Change one key first; may be given again.
+        #[arg(long = "set", value_name = "KEY=VALUE")]
+        sets: Vec<String>,
+    },
+}

@@ -1,0 +1,108 @@
+//! `train evaluate`: a finished run on other data: all scores on labelled rows, or the loss on raw text.
+
+use std::path::Path;
+
+use serde_json::json;
+
+use super::predict::Predictor;
+use super::{check_gates, print};
+use crate::config::PretrainConfig;
+use crate::data::{DocumentBoundary, LabelledConfig, read_labelled, text_windows};
+use crate::device;
+use crate::error::{Error, Result};
+use crate::files;
+use crate::hf_folder;
+use crate::metrics::{Scores, Threshold, Verdict};
+use crate::model::LanguageModel;
+use crate::progress::Progress;
+use crate::report::{Style, scores_table};
+use crate::trainer::language_scores;
+
+/// Flags of the command.
+pub struct EvaluateOptions<'a> {
+    /// File to evaluate on.
+    pub data: &'a Path,
+    /// `auto`, `cpu`, `cuda` or `cuda:N`.
+    pub device: &'a str,
+    /// Column names other than those of the run.
+    pub columns: (Option<String>, Option<String>),
+    /// `name=value`.
+    pub gates: &'a [String],
+    /// Print one JSON object.
+    pub json: bool,
+}
+
+/// Evaluates the run at `path`; what kind of run it is decides what is measured.
+pub fn run(path: &Path, options: &EvaluateOptions<'_>, progress: &Progress) -> Result<()> {
+    let folder = hf_folder::load(&hf_folder::locate(path)?)?;
+    if folder.label_names.is_empty() {
+        return language(path, folder, options, progress);
+    }
+    let predictor = Predictor::open(path, options.device, progress)?;
+    let stored = &predictor.config.data;
+    let columns = LabelledConfig {
+        text_column: options.columns.0.clone().unwrap_or_else(|| stored.text_column.clone()),
+        label_column: options.columns.1.clone().unwrap_or_else(|| stored.label_column.clone()),
+        ..stored.clone()
+    };
+    let names = &predictor.folder.label_names;
+    let rows = read_labelled(options.data, &columns, Some(names))?;
+    let texts: Vec<String> = rows.examples.iter().map(|row| row.text.clone()).collect();
+    let labels: Vec<u32> = rows.examples.iter().map(|row| row.label).collect();
+    let probabilities = predictor.probabilities(&texts, progress)?;
+    let threshold = Threshold::Fixed(predictor.threshold.unwrap_or(0.5));
+    let seed = Some(predictor.config.seed);
+    let scores = Scores::compute(&labels, &probabilities, names, predictor.positive, threshold, seed)?;
+    let verdict = Verdict::judge(&scores, None);
+    if options.json {
+        let results = json!({"phase": "evaluate", "data": options.data, "test": scores, "verdict": verdict});
+        print(&format!("{results}\n"))?;
+    } else {
+        let fit = if verdict.fit { "fit for use" } else { "not fit for use" };
+        let findings: String = verdict.findings.iter().map(|finding| format!("- {finding}\n")).collect();
+        let table = scores_table(&[("test", &scores)], Style::Terminal);
+        print(&format!("Verdict: {fit}\n{findings}\n{table}"))?;
+    }
+    let scores = json!(scores);
+    check_gates(options.gates, |name| scores[name].as_f64())
+}
+
+fn language(
+    path: &Path,
+    folder: hf_folder::HfFolder,
+    options: &EvaluateOptions<'_>,
+    progress: &Progress,
+) -> Result<()> {
+    let device = device::open(options.device, progress)?;
+    let config_file = path.join("config.toml");
+    let (seq_len, document, rows) = if config_file.exists() {
+        let text = String::from_utf8_lossy(&files::read(&config_file)?).into_owned();
+        let config: PretrainConfig = toml::from_str(&text)
+            .map_err(|cause| Error::data(format!("{}: {}", config_file.display(), cause.message())))?;
+        (config.train.seq_len, config.data.document, config.train.micro_batch_size)
+    } else {
+        (folder.config.max_position_embeddings().min(512), DocumentBoundary::BlankLine, 8)
+    };
+    let weights: candle_core::Result<_> =
+        folder.weights.iter().map(|(name, tensor)| Ok((name.clone(), tensor.to_device(&device)?))).collect();
+    let model = LanguageModel::new(&folder.config, &weights?)?;
+    let batches = text_windows(options.data, document, &folder.tokenizer, seq_len, rows)?;
+    let bytes = folder.tokenizer.token_bytes();
+    let scores = language_scores(&model, batches.into_iter(), &bytes, &device, progress)?;
+    let results = json!({
+        "phase": "evaluate",
+        "data": options.data,
+        "val_loss": scores.val_loss,
+        "val_perplexity": scores.val_perplexity,
+        "val_bits_per_byte": scores.val_bits_per_byte,
+    });
+    if options.json {
+        print(&format!("{results}\n"))?;
+    } else {
+        print(&format!(
+            "loss {:.4} nats per token, perplexity {:.2}, {:.3} bits per byte\n",
+            scores.val_loss, scores.val_perplexity, scores.val_bits_per_byte
+        ))?;
+    }
+    check_gates(options.gates, |name| results[name].as_f64())
+}

@@ -1,0 +1,228 @@
+//! `train finetune`: labelled rows -> tokens -> batches -> steps -> threshold -> scores, verdict and model.
+
+use serde_json::json;
+
+use super::lifecycle;
+use super::start::Start;
+use super::{Options, check_gates, print_run};
+use crate::checkpoint::Fingerprints;
+use crate::config::FinetuneConfig;
+use crate::data::{Example, Examples, LabelledSplit};
+use crate::device;
+use crate::error::{Error, Result};
+use crate::files;
+use crate::hf_folder;
+use crate::metrics::{History, Scores, Threshold, Verdict};
+use crate::model::Head;
+use crate::process;
+use crate::progress::Progress;
+use crate::report::{FinetuneResults, Style, finetune_report};
+use crate::run_dir::RunDir;
+use crate::tokenizer::Tokenizer;
+use crate::trainer::{ClassificationData, ClassificationTask, Outcome, Run, State, probabilities};
+
+/// Runs the command, prints its report and checks the gates.
+pub fn run(config: &FinetuneConfig, gates: &[String], options: &Options, progress: &Progress) -> Result<()> {
+    finetune(config, options, progress)?;
+    print_run(config.output_dir.as_ref(), options.json, progress)?;
+    let results: serde_json::Value = crate::run_dir::read_json(config.output_dir.as_ref(), "results.json")?;
+    check_gates(gates, |name| results["test"][name].as_f64())
+}
+
+/// Rows of the three parts as tokens.
+struct Parts {
+    train: Examples,
+    validation: Examples,
+    test: Examples,
+}
+
+/// Fine-tunes as the config says; afterwards the run directory holds results, predictions and model.
+///
+/// Errors: bad input, a tokenizer or model that does not fit, a directory in use, a signal, divergence.
+pub fn finetune(config: &FinetuneConfig, options: &Options, progress: &Progress) -> Result<()> {
+    let Some(dir) = lifecycle::open(&config.output_dir, config, options, progress)? else { return Ok(()) };
+    let device = device::open(&config.device, progress)?;
+    let start = Start::open(&config.init_from)?;
+
+    let split = LabelledSplit::load(&config.data)?;
+    describe_data(&split, progress);
+    let tokenizer = tokenizer(config, &start, &split)?;
+    let model = start.model_config(config.model.as_ref(), tokenizer.vocab_size())?;
+    config.train.check(model.max_position_embeddings())?;
+    let encode = |rows: &[Example]| Examples::encode(&tokenizer, rows, config.train.seq_len);
+    let parts =
+        Parts { train: encode(&split.train)?, validation: encode(&split.validation)?, test: encode(&split.test)? };
+
+    let head = Head::Classifier { num_labels: split.label_names.len() };
+    let params = start.params(&model, head, config.seed, &device)?;
+    let names = params.iter().map(|(name, _)| name.to_string());
+    let trainable = names.filter(|name| config.classifier.trains(name, &model)).collect();
+    let mut state = State::new(params, trainable, &config.optim);
+    let trained = trainable_count(&state);
+    progress.note(format!("model: {} parameters, {trained} of them trained", state.params.count()));
+    let fingerprints = Fingerprints { data: split.sha256.clone(), tokenizer: tokenizer.sha256().into() };
+    lifecycle::resume(&mut state, &dir, &fingerprints, options, progress)?;
+
+    let manifest = lifecycle::manifest("finetune", config.seed, &device, &config.init_from, &fingerprints);
+    lifecycle::recorded(&dir, manifest, || {
+        let data = ClassificationData {
+            train: &parts.train,
+            validation: &parts.validation,
+            label_names: &split.label_names,
+            positive: split.positive,
+        };
+        let params = &state.params;
+        let mut task =
+            ClassificationTask::new(&model, params, &data, &config.classifier, &config.train, config.seed)?;
+        let rate = config.classifier.head_learning_rate;
+        let run = Run {
+            phase: "finetune",
+            train: &config.train,
+            optim: &config.optim,
+            head_learning_rate: if rate > 0.0 { rate } else { config.optim.learning_rate },
+            seed: config.seed,
+            dir: &dir,
+            fingerprints: &fingerprints,
+            progress,
+        };
+        let outcome = run.train(&mut task, &mut state)?;
+        if outcome == Outcome::Finished {
+            if config.train.restore_best {
+                state.restore_best()?;
+            }
+            hf_folder::save(&dir.model(), &model, &split.label_names, &state.params.detached(), &tokenizer)?;
+            let results = measure(config, &state, &task, &split, &parts, &dir, progress)?;
+            dir.write_json("results.json", &results)?;
+            let report = finetune_report(&results, Style::Markdown);
+            files::write_atomic(&dir.path().join("report.md"), report.as_bytes())?;
+        }
+        Ok((outcome, ()))
+    })
+}
+
+fn describe_data(split: &LabelledSplit, progress: &Progress) {
+    let (train, validation, test) = (split.train.len(), split.validation.len(), split.test.len());
+    progress.note(format!("data: {train} rows to train on, {validation} to validate on, {test} to test on"));
+    let count = |label: usize| split.train.iter().filter(|row| row.label as usize == label).count();
+    let shares = split.label_names.iter().enumerate().map(|(label, name)| format!("{name} {}", count(label)));
+    let positive = &split.label_names[split.positive];
+    progress.note(format!("labels: {}; positive: {positive}", shares.collect::<Vec<_>>().join(", ")));
+    if split.duplicates_dropped + split.leaked_dropped + split.contradictions > 0 {
+        progress.note(format!(
+            "dropped {} duplicates, {} training rows that stand in validation or test, {} contradictory labels",
+            split.duplicates_dropped, split.leaked_dropped, split.contradictions
+        ));
+    }
+}
+
+/// The pre-trained model's tokenizer; from scratch the one named, or one trained on the training texts.
+fn tokenizer(config: &FinetuneConfig, start: &Start, split: &LabelledSplit) -> Result<Tokenizer> {
+    let path = &config.tokenizer.path;
+    let named = (!path.is_empty()).then(|| Tokenizer::load(path.as_ref())).transpose()?;
+    match (start, named) {
+        (Start::Scratch, Some(named)) => Ok(named),
+        (Start::Scratch, None) => {
+            let texts = split.train.iter().map(|row| row.text.clone()).collect::<Vec<_>>();
+            Tokenizer::train(texts.into_iter(), &config.tokenizer)
+        }
+        (Start::Pretrained(folder), Some(named)) if named.sha256() != folder.tokenizer.sha256() => {
+            let (ours, theirs) = (&named.sha256()[..12], &folder.tokenizer.sha256()[..12]);
+            let why = format!("tokenizer {path} is {ours}, the pre-trained model's is {theirs}");
+            Err(Error::data(format!("{why}; leave tokenizer.path empty to take the model's own")))
+        }
+        (Start::Pretrained(_), Some(named)) => Ok(named),
+        (Start::Pretrained(_), None) => {
+            let folder = hf_folder::locate(config.init_from.as_ref())?;
+            Tokenizer::load(&folder.join("tokenizer.json"))
+        }
+    }
+}
+
+fn trainable_count(state: &State) -> usize {
+    let trained = state.params.iter().filter(|(name, _)| state.trainable.contains(*name));
+    trained.map(|(_, var)| var.elem_count()).sum()
+}
+
+/// Chooses the threshold on validation, applies it once to test, and says what came out.
+fn measure(
+    config: &FinetuneConfig,
+    state: &State,
+    task: &ClassificationTask<'_>,
+    split: &LabelledSplit,
+    parts: &Parts,
+    dir: &RunDir,
+    progress: &Progress,
+) -> Result<FinetuneResults> {
+    let device = state.params.device();
+    let rows = config.train.micro_batch_size;
+    let predict = |part: &Examples| probabilities(task.eval_model(), part, rows, &device, progress);
+    let (on_validation, on_test) = (predict(&parts.validation)?, predict(&parts.test)?);
+    let scores = |part: &Examples, probabilities: &[Vec<f64>], threshold| {
+        let (names, positive) = (&split.label_names, split.positive);
+        Scores::compute(part.labels(), probabilities, names, positive, threshold, Some(config.seed))
+    };
+    let validation = scores(&parts.validation, &on_validation, Threshold::BestF1)?;
+    let frozen = Threshold::Fixed(validation.threshold.unwrap_or(0.5));
+    let test = scores(&parts.test, &on_test, frozen)?;
+    write_predictions(dir, split, &on_test, test.threshold)?;
+
+    let counters = &state.counters;
+    let (train_loss, val_loss) = counters.history.iter().copied().unzip();
+    let history = History { train_loss, val_loss };
+    let truncated: usize = [&parts.train, &parts.validation, &parts.test].map(|part| part.truncated).iter().sum();
+    let all_rows = parts.train.len() + parts.validation.len() + parts.test.len();
+    Ok(FinetuneResults {
+        phase: "finetune".into(),
+        init_from: config.init_from.clone(),
+        seed: config.seed,
+        per_class: test.per_class.clone(),
+        verdict: Verdict::judge(&test, Some(&history)),
+        validation,
+        test,
+        train_rows: parts.train.len(),
+        train_loss: history.train_loss.last().copied(),
+        steps: counters.step,
+        best_step: counters.best.as_ref().map_or(counters.step, |best| best.step),
+        tokens: counters.tokens,
+        parameters: state.params.count(),
+        trainable_parameters: trainable_count(state),
+        padded_share: task.padded_share(),
+        truncated_share: truncated as f64 / all_rows as f64,
+        tokens_per_sec: counters.tokens as f64 / counters.elapsed_secs.max(f64::MIN_POSITIVE),
+        peak_memory_bytes: process::peak_memory_bytes(),
+        wall_secs: counters.elapsed_secs,
+    })
+}
+
+/// One JSON line per test row, in file order.
+fn write_predictions(
+    dir: &RunDir,
+    split: &LabelledSplit,
+    probabilities: &[Vec<f64>],
+    threshold: Option<f64>,
+) -> Result<()> {
+    let mut lines = String::new();
+    for (id, (row, probabilities)) in split.test.iter().zip(probabilities).enumerate() {
+        let called = called(probabilities, split.positive, threshold);
+        let by_name: serde_json::Map<_, _> =
+            split.label_names.iter().zip(probabilities).map(|(name, p)| (name.clone(), json!(p))).collect();
+        let line = json!({
+            "id": id,
+            "label": split.label_names[row.label as usize],
+            "probability": by_name,
+            "predicted": split.label_names[called],
+            "text_sha256": files::sha256(row.text.as_bytes()),
+        });
+        lines.push_str(&format!("{line}\n"));
+    }
+    files::write_atomic(&dir.path().join("predictions.jsonl"), lines.as_bytes())
+}
+
+/// The label called: by threshold with two labels, the likeliest with more.
+pub fn called(probabilities: &[f64], positive: usize, threshold: Option<f64>) -> usize {
+    match threshold {
+        Some(threshold) if probabilities[positive] >= threshold => positive,
+        Some(_) => 1 - positive,
+        None => crate::metrics::classification::argmax(probabilities),
+    }
+}

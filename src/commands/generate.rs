@@ -1,0 +1,58 @@
+//! `train generate`: continues a prompt, shown as it grows.
+
+use std::path::Path;
+
+use serde_json::json;
+
+use super::print;
+use crate::device;
+use crate::error::{Error, Result};
+use crate::generate::{Sampling, TextStream, generate};
+use crate::hf_folder;
+use crate::model::LanguageModel;
+use crate::progress::Progress;
+
+/// Continues `prompt` with the model at `path`; with `json`, one object at the end.
+///
+/// Errors: no model there (66), a classifier (65).
+pub fn run(
+    path: &Path,
+    prompt: &str,
+    sampling: &Sampling,
+    seed: u64,
+    (device, json): (&str, bool),
+    progress: &Progress,
+) -> Result<()> {
+    sampling.check()?;
+    let device = device::open(device, progress)?;
+    let folder = hf_folder::load(&hf_folder::locate(path)?)?;
+    if !folder.label_names.is_empty() {
+        let why = "it is a classifier and writes no text; name a pre-trained run";
+        return Err(Error::data(format!("{}: {why}", path.display())));
+    }
+    let weights: candle_core::Result<_> =
+        folder.weights.iter().map(|(name, tensor)| Ok((name.clone(), tensor.to_device(&device)?))).collect();
+    let model = LanguageModel::new(&folder.config, &weights?)?;
+    let ids = folder.tokenizer.encode(prompt)?;
+    let mut stream = TextStream::new(&folder.tokenizer, &ids)?;
+    let mut continuation = String::new();
+    let mut failed = Ok(());
+    if !json {
+        print(prompt)?;
+    }
+    let (end, positions) = (folder.tokenizer.end_of_text(), folder.config.max_position_embeddings());
+    generate(&model, &ids, sampling, end, positions, seed, |id| {
+        let shown = stream.push(id).and_then(|text| {
+            continuation.push_str(&text);
+            if json { Ok(()) } else { print(&text) }
+        });
+        failed = shown;
+        failed.is_ok()
+    })?;
+    failed?;
+    if json {
+        let results = json!({"prompt": prompt, "continuation": continuation, "seed": seed});
+        return print(&format!("{results}\n"));
+    }
+    print("\n")
+}

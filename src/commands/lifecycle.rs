@@ -1,0 +1,183 @@
+//! What both kinds of run do at their beginning and end.
+
+use std::path::Path;
+
+use serde::Serialize;
+use toml::{Table, Value};
+
+use super::Options;
+use crate::checkpoint::{self, Checkpoint, Fingerprints};
+use crate::config;
+use crate::device;
+use crate::error::{Error, Exit, Result};
+use crate::files;
+use crate::progress::Progress;
+use crate::run_dir::{Existing, Manifest, RunDir, Status, is_done};
+use crate::trainer::{Outcome, State};
+
+/// Keys that may change between a checkpoint and its resumption.
+const HARMLESS: [&str; 15] = [
+    "device",
+    "prompts",
+    "sampling.",
+    "bleu_prompts",
+    "optim.",
+    "train.max_steps",
+    "train.max_tokens",
+    "train.max_epochs",
+    "train.max_minutes",
+    "train.log_interval",
+    "train.eval_interval",
+    "train.save_interval",
+    "train.keep_checkpoints",
+    "train.early_stopping_patience",
+    "train.restore_best",
+];
+
+/// Opens the run directory and writes the resolved config; `None` when a resumed run is already done.
+///
+/// Errors: as `RunDir::open`; a config that no longer fits the checkpoint, by key (2).
+pub fn open(
+    output_dir: &str,
+    config: &impl Serialize,
+    options: &Options,
+    progress: &Progress,
+) -> Result<Option<RunDir>> {
+    let dir = RunDir::open(Path::new(output_dir), options.existing)?;
+    let resumes = options.existing == Existing::Resume;
+    if resumes && dir.config().exists() {
+        check_unchanged(&dir.config(), config, &HARMLESS, progress)?;
+    }
+    if resumes && is_done(dir.path()) && !has_more_to_do(&dir, config)? {
+        progress.note(format!("{output_dir} is done already"));
+        return Ok(None);
+    }
+    files::write_atomic(&dir.config(), config::to_toml(config)?.as_bytes())?;
+    Ok(Some(dir))
+}
+
+/// A larger budget makes a finished run go on.
+fn has_more_to_do(dir: &RunDir, config: &impl Serialize) -> Result<bool> {
+    let old = files::read(&dir.config())?;
+    let budget = |text: &str| {
+        let table: Option<Table> = toml::from_str(text).ok();
+        let train = table.and_then(|table| table.get("train").cloned());
+        ["max_steps", "max_tokens", "max_epochs", "max_minutes"]
+            .map(|key| train.as_ref().and_then(|train| train.get(key)).map(Value::to_string))
+    };
+    Ok(budget(&String::from_utf8_lossy(&old)) != budget(&config::to_toml(config)?))
+}
+
+/// Compares the stored config with the present one: keys outside `harmless` must agree, others are noted.
+pub fn check_unchanged(
+    stored: &Path,
+    config: &impl Serialize,
+    harmless: &[&str],
+    progress: &Progress,
+) -> Result<()> {
+    let text = String::from_utf8_lossy(&files::read(stored)?).into_owned();
+    let old: Table = toml::from_str(&text).map_err(|cause: toml::de::Error| {
+        Error::data(format!("{}: {}", stored.display(), cause.message()))
+    })?;
+    let new: Table = toml::from_str(&config::to_toml(config)?).unwrap_or_default();
+    for (key, old, new) in changes("", &old, &new) {
+        let change = format!("{key}: {old} -> {new}");
+        if !harmless.iter().any(|name| key == *name || (name.ends_with('.') && key.starts_with(name))) {
+            let hint = "set it back, or start anew with --overwrite";
+            return Err(Error::usage(format!("cannot resume with another config: {change}; {hint}")));
+        }
+        progress.note(format!("resuming with {change}"));
+    }
+    Ok(())
+}
+
+fn changes(prefix: &str, old: &Table, new: &Table) -> Vec<(String, String, String)> {
+    let mut keys: Vec<&String> = old.keys().chain(new.keys()).collect();
+    keys.sort();
+    keys.dedup();
+    let mut found = Vec::new();
+    for key in keys {
+        let name = format!("{prefix}{key}");
+        match (old.get(key), new.get(key)) {
+            (Some(Value::Table(old)), Some(Value::Table(new))) => {
+                found.extend(changes(&format!("{name}."), old, new));
+            }
+            (old, new) if old != new => {
+                let show = |value: Option<&Value>| value.map_or("absent".into(), Value::to_string);
+                found.push((name, show(old), show(new)));
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
+/// Takes the newest checkpoint, where there is one.
+///
+/// Errors: as `Checkpoint::load`; data or tokenizer other than the checkpoint's, with both hashes (65).
+pub fn resume(
+    state: &mut State,
+    dir: &RunDir,
+    now: &Fingerprints,
+    options: &Options,
+    progress: &Progress,
+) -> Result<()> {
+    let newest = checkpoint::list(&dir.checkpoints()).pop();
+    let Some(folder) = newest.filter(|_| options.existing == Existing::Resume) else {
+        return dir.rewind_log(0);
+    };
+    let checkpoint = Checkpoint::load(&folder)?;
+    let short = |hash: &str| hash.chars().take(12).collect::<String>();
+    let then = &checkpoint.fingerprints;
+    if then.tokenizer != now.tokenizer {
+        let (then, now) = (short(&then.tokenizer), short(&now.tokenizer));
+        let why = format!("the tokenizer is {now}, the checkpoint's was {then}");
+        return Err(Error::data(format!("cannot resume {}: {why}; start with --overwrite", folder.display())));
+    }
+    if then.data != now.data {
+        let (then, now) = (short(&then.data), short(&now.data));
+        let what = format!("the data is {now}, the checkpoint's was {then}");
+        if !options.allow_data_change {
+            let hint = "put it back, or go on with --allow-data-change";
+            return Err(Error::data(format!("cannot resume {}: {what}; {hint}", folder.display())));
+        }
+        progress.warn(format!("{what}; going on as asked"));
+    }
+    state.restore(checkpoint)?;
+    progress.note(format!("resuming at step {}", state.counters.step));
+    dir.rewind_log(state.counters.step)
+}
+
+/// The manifest of a run that starts now.
+pub fn manifest(phase: &str, seed: u64, device: &candle_core::Device, init_from: &str, of: &Fingerprints) -> Manifest {
+    let name = format!("{:?}", device.location()).to_lowercase();
+    let mut manifest = Manifest::new(phase, seed, &name, device::threads(), init_from);
+    manifest.data_sha256 = of.data.clone();
+    manifest.tokenizer_sha256 = of.tokenizer.clone();
+    manifest
+}
+
+/// Writes the manifest, does the work, and writes how it ended.
+///
+/// Errors: what `work` says; an interrupted run becomes `Exit::Signal`.
+pub fn recorded<T>(
+    dir: &RunDir,
+    mut manifest: Manifest,
+    work: impl FnOnce() -> Result<(Outcome, T)>,
+) -> Result<T> {
+    dir.write_manifest(&manifest)?;
+    let ended = work();
+    manifest.status = match &ended {
+        Ok((Outcome::Finished, _)) => Status::Done,
+        Ok((Outcome::Interrupted(_), _)) => Status::Interrupted,
+        Err(_) => Status::Failed,
+    };
+    dir.write_manifest(&manifest)?;
+    match ended? {
+        (Outcome::Finished, value) => Ok(value),
+        (Outcome::Interrupted(signal), _) => {
+            let what = format!("stopped by signal {signal}; a checkpoint is saved in {}", dir.path().display());
+            Err(Error::new(Exit::Signal(signal), format!("{what}; go on with --resume")))
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! One file per command: wiring, top to bottom, in the order a run happens.
+//!
+//! Layer 7.
+
+pub mod compare;
+pub mod configs;
+pub mod evaluate;
+pub mod finetune;
+pub mod generate;
+mod lifecycle;
+pub mod predict;
+pub mod pretrain;
+mod start;
+pub mod tokenizer;
+
+use std::path::PathBuf;
+
+use crate::error::{Error, Exit, Result};
+use crate::progress::Progress;
+use crate::run_dir::Existing;
+
+/// What the flags say beside the config.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// What to do with a run that is already there.
+    pub existing: Existing,
+    /// Print one JSON object instead of tables.
+    pub json: bool,
+    /// Go on although the data changed since the checkpoint.
+    pub allow_data_change: bool,
+}
+
+/// Results go to standard output, and only results.
+pub fn print(text: &str) -> Result<()> {
+    use std::io::Write;
+    let mut out = std::io::stdout().lock();
+    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    match written {
+        // Whoever reads has seen enough, as `head` does: no failure.
+        Err(cause) if cause.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
+        written => written.map_err(|cause| Error::new(Exit::Io, format!("cannot write results: {cause}"))),
+    }
+}
+
+/// Prints the report of a finished run, or its results as one JSON object.
+pub fn print_run(path: &std::path::Path, json: bool, progress: &Progress) -> Result<()> {
+    if json {
+        let results: serde_json::Value = crate::run_dir::read_json(path, "results.json")?;
+        return print(&format!("{results}\n"));
+    }
+    progress.note(format!("run directory: {}", path.display()));
+    print(&crate::report::report(path, crate::report::Style::Terminal)?)
+}
+
+/// `train report RUN_DIR...`: the tables again, from what the runs stored.
+pub fn report(paths: &[PathBuf], json: bool, progress: &Progress) -> Result<()> {
+    paths.iter().try_for_each(|path| print_run(path, json, progress))
+}
+
+/// Errors: `--fail-under NAME=VALUE` names a score that is missing (2) or below its value (3).
+pub fn check_gates(gates: &[String], score: impl Fn(&str) -> Option<f64>) -> Result<()> {
+    for gate in gates {
+        let parsed = gate.split_once('=').and_then(|(name, value)| Some((name, value.parse::<f64>().ok()?)));
+        let Some((name, least)) = parsed else {
+            return Err(Error::usage(format!("--fail-under {gate}: expected name=value, such as f1=0.8")));
+        };
+        match score(name) {
+            None => return Err(Error::usage(format!("--fail-under {gate}: there is no score called '{name}'"))),
+            Some(value) if value < least || value.is_nan() => {
+                return Err(Error::new(Exit::Gate, format!("gate failed: {name} is {value:.4}, below {least}")));
+            }
+            Some(_) => {}
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,149 @@
+//! `train predict`: texts in, one JSON line each out: label, probability, threshold used.
+
+use std::io::{BufRead, Write};
+use std::path::{Path, PathBuf};
+
+use candle_core::Device;
+use serde_json::{Map, json};
+
+use super::finetune::called;
+use crate::config::FinetuneConfig;
+use crate::data::{Example, Examples, read_texts};
+use crate::device;
+use crate::error::{Error, Exit, Result};
+use crate::files;
+use crate::hf_folder::{self, HfFolder};
+use crate::model::Classifier;
+use crate::progress::Progress;
+use crate::report::FinetuneResults;
+use crate::run_dir::{model_folder, read_json};
+use crate::trainer::probabilities;
+
+/// A fine-tuned model ready to be asked.
+pub struct Predictor {
+    /// Model, tokenizer, label names.
+    pub folder: HfFolder,
+    /// The config it was trained with.
+    pub config: FinetuneConfig,
+    /// Label that the threshold is about.
+    pub positive: usize,
+    /// Chosen on validation; none with more than two labels.
+    pub threshold: Option<f64>,
+    model: Classifier,
+    device: Device,
+}
+
+impl Predictor {
+    /// Opens the finished run at `path`.
+    ///
+    /// Errors: no run there (66), not a fine-tuned one (65).
+    pub fn open(path: &Path, device: &str, progress: &Progress) -> Result<Self> {
+        let device = device::open(device, progress)?;
+        hf_folder::locate(path)?;
+        let results: FinetuneResults = read_json(path, "results.json").map_err(|cause| {
+            if cause.exit != Exit::BadData {
+                return cause;
+            }
+            let why = "not a fine-tuned run; predict and evaluate --data want one with labels";
+            Error::data(format!("{}: {why}", path.display()))
+        })?;
+        let config = stored_config(path)?;
+        let folder = hf_folder::load(&model_folder(path))?;
+        let weights: candle_core::Result<_> =
+            folder.weights.iter().map(|(name, tensor)| Ok((name.clone(), tensor.to_device(&device)?))).collect();
+        let model = Classifier::new(&folder.config, &weights?, config.classifier.pooling)?;
+        let positive = results.positive;
+        let positive = folder.label_names.iter().position(|name| *name == positive).unwrap_or(0);
+        Ok(Self { config, positive, threshold: results.validation.threshold, model, folder, device })
+    }
+
+    /// Class probabilities of each text.
+    pub fn probabilities(&self, texts: &[String], progress: &Progress) -> Result<Vec<Vec<f64>>> {
+        let row = |text: &String| Example { text: text.clone(), label: 0, line: 0 };
+        let rows: Vec<Example> = texts.iter().map(row).collect();
+        let examples = Examples::encode(&self.folder.tokenizer, &rows, self.config.train.seq_len)?;
+        probabilities(&self.model, &examples, self.config.train.micro_batch_size, &self.device, progress)
+    }
+
+    /// One JSON line.
+    fn line(&self, text: &str, probabilities: &[f64]) -> String {
+        let names = &self.folder.label_names;
+        let label = called(probabilities, self.positive, self.threshold);
+        let all: Map<_, _> = names.iter().zip(probabilities).map(|(name, p)| (name.clone(), json!(p))).collect();
+        let line = json!({
+            "text": text,
+            "label": names[label],
+            "probability": probabilities[label],
+            "probabilities": all,
+            "threshold": self.threshold,
+        });
+        format!("{line}\n")
+    }
+}
+
+/// The resolved config in the run directory.
+fn stored_config(path: &Path) -> Result<FinetuneConfig> {
+    let file = path.join("config.toml");
+    let text = String::from_utf8_lossy(&files::read(&file)?).into_owned();
+    toml::from_str(&text).map_err(|cause| Error::data(format!("{}: {}", file.display(), cause.message())))
+}
+
+/// Texts read at once from standard input or a file.
+const TEXTS_AT_ONCE: usize = 256;
+
+/// Answers each text from the arguments, a file, or standard input (`-`, one text a line).
+pub fn run(
+    path: &Path,
+    texts: &[String],
+    input: Option<&PathBuf>,
+    device: &str,
+    progress: &Progress,
+) -> Result<()> {
+    let predictor = Predictor::open(path, device, progress)?;
+    let answer = |texts: &[String]| -> Result<()> {
+        let found = predictor.probabilities(texts, progress)?;
+        let lines = texts.iter().zip(&found).map(|(text, probabilities)| predictor.line(text, probabilities));
+        super::print(&lines.collect::<String>())
+    };
+    if let Some(input) = input {
+        let texts = read_texts(input, &predictor.config.data)?;
+        return texts.chunks(TEXTS_AT_ONCE).try_for_each(answer);
+    }
+    if texts.len() == 1 && texts[0] == "-" {
+        return standard_input(answer);
+    }
+    if texts.is_empty() {
+        return Err(Error::usage("nothing to predict: give texts, --input FILE, or - for standard input"));
+    }
+    answer(texts)
+}
+
+/// Line by line, answered as soon as no further line is waiting.
+fn standard_input(answer: impl Fn(&[String]) -> Result<()>) -> Result<()> {
+    let mut input = std::io::stdin().lock();
+    let mut waiting = Vec::new();
+    let mut number = 0;
+    loop {
+        let mut line = Vec::new();
+        let failed = |cause| Error::new(Exit::Io, format!("cannot read standard input: {cause}"));
+        if input.read_until(b'\n', &mut line).map_err(failed)? == 0 {
+            break;
+        }
+        number += 1;
+        let line = String::from_utf8(line).map_err(|_| {
+            Error::data(format!("standard input:{number}: not UTF-8 text; convert it first (iconv -t UTF-8)"))
+        })?;
+        let text = line.trim_end_matches(['\n', '\r']);
+        if text.is_empty() {
+            continue;
+        }
+        waiting.push(text.to_string());
+        let more_is_here = input.fill_buf().is_ok_and(|rest| rest.contains(&b'\n'));
+        if waiting.len() >= TEXTS_AT_ONCE || !more_is_here {
+            answer(&waiting)?;
+            waiting.clear();
+        }
+    }
+    std::io::stdout().flush().map_err(|cause| Error::new(Exit::Io, format!("cannot write results: {cause}")))?;
+    if waiting.is_empty() { Ok(()) } else { answer(&waiting) }
+}

@@ -1,0 +1,218 @@
+//! `train pretrain`: bytes -> documents -> tokens -> windows -> steps -> figures and model.
+
+use std::time::Instant;
+
+use candle_core::{Device, Tensor};
+use serde_json::json;
+
+use super::lifecycle;
+use super::start::Start;
+use super::{Options, print_run};
+use crate::checkpoint::Fingerprints;
+use crate::config::PretrainConfig;
+use crate::data::{self, LanguageData};
+use crate::device;
+use crate::error::Result;
+use crate::generate::{Sampling, generate};
+use crate::hf_folder;
+use crate::metrics::Bleu;
+use crate::model::{Head, LanguageModel, ModelConfig, flops_per_token};
+use crate::process;
+use crate::progress::Progress;
+use crate::report::{PretrainResults, Style, pretrain_report};
+use crate::run_dir::RunDir;
+use crate::tokenizer::Tokenizer;
+use crate::trainer::{LanguageTask, Outcome, Run, State, language_scores};
+
+/// Runs the command and prints its report.
+pub fn run(config: &PretrainConfig, options: &Options, progress: &Progress) -> Result<()> {
+    pretrain(config, options, progress)?;
+    print_run(config.output_dir.as_ref(), options.json, progress)
+}
+
+/// Pre-trains as the config says; afterwards the run directory holds results and model.
+///
+/// Errors: bad input, a directory in use, a signal, divergence, each with its exit code.
+pub fn pretrain(config: &PretrainConfig, options: &Options, progress: &Progress) -> Result<()> {
+    let Some(dir) = lifecycle::open(&config.output_dir, config, options, progress)? else { return Ok(()) };
+    let device = device::open(&config.device, progress)?;
+    let start = Start::open(&config.init_from)?;
+
+    let mut tokenizer_config = config.tokenizer.clone();
+    if let Start::Pretrained(_) = start {
+        let folder = hf_folder::locate(config.init_from.as_ref())?;
+        tokenizer_config.path = folder.join("tokenizer.json").display().to_string();
+    }
+    let corpus = data::tokenize(&config.data, &tokenizer_config, progress)?;
+    let data = LanguageData::new(corpus, config.train.seq_len, config.seed)?;
+    let corpus = data.corpus();
+    describe_data(&data, progress);
+
+    let asked = matches!(start, Start::Scratch).then_some(&config.model);
+    let model = start.model_config(asked, corpus.tokenizer.vocab_size())?;
+    config.train.check(model.max_position_embeddings())?;
+    let params = start.params(&model, Head::LanguageModel, config.seed, &device)?;
+    progress.note(format!("model: {} parameters", params.count()));
+    let names = params.iter().map(|(name, _)| name.to_string()).collect();
+    let mut state = State::new(params, names, &config.optim);
+    let fingerprints =
+        Fingerprints { data: corpus.data_sha256.clone(), tokenizer: corpus.tokenizer.sha256().into() };
+    lifecycle::resume(&mut state, &dir, &fingerprints, options, progress)?;
+
+    let manifest = lifecycle::manifest("pretrain", config.seed, &device, &config.init_from, &fingerprints);
+    lifecycle::recorded(&dir, manifest, || {
+        let mut task = LanguageTask::new(&model, &state.params, &data, &config.train)?;
+        let run = Run {
+            phase: "pretrain",
+            train: &config.train,
+            optim: &config.optim,
+            head_learning_rate: config.optim.learning_rate,
+            seed: config.seed,
+            dir: &dir,
+            fingerprints: &fingerprints,
+            progress,
+        };
+        let outcome = run.train(&mut task, &mut state)?;
+        if outcome == Outcome::Finished {
+            finish(config, &model, &mut state, &data, &task, &dir, progress)?;
+        }
+        Ok((outcome, ()))
+    })
+}
+
+fn describe_data(data: &LanguageData, progress: &Progress) {
+    let corpus = data.corpus();
+    let (train, validation) = (&corpus.train, &corpus.validation);
+    progress.note(format!(
+        "data: {} documents, {} tokens to train on, {} tokens to validate on; {:.2} bytes per token, vocabulary {}",
+        train.documents,
+        train.tokens,
+        validation.tokens,
+        train.text_bytes as f64 / train.tokens as f64,
+        corpus.tokenizer.vocab_size(),
+    ));
+}
+
+/// Best weights, final figures, samples, BLEU, model folder, report.
+fn finish(
+    config: &PretrainConfig,
+    model: &ModelConfig,
+    state: &mut State,
+    data: &LanguageData,
+    task: &LanguageTask<'_>,
+    dir: &RunDir,
+    progress: &Progress,
+) -> Result<()> {
+    if config.train.restore_best {
+        state.restore_best()?;
+    }
+    let device = state.params.device();
+    let corpus = data.corpus();
+    let batches = data.validation_batches(config.train.micro_batch_size);
+    let token_bytes = corpus.tokenizer.token_bytes();
+    let validation = language_scores(task.eval_model(), batches, &token_bytes, &device, progress)?;
+    let bleu = continuation_bleu(config, model, task.eval_model(), data, progress)?;
+    write_samples(config, model, task.eval_model(), &corpus.tokenizer, dir)?;
+    hf_folder::save(&dir.model(), model, &[], &state.params.detached(), &corpus.tokenizer)?;
+
+    let counters = &state.counters;
+    let tokens_per_sec = counters.tokens as f64 / counters.elapsed_secs.max(f64::MIN_POSITIVE);
+    let flops = flops_per_token(model, model.vocab_size(), config.train.seq_len);
+    let results = PretrainResults {
+        phase: "pretrain".into(),
+        init_from: config.init_from.clone(),
+        validation,
+        train_loss: counters.history.last().map(|(train, _)| *train),
+        steps: counters.step,
+        best_step: counters.best.as_ref().map_or(counters.step, |best| best.step),
+        tokens: counters.tokens,
+        train_tokens: corpus.train.tokens,
+        bytes_per_token: corpus.train.text_bytes as f64 / corpus.train.tokens as f64,
+        vocab_size: model.vocab_size(),
+        parameters: state.params.count(),
+        tokens_per_sec,
+        mfu: tokens_per_sec * flops / matmul_rate(&device)?,
+        peak_memory_bytes: process::peak_memory_bytes(),
+        wall_secs: counters.elapsed_secs,
+        bleu: bleu.as_ref().map(|bleu| bleu.score),
+        bleu_signature: bleu.map(|bleu| bleu.signature()),
+    };
+    dir.write_json("results.json", &results)?;
+    crate::files::write_atomic(&dir.path().join("report.md"), pretrain_report(&results, Style::Markdown).as_bytes())
+}
+
+/// Operations per second of a 1024 x 1024 matrix product on this device: the best of a few.
+fn matmul_rate(device: &Device) -> Result<f64> {
+    const SIDE: usize = 1024;
+    let a = Tensor::ones((SIDE, SIDE), device::DTYPE, device)?;
+    let mut best = f64::INFINITY;
+    for _ in 0..6 {
+        let started = Instant::now();
+        // Reading one value back waits for the device.
+        a.matmul(&a)?.narrow(0, 0, 1)?.narrow(1, 0, 1)?.flatten_all()?.to_vec1::<f32>()?;
+        best = best.min(started.elapsed().as_secs_f64());
+    }
+    Ok(2.0 * (SIDE as f64).powi(3) / best)
+}
+
+/// Tokens of a held-out document given as prompt, and continued for BLEU.
+const BLEU_TOKENS: usize = 16;
+
+/// Corpus BLEU of greedy continuations of the held-out documents' beginnings against what follows in them.
+fn continuation_bleu(
+    config: &PretrainConfig,
+    model_config: &ModelConfig,
+    model: &LanguageModel,
+    data: &LanguageData,
+    progress: &Progress,
+) -> Result<Option<Bleu>> {
+    let documents = data.validation_documents(2 * BLEU_TOKENS, config.bleu_prompts);
+    if documents.is_empty() {
+        return Ok(None);
+    }
+    let tokenizer = &data.corpus().tokenizer;
+    let bar = progress.bar("continuing", documents.len() as u64);
+    let (mut hypotheses, mut references) = (Vec::new(), Vec::new());
+    for (done, document) in documents.iter().enumerate() {
+        let ids = continued(model_config, model, &document[..BLEU_TOKENS], &Sampling::greedy(BLEU_TOKENS), tokenizer, 0)?;
+        hypotheses.push(tokenizer.decode(&ids)?);
+        references.push(tokenizer.decode(&document[BLEU_TOKENS..2 * BLEU_TOKENS])?);
+        bar.advance_to(done as u64 + 1, || "prompts".into());
+    }
+    Bleu::corpus(&hypotheses, &references).map(Some)
+}
+
+/// The configured prompts with their continuations, one JSON line each in samples.jsonl.
+fn write_samples(
+    config: &PretrainConfig,
+    model_config: &ModelConfig,
+    model: &LanguageModel,
+    tokenizer: &Tokenizer,
+    dir: &RunDir,
+) -> Result<()> {
+    let mut lines = String::new();
+    for prompt in &config.prompts {
+        let ids = tokenizer.encode(prompt)?;
+        let new = continued(model_config, model, &ids, &config.sampling, tokenizer, config.seed)?;
+        let sample = json!({"prompt": prompt, "continuation": tokenizer.decode(&new)?, "seed": config.seed});
+        lines.push_str(&format!("{sample}\n"));
+    }
+    crate::files::write_atomic(&dir.path().join("samples.jsonl"), lines.as_bytes())
+}
+
+fn continued(
+    config: &ModelConfig,
+    model: &LanguageModel,
+    prompt: &[u32],
+    sampling: &Sampling,
+    tokenizer: &Tokenizer,
+    seed: u64,
+) -> Result<Vec<u32>> {
+    let mut new = Vec::new();
+    let positions = config.max_position_embeddings();
+    generate(model, prompt, sampling, tokenizer.end_of_text(), positions, seed, |id| {
+        new.push(id);
+        true
+    })?;
+    Ok(new)
+}
