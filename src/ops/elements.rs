@@ -5,6 +5,8 @@ use std::ops::{Deref, Range};
 
 use candle_core::{CpuStorage, Error, Layout, Result, Storage, StorageRef, Tensor, WithDType, bail};
 
+use super::real::Real;
+
 /// Fails unless the argument called `name` has exactly this shape.
 pub fn expect_shape(op: &str, name: &str, tensor: &Tensor, expected: &[usize]) -> Result<()> {
     if tensor.dims() != expected {
@@ -45,6 +47,15 @@ pub fn elements<'a, T: WithDType>(
     layout: &Layout,
 ) -> Result<&'a [T]> {
     Ok(&storage.as_slice::<T>()?[contiguous_range(op, layout)?])
+}
+
+/// The elements of a contiguous tensor that an in-place op changes.
+pub fn elements_mut<'a, T: Real>(
+    op: &'static str,
+    storage: &'a mut CpuStorage,
+    layout: &Layout,
+) -> Result<&'a mut [T]> {
+    Ok(&mut T::slice_mut(storage)?[contiguous_range(op, layout)?])
 }
 
 fn contiguous_range(op: &'static str, layout: &Layout) -> Result<Range<usize>> {

@@ -7,17 +7,31 @@
 //! Shape letters: B batch, T sequence, C hidden, H heads, K key-value heads, D head dimension, I MLP inner,
 //! V vocabulary, N rows (B * T).
 
+mod adamw;
 mod attention;
 mod cross_entropy;
 mod elements;
+mod embedding;
 mod exp;
+mod gelu;
+mod layer_norm;
 mod linear;
 mod matmul;
 mod real;
+mod rms_norm;
+mod rope;
 mod rows;
+mod swiglu;
 #[cfg(test)]
 mod testing;
 
+pub use adamw::{AdamwStep, adamw};
 pub use attention::{attention, attention_cached};
 pub use cross_entropy::{IGNORE_INDEX, cross_entropy};
+pub use embedding::embedding;
+pub use gelu::gelu;
+pub use layer_norm::layer_norm;
 pub use linear::{WeightLayout, linear};
+pub use rms_norm::rms_norm;
+pub use rope::rope;
+pub use swiglu::swiglu;

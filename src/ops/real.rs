@@ -5,7 +5,8 @@
 
 use std::ops::Neg;
 
-use candle_core::WithDType;
+use candle_core::backend::BackendStorage;
+use candle_core::{CpuStorage, Result, WithDType, bail};
 
 use super::exp::exp_f32;
 
@@ -25,6 +26,8 @@ pub trait Real: WithDType + Neg<Output = Self> + sealed::Sealed {
     fn sqrt(self) -> Self;
     /// self * a + b, rounded once.
     fn mul_add(self, a: Self, b: Self) -> Self;
+    /// The elements of a storage of this type, to be changed in place.
+    fn slice_mut(storage: &mut CpuStorage) -> Result<&mut [Self]>;
 }
 
 impl Real for f32 {
@@ -44,6 +47,12 @@ impl Real for f32 {
     fn mul_add(self, a: Self, b: Self) -> Self {
         f32::mul_add(self, a, b)
     }
+    fn slice_mut(storage: &mut CpuStorage) -> Result<&mut [Self]> {
+        match storage {
+            CpuStorage::F32(data) => Ok(data),
+            other => bail!("expected a storage of f32, got {}", other.dtype().as_str()),
+        }
+    }
 }
 
 impl Real for f64 {
@@ -62,6 +71,12 @@ impl Real for f64 {
     #[inline(always)]
     fn mul_add(self, a: Self, b: Self) -> Self {
         f64::mul_add(self, a, b)
+    }
+    fn slice_mut(storage: &mut CpuStorage) -> Result<&mut [Self]> {
+        match storage {
+            CpuStorage::F64(data) => Ok(data),
+            other => bail!("expected a storage of f64, got {}", other.dtype().as_str()),
+        }
     }
 }
 

@@ -1,0 +1,111 @@
+//! One AdamW update of one parameter, in place.
+
+mod cpu;
+mod reference;
+#[cfg(test)]
+mod tests;
+
+use candle_core::{CpuStorage, InplaceOp2, Layout, Result, Tensor, Var, bail};
+
+use super::elements::{elements, elements_mut, expect_like, expect_shape};
+use super::real::by_dtype;
+
+const NAME: &str = "adamw";
+
+/// The numbers of one update.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AdamwStep {
+    /// Step size, after the schedule.
+    pub learning_rate: f64,
+    /// Decay of the mean of gradients.
+    pub beta1: f64,
+    /// Decay of the mean of squared gradients.
+    pub beta2: f64,
+    /// Added to the root of the second moment, in units of the gradient.
+    pub eps: f64,
+    /// Decoupled weight decay; it is multiplied by the learning rate.
+    pub weight_decay: f64,
+    /// Which update this is, counted from 1.
+    pub step: u64,
+    /// Multiplies the gradient first: the clipping factor, or 1.
+    pub grad_scale: f64,
+}
+
+impl AdamwStep {
+    /// 1 - beta^step for both moments, which start at zero.
+    fn bias_corrections(&self) -> (f64, f64) {
+        let step = self.step as f64;
+        (1. - self.beta1.powf(step), 1. - self.beta2.powf(step))
+    }
+}
+
+/// Moves a parameter along its gradient and updates the gradient's moments.
+///
+/// With g = grad_scale * grad: m = beta1 m + (1 - beta1) g, v = beta2 v + (1 - beta2) g^2,
+/// p = p - lr weight_decay p - lr (m / (1 - beta1^step)) / (sqrt(v / (1 - beta2^step)) + eps).
+/// Shapes: param and grad alike, moments (2, ..) of it: m, then v. Dtypes: f32, f64 on the CPU.
+/// In place: param and moments; it has no gradient of its own.
+/// Errors: shape, dtype or device mismatch, moments or param not contiguous, a step 0.
+/// Source: Loshchilov and Hutter 2019, arXiv 1711.05101, algorithm 2, with the decay scaled by the learning
+/// rate as in `torch.optim.AdamW`.
+pub fn adamw(param: &Var, moments: &Tensor, grad: &Tensor, update: &AdamwStep) -> Result<()> {
+    expect_shape(NAME, "grad", grad, param.dims())?;
+    expect_shape(NAME, "moments", moments, &[&[2], param.dims()].concat())?;
+    for (name, tensor) in [("grad", grad), ("moments", moments)] {
+        expect_like(NAME, name, tensor, param)?;
+    }
+    if update.step == 0 {
+        bail!("{NAME}: expected steps counted from 1, got 0");
+    }
+    if !param.device().is_cpu() {
+        return reference::adamw(param, moments, grad, update);
+    }
+    moments.inplace_op2(&grad.detach().contiguous()?, &UpdateMoments(*update))?;
+    param.inplace_op2(moments, &UpdateParam(*update))
+}
+
+/// moments from grad.
+struct UpdateMoments(AdamwStep);
+
+impl InplaceOp2 for UpdateMoments {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn cpu_fwd(
+        &self,
+        moments: &mut CpuStorage,
+        moments_layout: &Layout,
+        grad: &CpuStorage,
+        grad_layout: &Layout,
+    ) -> Result<()> {
+        by_dtype!(NAME, grad.dtype(), T => {
+            let grad = elements::<T>(NAME, grad, grad_layout)?;
+            cpu::update_moments(elements_mut(NAME, moments, moments_layout)?, grad, &self.0);
+            Ok(())
+        })
+    }
+}
+
+/// param from moments.
+struct UpdateParam(AdamwStep);
+
+impl InplaceOp2 for UpdateParam {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn cpu_fwd(
+        &self,
+        param: &mut CpuStorage,
+        param_layout: &Layout,
+        moments: &CpuStorage,
+        moments_layout: &Layout,
+    ) -> Result<()> {
+        by_dtype!(NAME, moments.dtype(), T => {
+            let moments = elements::<T>(NAME, moments, moments_layout)?;
+            cpu::update_param(elements_mut(NAME, param, param_layout)?, moments, &self.0);
+            Ok(())
+        })
+    }
+}
