@@ -204,7 +204,10 @@ const AS_BUILT: [(&str, &[&str]); 13] = [
     ("quantization_config", &["null"]),
 ];
 
-fn read_config(folder: &Path) -> Result<(ModelConfig, Vec<String>)> {
+/// Sizes and label names of a folder.
+///
+/// Errors: as `load`.
+pub fn read_config(folder: &Path) -> Result<(ModelConfig, Vec<String>)> {
     let path = folder.join("config.json");
     let bytes = files::read(&path)?;
     let wrong = |why: String| Error::data(format!("{}: {why}", path.display()));

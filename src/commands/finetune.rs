@@ -175,6 +175,7 @@ fn measure(
         phase: "finetune".into(),
         init_from: config.init_from.clone(),
         seed: config.seed,
+        positive: split.label_names[split.positive].clone(),
         per_class: test.per_class.clone(),
         verdict: Verdict::judge(&test, Some(&history)),
         validation,
@@ -223,6 +224,6 @@ pub fn called(probabilities: &[f64], positive: usize, threshold: Option<f64>) ->
     match threshold {
         Some(threshold) if probabilities[positive] >= threshold => positive,
         Some(_) => 1 - positive,
-        None => crate::metrics::classification::argmax(probabilities),
+        None => crate::metrics::classification::argmax(probabilities) as usize,
     }
 }

@@ -135,7 +135,7 @@ fn finish(
         peak_memory_bytes: process::peak_memory_bytes(),
         wall_secs: counters.elapsed_secs,
         bleu: bleu.as_ref().map(|bleu| bleu.score),
-        bleu_signature: bleu.map(|bleu| bleu.signature()),
+        bleu_signature: bleu.map(|bleu| bleu.signature),
     };
     dir.write_json("results.json", &results)?;
     crate::files::write_atomic(&dir.path().join("report.md"), pretrain_report(&results, Style::Markdown).as_bytes())

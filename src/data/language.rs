@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::batch::Batch;
-use super::corpus::{Corpus, CorpusConfig, Part};
+use super::corpus::{Corpus, CorpusConfig, DocumentBoundary, Part};
 use super::sampler::WindowSampler;
 use super::token_file::{TokenFile, TokenKey, TokenWriter};
 use crate::error::{Error, Result};
@@ -39,7 +39,7 @@ pub fn tokenize(
     let cache = Path::new(&data.cache_dir);
     std::fs::create_dir_all(cache).map_err(|cause| Error::writing(cache, &cause))?;
     let tokenizer = if config.path.is_empty() {
-        trained_tokenizer(&corpus, config, cache, progress)?
+        cached_tokenizer(&corpus, config, cache, progress)?
     } else {
         Tokenizer::load(Path::new(&config.path))?
     };
@@ -60,7 +60,7 @@ pub fn tokenize(
     Ok(TokenizedCorpus { tokenizer, train, validation, data_sha256: key.data_sha256 })
 }
 
-fn trained_tokenizer(
+fn cached_tokenizer(
     corpus: &Corpus,
     config: &TokenizerConfig,
     cache: &Path,
@@ -71,10 +71,17 @@ fn trained_tokenizer(
     if path.exists() {
         return Tokenizer::load(&path);
     }
+    let tokenizer = train_tokenizer(corpus, config, progress)?;
+    files::write_atomic(&path, tokenizer.json())?;
+    Ok(tokenizer)
+}
+
+/// Trains a tokenizer on the training part of a corpus; documents stream through.
+pub fn train_tokenizer(corpus: &Corpus, config: &TokenizerConfig, progress: &Progress) -> Result<Tokenizer> {
     let bar = progress.bar("training tokenizer", corpus.bytes());
     // The corpus pushes documents, the trainer pulls them: a short channel stands between.
     let (sender, receiver) = std::sync::mpsc::sync_channel::<String>(1024);
-    let tokenizer = std::thread::scope(|scope| {
+    std::thread::scope(|scope| {
         let trainer = scope.spawn(move || Tokenizer::train(receiver.into_iter(), config));
         let mut bytes = 0;
         let read = corpus.for_each(|part, document| {
@@ -87,9 +94,7 @@ fn trained_tokenizer(
         drop(sender);
         let trained = trainer.join().map_err(|_| Error::data("training the tokenizer failed"))?;
         read.and(trained)
-    })?;
-    files::write_atomic(&path, tokenizer.json())?;
-    Ok(tokenizer)
+    })
 }
 
 fn encode(
@@ -183,9 +188,14 @@ impl LanguageData {
 }
 
 fn windows(file: &TokenFile, starts: &[u64], seq_len: usize) -> Batch {
+    batch_of(starts.iter().map(|start| file.ids(*start, seq_len + 1)), seq_len)
+}
+
+/// Each window predicts its own next tokens; a shorter one is padded and its padding has no target.
+fn batch_of<W: AsRef<[u32]>>(windows: impl Iterator<Item = W>, seq_len: usize) -> Batch {
     let (mut input_ids, mut targets, mut lengths) = (Vec::new(), Vec::new(), Vec::new());
-    for start in starts {
-        let ids = file.ids(*start, seq_len + 1);
+    for ids in windows {
+        let ids = ids.as_ref();
         let length = ids.len() - 1;
         input_ids.extend_from_slice(&ids[..length]);
         targets.extend_from_slice(&ids[1..]);
@@ -193,5 +203,28 @@ fn windows(file: &TokenFile, starts: &[u64], seq_len: usize) -> Batch {
         targets.resize(targets.len() + seq_len - length, u32::MAX);
         lengths.push(length);
     }
-    Batch { input_ids, rows: starts.len(), seq_len, lengths, targets }
+    Batch { input_ids, rows: lengths.len(), seq_len, lengths, targets }
+}
+
+/// A whole text as batches of windows, for measuring a model on it.
+///
+/// Errors: as reading a corpus.
+pub fn text_windows(
+    path: &Path,
+    document: DocumentBoundary,
+    tokenizer: &Tokenizer,
+    seq_len: usize,
+    rows: usize,
+) -> Result<Vec<Batch>> {
+    let train = vec![path.display().to_string()];
+    let corpus = Corpus::open(&CorpusConfig { train, document, ..CorpusConfig::default() })?;
+    let mut ids = Vec::new();
+    corpus.for_each(|_, document| {
+        ids.extend(tokenizer.encode(&document)?);
+        ids.push(tokenizer.end_of_text());
+        Ok(())
+    })?;
+    let starts: Vec<usize> = (0..ids.len().saturating_sub(1)).step_by(seq_len).collect();
+    let window = |start: &usize| &ids[*start..(*start + seq_len + 1).min(ids.len())];
+    Ok(starts.chunks(rows.max(1)).map(|starts| batch_of(starts.iter().map(window), seq_len)).collect())
 }

@@ -88,7 +88,8 @@ pub enum Threshold {
 impl Scores {
     /// Scores `probabilities` (N, num_labels) against `labels` (N).
     ///
-    /// `positive` is the label of interest; `seed` draws the bootstrap resamples.
+    /// `positive` is the label of interest; without `intervals_seed`, which draws the bootstrap resamples, there
+    /// are no intervals, as in the many evaluations during training.
     /// Errors: no rows, fewer than two labels, lengths that differ, a label outside the names, a value that is
     /// not a probability.
     pub fn compute(
@@ -97,7 +98,7 @@ impl Scores {
         label_names: &[String],
         positive: usize,
         threshold: Threshold,
-        seed: u64,
+        intervals_seed: Option<u64>,
     ) -> Result<Self> {
         check(labels, probabilities, label_names, positive)?;
         let threshold = (label_names.len() == 2).then(|| match threshold {
@@ -110,7 +111,8 @@ impl Scores {
         let rows = Rows::new(labels, probabilities, label_names.len(), positive, threshold);
         let once = vec![1; labels.len()];
         let (matrix, headline) = (rows.confusion(&once), rows.headline(&once));
-        let intervals = bootstrap::intervals(labels.len(), seed, |weights| rows.headline(weights).values());
+        let of_resample = |weights: &[u32]| rows.headline(weights).values();
+        let intervals = intervals_seed.map(|seed| bootstrap::intervals(labels.len(), seed, of_resample));
         Ok(Self {
             loss: mean_cross_entropy(labels, probabilities),
             accuracy: headline.accuracy,
@@ -132,7 +134,7 @@ impl Scores {
                 .map(|(id, name)| label_scores(&matrix, id, name))
                 .collect(),
             confusion: matrix.rows(),
-            ci: estimates(headline.values(), intervals),
+            ci: intervals.map(|intervals| estimates(headline.values(), intervals)).unwrap_or_default(),
         })
     }
 }

@@ -8,4 +8,4 @@ mod tables;
 
 pub use compare::{Arm, BudgetRuns, compare};
 pub use results::{BaselineResults, CompareResults, FinetuneResults, PretrainResults, Summary};
-pub use tables::{Style, compare_report, finetune_report, pretrain_report, report};
+pub use tables::{Style, compare_report, finetune_report, pretrain_report, report, scores_table};

@@ -56,6 +56,8 @@ pub struct FinetuneResults {
     pub init_from: String,
     /// Seed.
     pub seed: u64,
+    /// Label that precision, recall and the threshold are about.
+    pub positive: String,
     /// Scores at the threshold chosen here.
     pub validation: Scores,
     /// Scores at the same threshold.

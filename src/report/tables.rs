@@ -167,7 +167,7 @@ fn key_values(rows: &[(&str, String)], style: Style) -> String {
 
 fn table(style: Style, header: &[&str]) -> Table {
     let mut table = Table::new();
-    table.load_preset(if style == Style::Markdown { ASCII_MARKDOWN } else { UTF8_HORIZONTAL_ONLY });
+    table.load_style(if style == Style::Markdown { ASCII_MARKDOWN } else { UTF8_HORIZONTAL_ONLY });
     table.set_header(header.to_vec());
     for (index, column) in table.column_iter_mut().enumerate() {
         let alignment = if index == 0 { CellAlignment::Left } else { CellAlignment::Right };

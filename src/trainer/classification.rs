@@ -140,7 +140,6 @@ pub struct ClassificationTask<'a> {
     positive: usize,
     config: &'a ClassifierConfig,
     train: &'a TrainConfig,
-    seed: u64,
     sampler: BucketSampler,
     /// Batches of the epoch they were last asked for.
     epoch: Option<(u64, Vec<Vec<usize>>)>,
@@ -182,7 +181,6 @@ impl<'a> ClassificationTask<'a> {
             positive: data.positive,
             config,
             train,
-            seed,
             sampler: data.train.sampler(train.micro_batch_size, seed),
             epoch: None,
             class_weights: config.weights(data.train.labels(), data.label_names.len())?,
@@ -241,8 +239,8 @@ impl Task for ClassificationTask<'_> {
             self.label_names,
             self.positive,
             Threshold::BestF1,
-            self.seed,
-        );
+            None,
+        )?;
         let score = match self.config.selection_metric {
             SelectionMetric::ValLoss => Some(-scores.loss),
             SelectionMetric::F1 => Some(scores.f1),

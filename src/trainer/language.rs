@@ -114,5 +114,5 @@ pub fn language_scores(
         }
         bar.advance_to(done as u64 + 1, || format!("loss {:.3}", nats / tokens.max(1) as f64));
     }
-    Ok(LanguageScores::new(nats, tokens, text_nats, bytes))
+    LanguageScores::from_totals(nats, tokens, text_nats, bytes)
 }
