@@ -2,7 +2,7 @@
 //!
 //! Layer 0.
 
-use candle_core::{DType, Device};
+use candle_core::{DType, Device, Tensor};
 
 use crate::error::{Error, Exit, Result};
 use crate::progress::Progress;
@@ -24,7 +24,7 @@ pub fn open(name: &str, progress: &Progress) -> Result<Device> {
             progress.detail(format!("device: cpu, {} threads (built without --features cuda)", threads()));
             Ok(Device::Cpu)
         }
-        "auto" => match Device::new_cuda(0) {
+        "auto" => match gpu(0) {
             Ok(device) => {
                 progress.note("device: cuda:0");
                 Ok(device)
@@ -51,11 +51,18 @@ fn open_cuda(name: &str, progress: &Progress) -> Result<Device> {
         let why = "this program was built without --features cuda";
         return Err(Error::new(Exit::Device, format!("device {name} cannot be used: {why}; use --device cpu")));
     }
-    let device = Device::new_cuda(ordinal).map_err(|cause| {
+    let device = gpu(ordinal).map_err(|cause| {
         let why = one_line(&cause);
         Error::new(Exit::Device, format!("device {name} cannot be used: {why}; check the driver or use --device cpu"))
     })?;
     progress.note(format!("device: {name}"));
+    Ok(device)
+}
+
+/// Opens a GPU and runs one kernel on it: a driver too old for our kernels opens devices just as well.
+fn gpu(ordinal: usize) -> candle_core::Result<Device> {
+    let device = Device::new_cuda(ordinal)?;
+    Tensor::ones(1, DTYPE, &device)?.affine(2.0, 0.0)?.to_vec1::<f32>()?;
     Ok(device)
 }
 
