@@ -73,7 +73,7 @@ fn scores_equal_scikit_learn() {
         let what = &vector.name;
         let names = names(&vector);
         let scores =
-            Scores::compute(&vector.labels, &vector.probabilities, &names, 1, Threshold::Fixed(0.5), 0)
+            Scores::compute(&vector.labels, &vector.probabilities, &names, 1, Threshold::Fixed(0.5), Some(0))
                 .unwrap();
         let headline = [scores.loss, scores.accuracy, scores.mcc, scores.balanced_accuracy];
         assert_close(&headline, &[vector.loss, vector.accuracy, vector.mcc, vector.balanced_accuracy], what);
@@ -122,7 +122,7 @@ fn the_best_threshold_reaches_the_best_f1_of_scikit_learn() {
         if vector.per_class.len() == 2 {
             let names = names(&vector);
             let scores =
-                Scores::compute(&vector.labels, &vector.probabilities, &names, 1, Threshold::BestF1, 0)
+                Scores::compute(&vector.labels, &vector.probabilities, &names, 1, Threshold::BestF1, Some(0))
                     .unwrap();
             assert_eq!(scores.threshold, Some(best.threshold), "{}", vector.name);
             assert_close(&[scores.f1], &[vector.best_f1], &vector.name);
@@ -135,7 +135,7 @@ fn stored_scores_have_the_contracted_keys_and_come_back() {
     for vector in vectors::<ClassificationVector>("classification") {
         let names = names(&vector);
         let scores =
-            Scores::compute(&vector.labels, &vector.probabilities, &names, 0, Threshold::Fixed(0.5), 3)
+            Scores::compute(&vector.labels, &vector.probabilities, &names, 0, Threshold::Fixed(0.5), Some(3))
                 .unwrap();
         let text = serde_json::to_string(&scores).unwrap();
         let json: serde_json::Value = serde_json::from_str(&text).unwrap();
@@ -160,22 +160,22 @@ fn intervals_hold_the_value_and_depend_on_the_seed_alone() {
         Scores::compute(&vector.labels, &vector.probabilities, &names, 1, Threshold::Fixed(0.5), seed)
             .unwrap()
     };
-    let scores = compute(1);
+    let scores = compute(Some(1));
     assert_eq!(scores.ci.len(), 8);
     assert_eq!(scores.ci["f1"].value, scores.f1);
     for (name, estimate) in &scores.ci {
         let [low, high] = estimate.ci95;
         assert!(low < estimate.value && estimate.value < high, "{name}: {estimate:?}");
     }
-    assert_eq!(scores, compute(1));
-    assert_ne!(scores.ci, compute(2).ci);
+    assert_eq!(scores, compute(Some(1)));
+    assert_ne!(scores.ci, compute(Some(2)).ci);
 }
 
 #[test]
 fn rows_that_cannot_be_scored_are_refused() {
     let names = ["ham".to_owned(), "spam".to_owned()];
     let refused = |labels: &[u32], probabilities: &[Vec<f64>], positive| {
-        Scores::compute(labels, probabilities, &names, positive, Threshold::BestF1, 0)
+        Scores::compute(labels, probabilities, &names, positive, Threshold::BestF1, Some(0))
             .unwrap_err()
             .to_string()
     };

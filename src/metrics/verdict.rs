@@ -260,7 +260,7 @@ mod tests {
             probabilities.extend(std::iter::repeat_n(vec![1.0 - positive, positive], rows));
         }
         let names = ["ham".to_owned(), "spam".to_owned()];
-        Scores::compute(&labels, &probabilities, &names, 1, Threshold::Fixed(0.5), 0).unwrap()
+        Scores::compute(&labels, &probabilities, &names, 1, Threshold::Fixed(0.5), Some(0)).unwrap()
     }
 
     fn findings(test: &Scores) -> String {
@@ -353,7 +353,7 @@ mod tests {
         let probabilities: Vec<Vec<f64>> =
             called.iter().map(|&label| (0..10).map(|l| f64::from(u8::from(l == label))).collect()).collect();
         let names: Vec<String> = (0..10).map(|label| format!("topic{label}")).collect();
-        let test = Scores::compute(&labels, &probabilities, &names, 0, Threshold::BestF1, 0).unwrap();
+        let test = Scores::compute(&labels, &probabilities, &names, 0, Threshold::BestF1, Some(0)).unwrap();
         let verdict = Verdict::judge(&test, None);
         assert!(verdict.fit, "{verdict:?}");
         assert!(verdict.findings[0].contains("mean recall of the labels 90.0 %"), "{verdict:?}");
