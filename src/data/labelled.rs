@@ -1,0 +1,237 @@
+//! Labelled rows from TSV, CSV or JSON Lines, with honest errors for everything else.
+//!
+//! Station before `split`. A file with bad rows is refused as a whole: a silently dropped row would change
+//! what the figures are about.
+
+mod csv_rows;
+mod jsonl_rows;
+mod rows;
+mod tsv_rows;
+
+use std::collections::{BTreeSet, HashMap};
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use self::rows::{Columns, Row, Rows};
+pub(super) use self::rows::{listed, quoted, quoted_all};
+use super::demo;
+use super::text::Lines;
+use crate::error::{Error, Result};
+
+/// How rows are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LabelledFormat {
+    /// By extension: .tsv .txt, .csv, .jsonl .ndjson .json.
+    #[default]
+    Auto,
+    /// `label<TAB>text`, no quoting.
+    Tsv,
+    /// With a header, quoted as RFC 4180 says.
+    Csv,
+    /// One object a line.
+    Jsonl,
+}
+
+/// `[data]` of finetune.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LabelledConfig {
+    /// File to train on; `demo` is the data inside the program.
+    pub train: String,
+    /// File to tune on; empty takes a part of `train`.
+    pub validation: String,
+    /// File to measure on; empty takes a part of `train`.
+    pub test: String,
+    /// `auto`, `tsv`, `csv` or `jsonl`.
+    pub format: LabelledFormat,
+    /// Column or key of the text.
+    pub text_column: String,
+    /// Column or key of the label.
+    pub label_column: String,
+    /// The class that precision, recall and F1 are about; empty is the rarer one.
+    pub positive_label: String,
+    /// Share of `train` in validation when it has no file of its own.
+    pub validation_fraction: f64,
+    /// Share of `train` in test when it has no file of its own.
+    pub test_fraction: f64,
+    /// Training rows kept, a stratified subset; 0 keeps all.
+    pub label_budget: usize,
+    /// Which subset.
+    pub budget_seed: u64,
+    /// Replace undecodable bytes instead of stopping.
+    pub lossy: bool,
+}
+
+impl Default for LabelledConfig {
+    fn default() -> Self {
+        Self {
+            train: demo::NAME.into(),
+            validation: String::new(),
+            test: String::new(),
+            format: LabelledFormat::Auto,
+            text_column: "text".into(),
+            label_column: "label".into(),
+            positive_label: String::new(),
+            validation_fraction: 0.1,
+            test_fraction: 0.2,
+            label_budget: 0,
+            budget_seed: 0,
+            lossy: false,
+        }
+    }
+}
+
+impl LabelledConfig {
+    /// Errors: no file, no column or one column for both, or fractions that leave nothing to train on.
+    pub fn check(&self) -> Result<()> {
+        if self.train.is_empty() {
+            return Err(Error::usage("data.train is empty; name a file of labelled rows, or \"demo\""));
+        }
+        if self.text_column.is_empty()
+            || self.label_column.is_empty()
+            || self.text_column == self.label_column
+        {
+            let (text, label) = (&self.text_column, &self.label_column);
+            let why = format!("data.text_column is '{text}' and data.label_column '{label}'");
+            return Err(Error::usage(format!("{why}; they must be two names")));
+        }
+        let parts = [
+            ("validation", &self.validation, self.validation_fraction),
+            ("test", &self.test, self.test_fraction),
+        ];
+        let mut sum = 0.0;
+        for (part, path, fraction) in parts {
+            if !path.is_empty() || self.train == demo::NAME {
+                continue;
+            }
+            if !(fraction > 0.0 && fraction < 1.0) {
+                let why = format!("data.{part}_fraction is {fraction}; it must lie between 0 and 1");
+                return Err(Error::usage(format!("{why} when data.{part} is empty")));
+            }
+            sum += fraction;
+        }
+        if sum >= 1.0 {
+            let why = "data.validation_fraction and data.test_fraction leave nothing to train on";
+            return Err(Error::usage(format!("{why}: together they are {sum}, they must stay below 1")));
+        }
+        Ok(())
+    }
+
+    fn format_of(&self, path: &Path) -> Result<LabelledFormat> {
+        if self.format != LabelledFormat::Auto {
+            return Ok(self.format);
+        }
+        let extension = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
+        match extension.as_str() {
+            "tsv" | "txt" => Ok(LabelledFormat::Tsv),
+            "csv" => Ok(LabelledFormat::Csv),
+            "jsonl" | "ndjson" | "json" => Ok(LabelledFormat::Jsonl),
+            _ => {
+                let why = format!("the name of {} does not tell its format", path.display());
+                Err(Error::usage(format!("{why}; set data.format to tsv, csv or jsonl")))
+            }
+        }
+    }
+}
+
+/// One labelled text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Example {
+    /// The text as it stands in the file.
+    pub text: String,
+    /// Index into the label names.
+    pub label: u32,
+    /// Line of the file it starts on, from 1.
+    pub line: u64,
+}
+
+/// The rows of one file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Labelled {
+    /// Rows in the order of the file.
+    pub examples: Vec<Example>,
+    /// Name of each label.
+    pub label_names: Vec<String>,
+}
+
+/// Reads a file of labelled rows.
+///
+/// `known` are the labels allowed, in their order; none means those found, sorted by number if all are
+/// integers, else by text.
+/// Errors: unreadable (66); not UTF-8, bad rows, a missing column, no rows (65), with file and line; a format
+/// that cannot be told (2).
+pub fn read_labelled(path: &Path, config: &LabelledConfig, known: Option<&[String]>) -> Result<Labelled> {
+    let format = config.format_of(path)?;
+    labelled(path, Lines::open(path, config.lossy)?, format, config, known)
+}
+
+/// The same for rows inside the program, which are TSV; `name` stands for the path in errors.
+pub(super) fn read_embedded(
+    name: &str,
+    text: &'static str,
+    config: &LabelledConfig,
+    known: Option<&[String]>,
+) -> Result<Labelled> {
+    let path = Path::new(name);
+    let lines = Lines::new(path, Box::new(text.as_bytes()), false);
+    labelled(path, lines, LabelledFormat::Tsv, config, known)
+}
+
+/// Reads the texts of a file to predict on: labels need not be there and are ignored if they are.
+///
+/// A .txt file holds one text a line unless `data.format` says otherwise.
+/// Errors: as `read_labelled`.
+pub fn read_texts(path: &Path, config: &LabelledConfig) -> Result<Vec<String>> {
+    let format = config.format_of(path)?;
+    let plain = config.format == LabelledFormat::Auto
+        && path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("txt"));
+    let lines = Lines::open(path, config.lossy)?;
+    let columns = Columns { text: &config.text_column, label: None };
+    let mut rows = Rows::new(path, None);
+    if plain {
+        tsv_rows::read_plain(lines, &mut rows)?;
+    } else {
+        read(format, lines, columns, &mut rows)?;
+    }
+    Ok(rows.finish()?.into_iter().map(|row| row.text).collect())
+}
+
+fn labelled(
+    path: &Path,
+    lines: Lines,
+    format: LabelledFormat,
+    config: &LabelledConfig,
+    known: Option<&[String]>,
+) -> Result<Labelled> {
+    let columns = Columns { text: &config.text_column, label: Some(&config.label_column) };
+    let mut rows = Rows::new(path, known);
+    read(format, lines, columns, &mut rows)?;
+    let rows = rows.finish()?;
+    let label_names = known.map_or_else(|| found_labels(&rows), <[String]>::to_vec);
+    let numbers: HashMap<&str, u32> = label_names.iter().map(String::as_str).zip(0..).collect();
+    let examples = rows.into_iter().map(|Row { label, text, line }| {
+        let label = *numbers.get(label.as_str()).expect("every label was found or known");
+        Example { text, label, line }
+    });
+    let examples = examples.collect();
+    Ok(Labelled { examples, label_names })
+}
+
+fn read(format: LabelledFormat, lines: Lines, columns: Columns, rows: &mut Rows) -> Result<()> {
+    match format {
+        LabelledFormat::Csv => csv_rows::read(lines, columns, rows),
+        LabelledFormat::Jsonl => jsonl_rows::read(lines, columns, rows),
+        LabelledFormat::Auto | LabelledFormat::Tsv => tsv_rows::read(lines, columns, rows),
+    }
+}
+
+fn found_labels(rows: &[Row]) -> Vec<String> {
+    let names: BTreeSet<&str> = rows.iter().map(|row| row.label.as_str()).collect();
+    let mut names: Vec<String> = names.into_iter().map(String::from).collect();
+    if names.iter().all(|name| name.parse::<i64>().is_ok()) {
+        names.sort_by_key(|name| name.parse::<i64>().unwrap_or_default());
+    }
+    names
+}

@@ -1,0 +1,338 @@
+//! Training, validation and test rows without a text in two of them, and subsets of the training rows.
+//!
+//! Station between `labelled` and `examples`. What has no file of its own is cut from the training file by
+//! content hash, so that nothing depends on the order of its rows.
+
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
+
+use rand::seq::SliceRandom;
+
+use super::corpus::content_fraction;
+use super::demo::{self, Part};
+use super::labelled::{
+    Example, Labelled, LabelledConfig, listed, quoted, quoted_all, read_embedded, read_labelled,
+};
+use crate::error::{Error, Result};
+use crate::{files, rng};
+
+/// The three parts of a labelled data set.
+///
+/// Two texts are the same if they differ in case and white space alone.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LabelledSplit {
+    /// Trained on, in the order of content hashes, or of the label budget.
+    pub train: Vec<Example>,
+    /// Tuned on.
+    pub validation: Vec<Example>,
+    /// Measured on.
+    pub test: Vec<Example>,
+    /// Name of each label.
+    pub label_names: Vec<String>,
+    /// The label that precision, recall and F1 are about.
+    pub positive: usize,
+    /// SHA-256 over the file contents and the keys that decide which row is where.
+    pub sha256: String,
+    /// Rows of the training file dropped for an earlier one with the same text and label.
+    pub duplicates_dropped: usize,
+    /// Rows of the training file dropped for an earlier one with the same text and another label.
+    pub contradictions: usize,
+    /// Training rows dropped because the text stands in validation or test, validation rows because it stands
+    /// in test.
+    pub leaked_dropped: usize,
+}
+
+impl LabelledSplit {
+    /// Reads the files, drops repeated and leaked texts, splits, applies the label budget.
+    ///
+    /// Errors: as `read_labelled`; a label that training does not have, an empty part, only one class, a class
+    /// with fewer than two training rows (65); an unknown positive label or a budget out of range (2).
+    pub fn load(config: &LabelledConfig) -> Result<Self> {
+        config.check()?;
+        let sources = Sources::of(config);
+        let Labelled { examples, label_names } = sources.train.read(config, None)?;
+        if let [only] = label_names.as_slice() {
+            let (name, class, rows) = (sources.train.name(), quoted(only), examples.len());
+            let why = format!("{name} has only one class, {class} ({rows} rows); a classifier needs two");
+            return Err(Error::data(why));
+        }
+        let of_its_own = |source: &Option<Source>| -> Result<Option<Vec<Example>>> {
+            let Some(source) = source else { return Ok(None) };
+            Ok(Some(source.read(config, Some(&label_names))?.examples))
+        };
+        let (mut validation, test) = (of_its_own(&sources.validation)?, of_its_own(&sources.test)?);
+
+        let first_lines = first_lines(&examples, label_names.len());
+        let (mut rows, duplicates_dropped, contradictions) = distinct(examples);
+        let mut leaked_dropped = 0;
+        if let Some(test) = &test {
+            leaked_dropped +=
+                remove(&mut rows, test) + validation.as_mut().map_or(0, |rows| remove(rows, test));
+        }
+        if let Some(validation) = &validation {
+            leaked_dropped += remove(&mut rows, validation);
+        }
+        let test_share = if test.is_none() { config.test_fraction } else { 0.0 };
+        let validation_share = if validation.is_none() { config.validation_fraction } else { 0.0 };
+        let mut train =
+            rows.split_off(rows.partition_point(|row| place(row) < test_share + validation_share));
+        let cut_validation = rows.split_off(rows.partition_point(|row| place(row) < test_share));
+        let (validation, test) = (validation.unwrap_or(cut_validation), test.unwrap_or(rows));
+
+        check_classes(&sources.train, &train, &label_names, &first_lines)?;
+        check_parts(&sources.train, [train.len(), validation.len(), test.len()])?;
+        let positive = positive_label(&config.positive_label, &train, &label_names)?;
+        apply_budget(config, &mut train, label_names.len())?;
+        let sha256 = sources.sha256(config)?;
+        Ok(Self {
+            train,
+            validation,
+            test,
+            label_names,
+            positive,
+            sha256,
+            duplicates_dropped,
+            contradictions,
+            leaked_dropped,
+        })
+    }
+}
+
+/// Indices of a stratified subset of the rows, best first: for one seed each smaller budget is the beginning
+/// of each larger one.
+///
+/// Each class is shuffled; its j-th row (from 0) of n takes place (j + 1/2) / n of the order, so that every
+/// beginning has nearly the shares of the whole, except that the first row of each class comes before all
+/// second rows. Labels are below `num_labels`; a budget beyond the rows takes all.
+/// Source: the divisor method of Sainte-Laguë.
+pub fn label_budget(labels: &[u32], num_labels: usize, budget: usize, seed: u64) -> Vec<usize> {
+    let mut classes = vec![Vec::new(); num_labels];
+    for (row, label) in labels.iter().enumerate() {
+        classes[*label as usize].push(row);
+    }
+    let mut order = Vec::with_capacity(labels.len());
+    for (class, rows) in classes.iter_mut().enumerate() {
+        rows.shuffle(&mut rng::stream(seed, "label budget", &[class as u64]));
+        let places = (0..rows.len()).map(|j| (j > 0, (j as f64 + 0.5) / rows.len() as f64, class));
+        order.extend(places.zip(rows.iter().copied()));
+    }
+    order.sort_by(|((a_later, a, a_class), _), ((b_later, b, b_class), _)| {
+        a_later.cmp(b_later).then(a.total_cmp(b)).then(a_class.cmp(b_class))
+    });
+    order.into_iter().take(budget).map(|(_, row)| row).collect()
+}
+
+/// Where the rows of one part stand.
+enum Source {
+    File(PathBuf),
+    Demo(Part),
+}
+
+impl Source {
+    fn name(&self) -> String {
+        match self {
+            Source::File(path) => path.display().to_string(),
+            Source::Demo(part) => format!("{}/{part:?}", demo::NAME).to_lowercase(),
+        }
+    }
+
+    fn read(&self, config: &LabelledConfig, known: Option<&[String]>) -> Result<Labelled> {
+        match self {
+            Source::File(path) => read_labelled(path, config, known),
+            Source::Demo(part) => read_embedded(&self.name(), demo::messages(*part), config, known),
+        }
+    }
+
+    fn sha256(&self) -> Result<String> {
+        match self {
+            Source::File(path) => files::sha256_of(path),
+            Source::Demo(part) => Ok(files::sha256(demo::messages(*part).as_bytes())),
+        }
+    }
+}
+
+struct Sources {
+    train: Source,
+    /// None where it is cut from `train`.
+    validation: Option<Source>,
+    test: Option<Source>,
+}
+
+impl Sources {
+    fn of(config: &LabelledConfig) -> Self {
+        let file = |path: &str| Source::File(PathBuf::from(path));
+        let demo = config.train == demo::NAME;
+        let held_out = |path: &str, part| match path {
+            "" => demo.then_some(Source::Demo(part)),
+            path => Some(file(path)),
+        };
+        Self {
+            train: if demo { Source::Demo(Part::Train) } else { file(&config.train) },
+            validation: held_out(&config.validation, Part::Validation),
+            test: held_out(&config.test, Part::Test),
+        }
+    }
+
+    fn sha256(&self, config: &LabelledConfig) -> Result<String> {
+        let mut text = self.train.sha256()?;
+        for source in [&self.validation, &self.test] {
+            text += " ";
+            text += &source.as_ref().map_or(Ok("cut".into()), Source::sha256)?;
+        }
+        // Paths, and the positive label, do not decide which row is where.
+        let LabelledConfig { format, text_column, label_column, lossy, .. } = config;
+        let (validation, test) = (config.validation_fraction, config.test_fraction);
+        let (budget, seed) = (config.label_budget, config.budget_seed);
+        text += &format!(
+            " {format:?} {text_column:?} {label_column:?} {lossy} {validation} {test} {budget} {seed}"
+        );
+        Ok(files::sha256(text.as_bytes()))
+    }
+}
+
+/// What two texts that count as the same have in common.
+fn normalised(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase()
+}
+
+/// A number in 0..1 that decides the part.
+fn place(row: &Example) -> f64 {
+    content_fraction(&normalised(&row.text))
+}
+
+/// Keeps the first row of each text, sorted by `place`; counts those dropped with the same and with another
+/// label.
+fn distinct(rows: Vec<Example>) -> (Vec<Example>, usize, usize) {
+    let mut labels = HashMap::new();
+    let (mut kept, mut duplicates, mut contradictions) = (Vec::with_capacity(rows.len()), 0, 0);
+    for row in rows {
+        match labels.entry(normalised(&row.text)) {
+            Entry::Vacant(new) => {
+                new.insert(row.label);
+                kept.push(row);
+            }
+            Entry::Occupied(first) if *first.get() == row.label => duplicates += 1,
+            Entry::Occupied(_) => contradictions += 1,
+        }
+    }
+    // Bits of numbers in 0..1 sort as the numbers do; texts settle the rest.
+    kept.sort_by_cached_key(|row| (place(row).to_bits(), normalised(&row.text)));
+    (kept, duplicates, contradictions)
+}
+
+/// Drops the rows whose text is among `others`; returns how many.
+fn remove(rows: &mut Vec<Example>, others: &[Example]) -> usize {
+    let others: HashSet<String> = others.iter().map(|row| normalised(&row.text)).collect();
+    let before = rows.len();
+    rows.retain(|row| !others.contains(&normalised(&row.text)));
+    before - rows.len()
+}
+
+fn first_lines(rows: &[Example], num_labels: usize) -> Vec<u64> {
+    let mut lines = vec![0; num_labels];
+    for row in rows.iter().rev() {
+        lines[row.label as usize] = row.line;
+    }
+    lines
+}
+
+fn class_counts(rows: &[Example], num_labels: usize) -> Vec<usize> {
+    let mut counts = vec![0; num_labels];
+    for row in rows {
+        counts[row.label as usize] += 1;
+    }
+    counts
+}
+
+fn check_classes(source: &Source, train: &[Example], names: &[String], first_lines: &[u64]) -> Result<()> {
+    let mut counts: Vec<(usize, usize)> = class_counts(train, names.len()).into_iter().zip(0..).collect();
+    counts.sort_unstable();
+    let (rarest, class) = counts[0];
+    if rarest >= 2 {
+        return Ok(());
+    }
+    let place = format!("{}:{}", source.name(), first_lines[class]);
+    let why = format!("class {} has {rarest} distinct training rows, 2 are needed", quoted(&names[class]));
+    let all = listed(counts.iter().map(|(count, class)| format!("{} {count}", quoted(&names[*class]))));
+    Err(Error::data(format!("{place}: {why}; rows per class: {all}; add rows or merge classes")))
+}
+
+fn check_parts(source: &Source, rows: [usize; 3]) -> Result<()> {
+    if rows.iter().all(|rows| *rows > 0) {
+        return Ok(());
+    }
+    let [train, validation, test] = rows;
+    let why = format!("{train} training, {validation} validation and {test} test rows; each part needs some");
+    let hint = "use more rows, other fractions, or data.validation and data.test";
+    Err(Error::data(format!("{}: {why}; {hint}", source.name())))
+}
+
+/// The label named, else the rarer one of training; of equally rare ones the last.
+fn positive_label(name: &str, train: &[Example], names: &[String]) -> Result<usize> {
+    if name.is_empty() {
+        let counts = class_counts(train, names.len());
+        let rarest = (0..names.len()).min_by_key(|class| (counts[*class], std::cmp::Reverse(*class)));
+        return Ok(rarest.expect("two classes were checked"));
+    }
+    names.iter().position(|known| known == name).ok_or_else(|| {
+        let (name, names) = (quoted(name), quoted_all(names));
+        Error::usage(format!("data.positive_label {name} is none of the labels {names}"))
+    })
+}
+
+fn apply_budget(config: &LabelledConfig, train: &mut Vec<Example>, num_labels: usize) -> Result<()> {
+    let (budget, rows) = (config.label_budget, train.len());
+    if budget == 0 {
+        return Ok(());
+    }
+    if budget < num_labels || budget > rows {
+        let why =
+            format!("data.label_budget is {budget}; with {num_labels} classes and {rows} training rows");
+        return Err(Error::usage(format!("{why} it must lie in {num_labels}..={rows}, or be 0 for all")));
+    }
+    let labels: Vec<u32> = train.iter().map(|row| row.label).collect();
+    let chosen = label_budget(&labels, num_labels, budget, config.budget_seed);
+    *train = chosen.into_iter().map(|row| train[row].clone()).collect();
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn budgets_are_nested_and_stratified(
+            sizes in prop::collection::vec(1usize..60, 1..6), smaller: prop::sample::Index,
+            larger: prop::sample::Index, seed: u64,
+        ) {
+            let classes = sizes.len();
+            let labels: Vec<u32> = (0..).zip(&sizes).flat_map(|(class, size)| vec![class; *size]).collect();
+            let rows = labels.len();
+            let (a, b) = (smaller.index(rows + 1), larger.index(rows + 1));
+            let (small, large) = (a.min(b), a.max(b));
+            let order = label_budget(&labels, classes, large, seed);
+            prop_assert_eq!(order.len(), large);
+            prop_assert_eq!(order.iter().collect::<HashSet<_>>().len(), large);
+            prop_assert_eq!(&order[..small], label_budget(&labels, classes, small, seed));
+            for (class, size) in sizes.iter().enumerate() {
+                let count = order.iter().filter(|row| labels[**row] as usize == class).count();
+                prop_assert!(large < classes || count > 0);
+                // Rounding each class moves the common quota by up to half a row a class, the first row of each
+                // class by up to another half; then the class itself is rounded.
+                let share = large as f64 * *size as f64 / rows as f64;
+                prop_assert!((count as f64 - share).abs() <= classes as f64 + 1.0, "{count} of {share}");
+            }
+        }
+
+        #[test]
+        fn budgets_of_other_seeds_hold_other_rows(seed in 0..u64::MAX) {
+            let labels: Vec<u32> = (0..400).map(|row| u32::from(row % 4 == 0)).collect();
+            let rows = |seed| label_budget(&labels, 2, 50, seed).into_iter().collect::<HashSet<_>>();
+            prop_assert_ne!(rows(seed), rows(seed + 1));
+        }
+    }
+}
