@@ -49,11 +49,17 @@ fn open_cuda(name: &str, progress: &Progress) -> Result<Device> {
     };
     if !cfg!(feature = "cuda") {
         let why = "this program was built without --features cuda";
-        return Err(Error::new(Exit::Device, format!("device {name} cannot be used: {why}; use --device cpu")));
+        return Err(Error::new(
+            Exit::Device,
+            format!("device {name} cannot be used: {why}; use --device cpu"),
+        ));
     }
     let device = gpu(ordinal).map_err(|cause| {
         let why = one_line(&cause);
-        Error::new(Exit::Device, format!("device {name} cannot be used: {why}; check the driver or use --device cpu"))
+        Error::new(
+            Exit::Device,
+            format!("device {name} cannot be used: {why}; check the driver or use --device cpu"),
+        )
     })?;
     progress.note(format!("device: {name}"));
     Ok(device)

@@ -8,7 +8,7 @@ use candle_core::{Result, Tensor};
 
 use super::{Gradients, OptimConfig};
 use crate::model::{Params, Weights};
-use crate::ops::{self, AdamWStep};
+use crate::ops::{self, AdamwStep};
 
 /// Optimizer state: both moments of each parameter that has been updated.
 pub struct AdamW {
@@ -44,7 +44,7 @@ impl AdamW {
                 let shape: Vec<usize> = [2].iter().chain(var.dims()).copied().collect();
                 self.moments.insert(name.into(), Tensor::zeros(shape, var.dtype(), var.device())?);
             }
-            let config = AdamWStep {
+            let config = AdamwStep {
                 learning_rate: learning_rate(name),
                 beta1: self.config.beta1,
                 beta2: self.config.beta2,
