@@ -33,7 +33,7 @@ pub fn attention(qkv: &Tensor, num_heads: usize, num_kv_heads: usize) -> Result<
     let &[_, _, width] = qkv.dims() else {
         bail!("{NAME}: expected qkv of shape (B, T, {heads} D), got {:?}", qkv.dims());
     };
-    if width == 0 || width % heads != 0 {
+    if width == 0 || !width.is_multiple_of(heads) {
         bail!("{NAME}: expected a qkv width that is a multiple of {heads} heads, got {width}");
     }
     if !qkv.device().is_cpu() {
@@ -43,7 +43,7 @@ pub fn attention(qkv: &Tensor, num_heads: usize, num_kv_heads: usize) -> Result<
 }
 
 fn expect_groups(num_heads: usize, num_kv_heads: usize) -> Result<()> {
-    if num_heads == 0 || num_kv_heads == 0 || num_heads % num_kv_heads != 0 {
+    if num_heads == 0 || num_kv_heads == 0 || !num_heads.is_multiple_of(num_kv_heads) {
         bail!(
             "{NAME}: expected num_heads to be a multiple of num_kv_heads, got {num_heads} and {num_kv_heads}"
         );

@@ -7,16 +7,16 @@ vectorised! {
     /// the others become 0.
     pub fn causal_softmax<T: Real>(scores: &mut [T], first: usize, keys: usize) {
         for (i, row) in scores.chunks_exact_mut(keys).enumerate() {
-            let (seen, masked) = row.split_at_mut(first + i + 1);
-            let max = max_of(seen);
-            for score in seen.iter_mut() {
+            // Masked scores take part as e^-inf = 0: whole vectors are faster than a row's ragged end.
+            row[first + i + 1..].fill(T::from_f64(f64::NEG_INFINITY));
+            let max = max_of(row);
+            for score in row.iter_mut() {
                 *score = (*score - max).exp();
             }
-            let scale = T::one() / sum_of([seen], |[weight]| weight);
-            for weight in seen.iter_mut() {
+            let scale = T::one() / sum_of([row], |[weight]| weight);
+            for weight in row.iter_mut() {
                 *weight *= scale;
             }
-            masked.fill(T::zero());
         }
     }
 

@@ -31,7 +31,7 @@ pub fn rope(qkv: &Tensor, cos: &Tensor, sin: &Tensor, num_rotated_heads: usize) 
         expect_shape(NAME, name, tensor, &[seq_len, half])?;
         expect_like(NAME, name, tensor, qkv)?;
     }
-    if half == 0 || width % (2 * half) != 0 || num_rotated_heads * 2 * half > width {
+    if half == 0 || !width.is_multiple_of(2 * half) || num_rotated_heads * 2 * half > width {
         let head_dim = 2 * half;
         bail!(
             "{NAME}: expected at least {num_rotated_heads} whole heads of {head_dim}, got a width of {width}"

@@ -21,7 +21,7 @@ const NAME: &str = "swiglu";
 /// Source: Shazeer 2020, arXiv 2002.05202, eq. 6 with beta = 1.
 pub fn swiglu(gate_up: &Tensor) -> Result<Tensor> {
     let width = last_dim(NAME, "gate_up", gate_up)?;
-    if width % 2 != 0 {
+    if !width.is_multiple_of(2) {
         bail!("{NAME}: expected gate_up of shape (.., 2I), got {:?}", gate_up.dims());
     }
     if !gate_up.device().is_cpu() {
