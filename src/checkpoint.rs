@@ -30,8 +30,6 @@ pub struct Counters {
     pub best: Option<Best>,
     /// Evaluations since the best one.
     pub evals_since_best: u64,
-    /// Step of the newest evaluation.
-    pub evaluated_at: Option<u64>,
     /// Training loss per evaluation, averaged since the one before; then validation loss.
     pub history: Vec<(f64, f64)>,
     /// Sum of training losses since the last evaluation and their number.

@@ -92,8 +92,6 @@ pub struct CompareConfig {
     pub budgets: Vec<usize>,
     /// A finished pre-training to start from; empty runs the one described in `pretrain`.
     pub pretrained: String,
-    /// Learning rate of the scratch arm; 0 takes that of `finetune`.
-    pub scratch_learning_rate: f64,
     /// The pre-training.
     pub pretrain: PretrainConfig,
     /// Both arms; `init_from`, `seed`, `output_dir`, model and tokenizer are filled in.
@@ -155,7 +153,6 @@ impl Default for CompareConfig {
             seeds: vec![1, 2, 3],
             budgets: vec![100, 0],
             pretrained: String::new(),
-            scratch_learning_rate: 0.0,
             pretrain: PretrainConfig::default(),
             finetune: FinetuneConfig::default(),
         }
@@ -200,10 +197,6 @@ impl Config for CompareConfig {
         let budgets: std::collections::BTreeSet<_> = self.budgets.iter().collect();
         if !distinct(seeds.len(), self.seeds.len()) || !distinct(budgets.len(), self.budgets.len()) {
             return Err(Error::usage("seeds and budgets must each name at least one value, and none twice"));
-        }
-        if !(self.scratch_learning_rate >= 0.0 && self.scratch_learning_rate <= 100.0) {
-            let value = self.scratch_learning_rate;
-            return Err(Error::usage(format!("scratch_learning_rate is {value}; it must lie in 0..=100")));
         }
         self.pretrain.check()?;
         self.finetune.check()

@@ -84,6 +84,23 @@ pub fn generate(
     Ok(())
 }
 
+/// The ids that [`generate`] adds to `prompt`.
+pub fn continuation(
+    model: &LanguageModel,
+    prompt: &[u32],
+    sampling: &Sampling,
+    end_of_text: u32,
+    max_positions: usize,
+    seed: u64,
+) -> Result<Vec<u32>> {
+    let mut new = Vec::new();
+    generate(model, prompt, sampling, end_of_text, max_positions, seed, |id| {
+        new.push(id);
+        true
+    })?;
+    Ok(new)
+}
+
 /// The next id: the likeliest, or drawn from the tokens that top-k and top-p leave.
 fn choose(logits: &[f32], sampling: &Sampling, stream: &mut ChaCha8Rng) -> u32 {
     let mut order: Vec<usize> = (0..logits.len()).collect();

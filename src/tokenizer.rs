@@ -111,6 +111,8 @@ impl Tokenizer {
         // A file may carry truncation or padding settings of its last use; here the batch decides.
         inner.with_padding(None);
         inner.with_truncation(None).map_err(|cause| damaged(cause.to_string()))?;
+        // Text that spells a special token is text like any other.
+        inner.set_encode_special_tokens(true);
         let find = |names: &[&str]| names.iter().find_map(|name| inner.token_to_id(name));
         let end_of_text = find(&[END_OF_TEXT, "</s>", "<|end_of_text|>", "<eos>", "[SEP]"])
             .ok_or_else(|| damaged(format!("it has no {END_OF_TEXT} token")))?;

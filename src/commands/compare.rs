@@ -63,8 +63,8 @@ fn pretraining(config: &CompareConfig) -> PretrainConfig {
     }
 }
 
-/// The config of one fine-tuning. The arms of one seed and budget differ in `init_from`, in where they are
-/// stored and, where the config says so, in the learning rate.
+/// The config of one fine-tuning. The arms of one seed and budget differ in `init_from` alone, and in where
+/// they are stored.
 ///
 /// Errors: no pre-trained model at `pretrained`.
 pub fn arm_config(
@@ -87,8 +87,6 @@ pub fn arm_config(
     one.init_from = SCRATCH.into();
     if arm == Arm::Pretrained {
         one.init_from = pretrained.into();
-    } else if config.scratch_learning_rate > 0.0 {
-        one.optim.learning_rate = config.scratch_learning_rate;
     }
     Ok(one)
 }

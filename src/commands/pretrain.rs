@@ -3,7 +3,6 @@
 use std::time::Instant;
 
 use candle_core::{Device, Tensor};
-use serde_json::json;
 
 use super::lifecycle;
 use super::start::Start;
@@ -13,7 +12,8 @@ use crate::config::PretrainConfig;
 use crate::data::{self, LanguageData};
 use crate::device;
 use crate::error::Result;
-use crate::generate::{Sampling, generate};
+use crate::files;
+use crate::generate::{Sampling, continuation};
 use crate::hf_folder;
 use crate::metrics::Bleu;
 use crate::model::{Head, LanguageModel, ModelConfig, flops_per_token};
@@ -21,8 +21,7 @@ use crate::process;
 use crate::progress::Progress;
 use crate::report::{PretrainResults, Style, pretrain_report};
 use crate::run_dir::RunDir;
-use crate::tokenizer::Tokenizer;
-use crate::trainer::{LanguageTask, Outcome, Run, State, language_scores};
+use crate::trainer::{LanguageTask, Outcome, Prompts, Run, State, language_scores};
 
 /// Runs the command and prints its report.
 pub fn run(config: &PretrainConfig, options: &Options, progress: &Progress) -> Result<()> {
@@ -61,7 +60,9 @@ pub fn pretrain(config: &PretrainConfig, options: &Options, progress: &Progress)
 
     let manifest = lifecycle::manifest("pretrain", config.seed, &device, &config.init_from, &fingerprints);
     lifecycle::recorded(&dir, manifest, || {
-        let mut task = LanguageTask::new(&model, &state.params, &data, &config.train)?;
+        let prompts =
+            Prompts { texts: config.prompts.clone(), sampling: config.sampling.clone(), seed: config.seed };
+        let mut task = LanguageTask::new(&model, &state.params, &data, &config.train, prompts)?;
         let run = Run {
             phase: "pretrain",
             train: &config.train,
@@ -111,8 +112,9 @@ fn finish(
     let batches = data.validation_batches(config.train.micro_batch_size);
     let token_bytes = corpus.tokenizer.token_bytes();
     let validation = language_scores(task.eval_model(), batches, &token_bytes, &device, progress)?;
-    let bleu = continuation_bleu(config, model, task.eval_model(), data, progress)?;
-    write_samples(config, model, task.eval_model(), &corpus.tokenizer, dir)?;
+    let bleu = continuation_bleu(config, model.max_position_embeddings(), task.eval_model(), data, progress)?;
+    let samples: Vec<String> = task.samples()?.iter().map(|sample| format!("{sample}\n")).collect();
+    files::write_atomic(&dir.path().join("samples.jsonl"), samples.concat().as_bytes())?;
     hf_folder::save(&dir.model(), model, &[], &state.params.detached(), &corpus.tokenizer)?;
 
     let counters = &state.counters;
@@ -138,7 +140,7 @@ fn finish(
         bleu_signature: bleu.map(|bleu| bleu.signature),
     };
     dir.write_json("results.json", &results)?;
-    crate::files::write_atomic(&dir.path().join("report.md"), pretrain_report(&results, Style::Markdown).as_bytes())
+    files::write_atomic(&dir.path().join("report.md"), pretrain_report(&results, Style::Markdown).as_bytes())
 }
 
 /// Operations per second of a 1024 x 1024 matrix product on this device: the best of a few.
@@ -161,7 +163,7 @@ const BLEU_TOKENS: usize = 16;
 /// Corpus BLEU of greedy continuations of the held-out documents' beginnings against what follows in them.
 fn continuation_bleu(
     config: &PretrainConfig,
-    model_config: &ModelConfig,
+    max_positions: usize,
     model: &LanguageModel,
     data: &LanguageData,
     progress: &Progress,
@@ -174,45 +176,11 @@ fn continuation_bleu(
     let bar = progress.bar("continuing", documents.len() as u64);
     let (mut hypotheses, mut references) = (Vec::new(), Vec::new());
     for (done, document) in documents.iter().enumerate() {
-        let ids = continued(model_config, model, &document[..BLEU_TOKENS], &Sampling::greedy(BLEU_TOKENS), tokenizer, 0)?;
+        let (prompt, end) = (&document[..BLEU_TOKENS], tokenizer.end_of_text());
+        let ids = continuation(model, prompt, &Sampling::greedy(BLEU_TOKENS), end, max_positions, 0)?;
         hypotheses.push(tokenizer.decode(&ids)?);
         references.push(tokenizer.decode(&document[BLEU_TOKENS..2 * BLEU_TOKENS])?);
         bar.advance_to(done as u64 + 1, || "prompts".into());
     }
     Bleu::corpus(&hypotheses, &references).map(Some)
-}
-
-/// The configured prompts with their continuations, one JSON line each in samples.jsonl.
-fn write_samples(
-    config: &PretrainConfig,
-    model_config: &ModelConfig,
-    model: &LanguageModel,
-    tokenizer: &Tokenizer,
-    dir: &RunDir,
-) -> Result<()> {
-    let mut lines = String::new();
-    for prompt in &config.prompts {
-        let ids = tokenizer.encode(prompt)?;
-        let new = continued(model_config, model, &ids, &config.sampling, tokenizer, config.seed)?;
-        let sample = json!({"prompt": prompt, "continuation": tokenizer.decode(&new)?, "seed": config.seed});
-        lines.push_str(&format!("{sample}\n"));
-    }
-    crate::files::write_atomic(&dir.path().join("samples.jsonl"), lines.as_bytes())
-}
-
-fn continued(
-    config: &ModelConfig,
-    model: &LanguageModel,
-    prompt: &[u32],
-    sampling: &Sampling,
-    tokenizer: &Tokenizer,
-    seed: u64,
-) -> Result<Vec<u32>> {
-    let mut new = Vec::new();
-    let positions = config.max_position_embeddings();
-    generate(model, prompt, sampling, tokenizer.end_of_text(), positions, seed, |id| {
-        new.push(id);
-        true
-    })?;
-    Ok(new)
 }

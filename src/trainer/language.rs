@@ -1,11 +1,12 @@
 //! The pre-training task: predict the next token.
 
 use candle_core::{DType, Device, Tensor};
-use serde_json::{Map, json};
+use serde_json::{Map, Value, json};
 
 use super::{Evaluation, Task};
 use crate::data::{Batch, LanguageData};
 use crate::error::Result;
+use crate::generate::{Sampling, continuation};
 use crate::metrics::LanguageScores;
 use crate::model::{Dropout, LanguageModel, ModelConfig, Params};
 use crate::ops;
@@ -19,7 +20,19 @@ pub struct LanguageTask<'a> {
     model: LanguageModel,
     eval_model: LanguageModel,
     token_bytes: Vec<u32>,
+    prompts: Prompts,
+    max_positions: usize,
     device: Device,
+}
+
+/// What is continued at each evaluation, so that one can read what the model has learned.
+pub struct Prompts {
+    /// An empty one starts a text.
+    pub texts: Vec<String>,
+    /// How the next token is chosen.
+    pub sampling: Sampling,
+    /// Seed of the choice.
+    pub seed: u64,
 }
 
 impl<'a> LanguageTask<'a> {
@@ -29,6 +42,7 @@ impl<'a> LanguageTask<'a> {
         params: &Params,
         data: &'a LanguageData,
         train: &'a TrainConfig,
+        prompts: Prompts,
     ) -> Result<Self> {
         Ok(Self {
             data,
@@ -36,8 +50,21 @@ impl<'a> LanguageTask<'a> {
             model: LanguageModel::new(config, &params.tracked(|_| true))?,
             eval_model: LanguageModel::new(config, &params.detached())?,
             token_bytes: data.corpus().tokenizer.token_bytes(),
+            prompts,
+            max_positions: config.max_position_embeddings(),
             device: params.device(),
         })
+    }
+
+    /// Each prompt with its continuation, as JSON objects.
+    pub fn samples(&self) -> Result<Vec<Value>> {
+        let (tokenizer, Prompts { texts, sampling, seed }) = (&self.data.corpus().tokenizer, &self.prompts);
+        let sample = |prompt: &String| -> Result<Value> {
+            let (ids, end) = (tokenizer.encode(prompt)?, tokenizer.end_of_text());
+            let new = continuation(&self.eval_model, &ids, sampling, end, self.max_positions, *seed)?;
+            Ok(json!({"prompt": prompt, "continuation": tokenizer.decode(&new)?, "seed": seed}))
+        };
+        texts.iter().map(sample).collect()
     }
 
     /// The model without autograd.
@@ -68,6 +95,7 @@ impl Task for LanguageTask<'_> {
         let mut fields = Map::new();
         fields.insert("val_perplexity".into(), json!(scores.val_perplexity));
         fields.insert("val_bits_per_byte".into(), json!(scores.val_bits_per_byte));
+        fields.insert("samples".into(), json!(self.samples()?));
         Ok(Evaluation { loss: scores.val_loss, score: -scores.val_loss, fields })
     }
 

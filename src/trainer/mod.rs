@@ -12,7 +12,7 @@ mod step;
 
 pub use classification::{ClassificationData, ClassificationTask, ClassifierConfig, Freeze, SelectionMetric, probabilities};
 pub use config::TrainConfig;
-pub use language::{LanguageTask, language_scores};
+pub use language::{LanguageTask, Prompts, language_scores};
 pub use run::{Outcome, Run};
 pub use state::State;
 pub use step::{StepReport, StepSettings, step};

@@ -115,7 +115,6 @@ impl Run<'_> {
         let (sum, count) = std::mem::take(&mut state.counters.loss_since_eval);
         let train_loss = if count == 0 { f64::NAN } else { sum / count as f64 };
         state.judge(score)?;
-        state.counters.evaluated_at = Some(state.counters.step);
         if train_loss.is_finite() {
             state.counters.history.push((train_loss, loss));
         }
