@@ -103,7 +103,11 @@ impl Checkpoint {
 
     fn write_files(&self, folder: &Path) -> Result<()> {
         let mut sha256 = BTreeMap::new();
-        let parts = [("model", Some(&self.model)), ("optimizer", Some(&self.optimizer)), ("best", self.best.as_ref())];
+        let parts = [
+            ("model", Some(&self.model)),
+            ("optimizer", Some(&self.optimizer)),
+            ("best", self.best.as_ref()),
+        ];
         for (name, tensors) in parts {
             if let Some(tensors) = tensors {
                 let file = format!("{name}.safetensors");
@@ -133,7 +137,10 @@ impl Checkpoint {
         if state.format_version != FORMAT_VERSION {
             let found = state.format_version;
             let why = format!("checkpoint format {found}, this program reads {FORMAT_VERSION}");
-            return Err(Error::data(format!("{}: {why}; use the version that wrote it", state_file.display())));
+            return Err(Error::data(format!(
+                "{}: {why}; use the version that wrote it",
+                state_file.display()
+            )));
         }
         let mut parts = BTreeMap::new();
         for (name, expected) in &state.sha256 {
@@ -142,14 +149,16 @@ impl Checkpoint {
             let found = files::sha256(&bytes);
             if found != *expected {
                 let why = format!("checksum of {} ({} bytes) differs", path.display(), bytes.len());
-                let hashes = format!("found {}, expected {}", &found[..12], &expected[..12.min(expected.len())]);
+                let hashes =
+                    format!("found {}, expected {}", &found[..12], &expected[..12.min(expected.len())]);
                 return Err(Error::data(format!("{why}: {hashes}; {}", fallback(folder))));
             }
             parts.insert(name.clone(), tensor_file::parse(&path, &bytes)?);
         }
         let mut part = |name: &str| {
             let tensors = parts.remove(&format!("{name}.safetensors"));
-            tensors.ok_or_else(|| Error::data(format!("{} lists no {name}.safetensors", state_file.display())))
+            tensors
+                .ok_or_else(|| Error::data(format!("{} lists no {name}.safetensors", state_file.display())))
         };
         let (model, optimizer) = (part("model")?, part("optimizer")?);
         let best = part("best").ok();

@@ -218,7 +218,10 @@ pub fn load<C: Config>(path: &Path, sets: &[String]) -> Result<C> {
         Error::usage(format!("{}:{line}: the config is not UTF-8 text; save it as UTF-8", path.display()))
     })?;
     if text.trim().is_empty() {
-        return Err(Error::usage(format!("{}:1: the config is empty; see configs/ for examples", path.display())));
+        return Err(Error::usage(format!(
+            "{}:1: the config is empty; see configs/ for examples",
+            path.display()
+        )));
     }
     parse(&path.display().to_string(), &text, sets)
 }
@@ -226,7 +229,8 @@ pub fn load<C: Config>(path: &Path, sets: &[String]) -> Result<C> {
 /// As `load`, for text already in memory; `name` is used in errors.
 pub fn parse<C: Config>(name: &str, text: &str, sets: &[String]) -> Result<C> {
     let at = |offset: usize| {
-        let line = 1 + text.as_bytes()[..offset.min(text.len())].iter().filter(|byte| **byte == b'\n').count();
+        let line =
+            1 + text.as_bytes()[..offset.min(text.len())].iter().filter(|byte| **byte == b'\n').count();
         format!("{name}:{line}")
     };
     let mut table: Table = toml::from_str(text).map_err(|cause: toml::de::Error| {
@@ -244,9 +248,10 @@ pub fn parse<C: Config>(name: &str, text: &str, sets: &[String]) -> Result<C> {
         let (key, value) = assignment(set)?;
         insert(&mut table, &key, value, set)?;
         check_keys(&table, &known, |_| format!("--set {set}"))?;
-        config = table.clone().try_into().map_err(|cause: toml::de::Error| {
-            Error::usage(format!("--set {set}: {}", cause.message()))
-        })?;
+        config = table
+            .clone()
+            .try_into()
+            .map_err(|cause: toml::de::Error| Error::usage(format!("--set {set}: {}", cause.message())))?;
     }
     config.check()?;
     Ok(config)
@@ -328,7 +333,8 @@ fn assignment(set: &str) -> Result<(String, Value)> {
     let (key, value) = (key.trim(), value.trim());
     let parsed: Option<Table> = toml::from_str(&format!("value = {value}")).ok();
     // What is not TOML by itself is a string without its quotes.
-    let value = parsed.and_then(|mut table| table.remove("value")).unwrap_or_else(|| Value::String(value.into()));
+    let value =
+        parsed.and_then(|mut table| table.remove("value")).unwrap_or_else(|| Value::String(value.into()));
     Ok((key.to_string(), value))
 }
 

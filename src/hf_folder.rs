@@ -59,7 +59,8 @@ pub fn save(
     }
     std::fs::create_dir_all(&temporary).map_err(|cause| Error::writing(&temporary, &cause))?;
     let write = |name: &str, value: &Value| {
-        let text = serde_json::to_vec_pretty(value).map_err(|cause| Error::data(format!("{name}: {cause}")))?;
+        let text =
+            serde_json::to_vec_pretty(value).map_err(|cause| Error::data(format!("{name}: {cause}")))?;
         files::write_synced(&temporary.join(name), &text)
     };
     write("config.json", &config_json(config, label_names, tokenizer))?;
@@ -67,7 +68,8 @@ pub fn save(
     write("special_tokens_map.json", &special_tokens(tokenizer))?;
     if label_names.is_empty() {
         let (end, pad) = (tokenizer.end_of_text(), tokenizer.pad());
-        let generation = json!({"bos_token_id": end, "eos_token_id": end, "pad_token_id": pad, "do_sample": true});
+        let generation =
+            json!({"bos_token_id": end, "eos_token_id": end, "pad_token_id": pad, "do_sample": true});
         write("generation_config.json", &generation)?;
     }
     files::write_synced(&temporary.join("tokenizer.json"), tokenizer.json())?;
@@ -241,7 +243,10 @@ pub fn read_config(folder: &Path) -> Result<(ModelConfig, Vec<String>)> {
     }
     if family == "llama" && !ours.contains_key("num_key_value_heads") {
         // Absent in files from before grouped queries: one key head per query head.
-        ours.insert("num_key_value_heads".into(), ours.get("num_attention_heads").cloned().unwrap_or_default());
+        ours.insert(
+            "num_key_value_heads".into(),
+            ours.get("num_attention_heads").cloned().unwrap_or_default(),
+        );
     }
     if family == "llama" && !ours.contains_key("tie_word_embeddings") {
         // transformers' own default, unlike ours.

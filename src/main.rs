@@ -64,7 +64,13 @@ fn run(cli: Cli) -> Result<()> {
             commands::generate::run(&run_dir, &prompt, &sampling, seed, (&device, json), &progress)
         }
         Command::Report { run_dirs } => commands::report(&run_dirs, json, &progress),
-        Command::Tokenizer(TokenizerCommand::Train { data, output, vocab_size, min_frequency, overwrite }) => {
+        Command::Tokenizer(TokenizerCommand::Train {
+            data,
+            output,
+            vocab_size,
+            min_frequency,
+            overwrite,
+        }) => {
             let data = CorpusConfig { train: data, ..CorpusConfig::default() };
             let config = TokenizerConfig { path: String::new(), vocab_size, min_frequency };
             commands::tokenizer::train(&data, &config, &output, overwrite, &progress)

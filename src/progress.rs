@@ -31,7 +31,8 @@ pub struct Bar<'a> {
 impl Progress {
     /// `verbosity`: -1 only warnings, 0 normal, 1 and more also details.
     pub fn new(verbosity: i8) -> Self {
-        let terminal = std::io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|t| t != "dumb");
+        let terminal =
+            std::io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|t| t != "dumb");
         let target = if terminal && verbosity >= 0 {
             ProgressDrawTarget::stderr_with_hz(8)
         } else {
@@ -77,7 +78,13 @@ impl Progress {
             .unwrap_or_else(|_| ProgressStyle::default_bar())
             .progress_chars("=> ");
         let bar = self.bars.add(ProgressBar::new(total).with_style(style).with_prefix(label.to_string()));
-        Bar { progress: self, bar, label: label.into(), total: Cell::new(total), last_line: Cell::new(Instant::now()) }
+        Bar {
+            progress: self,
+            bar,
+            label: label.into(),
+            total: Cell::new(total),
+            last_line: Cell::new(Instant::now()),
+        }
     }
 }
 

@@ -112,7 +112,8 @@ impl RunDir {
                 Existing::Resume => {}
                 Existing::Overwrite => dir.clear()?,
                 Existing::Refuse => {
-                    let hint = "use --resume to go on with it, --overwrite to replace it, or another output_dir";
+                    let hint =
+                        "use --resume to go on with it, --overwrite to replace it, or another output_dir";
                     let why = format!("output_dir {} already holds a run; {hint}", path.display());
                     return Err(Error::new(Exit::Output, why));
                 }
@@ -152,7 +153,8 @@ impl RunDir {
 
     /// Writes `value` as `name`, whole or not at all.
     pub fn write_json(&self, name: &str, value: &impl Serialize) -> Result<()> {
-        let mut json = serde_json::to_vec_pretty(value).map_err(|cause| Error::data(format!("{name}: {cause}")))?;
+        let mut json =
+            serde_json::to_vec_pretty(value).map_err(|cause| Error::data(format!("{name}: {cause}")))?;
         json.push(b'\n');
         files::write_atomic(&self.path.join(name), &json)
     }
@@ -163,7 +165,8 @@ impl RunDir {
         let mut line = Value::Object(event.clone()).to_string();
         line.push('\n');
         let open = OpenOptions::new().create(true).append(true).open(&path);
-        open.and_then(|mut file| file.write_all(line.as_bytes())).map_err(|cause| Error::writing(&path, &cause))
+        open.and_then(|mut file| file.write_all(line.as_bytes()))
+            .map_err(|cause| Error::writing(&path, &cause))
     }
 
     /// Drops events after `step` and a last line cut short, so that a resumed run logs each step once.

@@ -17,7 +17,8 @@ pub fn install() {
         let asked = Arc::new(AtomicBool::new(false));
         for signal in [SIGINT, SIGTERM] {
             // The order matters: the second signal finds `asked` set by the first and ends the process.
-            let second = signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, asked.clone());
+            let second =
+                signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, asked.clone());
             let first = signal_hook::flag::register(signal, asked.clone());
             let number = signal_hook::flag::register_usize(signal, received.clone(), signal as usize);
             if second.is_err() || first.is_err() || number.is_err() {

@@ -93,7 +93,10 @@ pub fn check_shapes(
         };
         if tensor.dims() != shape.as_slice() {
             let why = format!("tensor {name} has shape {:?}, expected {shape:?}", tensor.dims());
-            return Err(Error::data(format!("{}: {why}; it belongs to another model config", path.display())));
+            return Err(Error::data(format!(
+                "{}: {why}; it belongs to another model config",
+                path.display()
+            )));
         }
     }
     let extra: Vec<&str> = found.keys().filter(|k| !expected.contains_key(*k)).map(String::as_str).collect();

@@ -65,7 +65,8 @@ impl Tokenizer {
     where
         I: Iterator<Item = String> + Send,
     {
-        let failed = |cause: tokenizers::Error| Error::data(format!("the tokenizer cannot be trained: {cause}"));
+        let failed =
+            |cause: tokenizers::Error| Error::data(format!("the tokenizer cannot be trained: {cause}"));
         // Two words of one document never merge, so documents may be fed as they are.
         let bytes = ByteLevel::new(false, true, true);
         let mut tokenizer = TokenizerBuilder::new()
@@ -166,13 +167,20 @@ impl Tokenizer {
 
     /// Text of some ids; special tokens are left out.
     pub fn decode(&self, ids: &[u32]) -> Result<String> {
-        self.inner.decode(ids, true).map_err(|cause| Error::data(format!("tokens cannot be decoded: {cause}")))
+        self.inner
+            .decode(ids, true)
+            .map_err(|cause| Error::data(format!("tokens cannot be decoded: {cause}")))
     }
 
     /// Bytes of text behind each id, 0 for special tokens: what bits per byte divides by.
     pub fn token_bytes(&self) -> Vec<u32> {
-        let special: HashSet<u32> =
-            self.inner.get_added_tokens_decoder().iter().filter(|(_, t)| t.special).map(|(id, _)| *id).collect();
+        let special: HashSet<u32> = self
+            .inner
+            .get_added_tokens_decoder()
+            .iter()
+            .filter(|(_, t)| t.special)
+            .map(|(id, _)| *id)
+            .collect();
         let alphabet = ByteLevel::alphabet();
         let bytes = |id: u32| match self.inner.id_to_token(id) {
             // Byte-level tokens write each byte as one character of this alphabet.

@@ -32,7 +32,8 @@ pub fn run(config: &CompareConfig, options: &Options, progress: &Progress) -> Re
         lifecycle::check_unchanged(&dir.config(), config, &HARMLESS, progress)?;
     }
     files::write_atomic(&dir.config(), crate::config::to_toml(config)?.as_bytes())?;
-    let mut manifest = Manifest::new("compare", config.seeds[0], &config.device, crate::device::threads(), SCRATCH);
+    let mut manifest =
+        Manifest::new("compare", config.seeds[0], &config.device, crate::device::threads(), SCRATCH);
     let before = read_json::<report::CompareResults>(dir.path(), "results.json").map_or(0.0, |r| r.wall_secs);
     dir.write_manifest(&manifest)?;
 
@@ -100,7 +101,12 @@ fn budget_name(budget: usize) -> String {
 }
 
 /// Every budget in rising order, every seed, both arms and both baselines; what is done is read, not redone.
-fn all_runs(config: &CompareConfig, pretrained: &str, options: &Options, progress: &Progress) -> Result<Vec<BudgetRuns>> {
+fn all_runs(
+    config: &CompareConfig,
+    pretrained: &str,
+    options: &Options,
+    progress: &Progress,
+) -> Result<Vec<BudgetRuns>> {
     let mut budgets = config.budgets.clone();
     budgets.sort_by_key(|budget| if *budget == 0 { usize::MAX } else { *budget });
     let total = (budgets.len() * config.seeds.len() * 2) as u64;
@@ -151,7 +157,8 @@ fn baselines(config: &CompareConfig, budget: usize, seed: u64) -> Result<Vec<(Ar
         }
         let Some(split) = &split else { continue };
         let results = baseline(arm, split, seed)?;
-        let json = serde_json::to_vec_pretty(&results).map_err(|cause| Error::data(format!("{name}: {cause}")))?;
+        let json =
+            serde_json::to_vec_pretty(&results).map_err(|cause| Error::data(format!("{name}: {cause}")))?;
         files::write_atomic(&folder.join(&name), &json)?;
         found.push((arm, results.test));
     }
@@ -174,7 +181,14 @@ fn baseline(arm: Arm, split: &LabelledSplit, seed: u64) -> Result<BaselineResult
         (model.probabilities(validation.len()), model.probabilities(test.len()))
     };
     let scores = |rows: &[(String, u32)], probabilities: &[Vec<f64>], threshold| {
-        Scores::compute(&labels(rows), probabilities, &split.label_names, split.positive, threshold, Some(seed))
+        Scores::compute(
+            &labels(rows),
+            probabilities,
+            &split.label_names,
+            split.positive,
+            threshold,
+            Some(seed),
+        )
     };
     let validation_scores = if arm == Arm::CharNgram {
         scores(&validation, &on_validation, Threshold::BestF1)?

@@ -50,8 +50,11 @@ pub fn finetune(config: &FinetuneConfig, options: &Options, progress: &Progress)
     let model = start.model_config(config.model.as_ref(), tokenizer.vocab_size())?;
     config.train.check(model.max_position_embeddings())?;
     let encode = |rows: &[Example]| Examples::encode(&tokenizer, rows, config.train.seq_len);
-    let parts =
-        Parts { train: encode(&split.train)?, validation: encode(&split.validation)?, test: encode(&split.test)? };
+    let parts = Parts {
+        train: encode(&split.train)?,
+        validation: encode(&split.validation)?,
+        test: encode(&split.test)?,
+    };
 
     let head = Head::Classifier { num_labels: split.label_names.len() };
     let params = start.params(&model, head, config.seed, &device)?;
@@ -169,7 +172,8 @@ fn measure(
     let counters = &state.counters;
     let (train_loss, val_loss) = counters.history.iter().copied().unzip();
     let history = History { train_loss, val_loss };
-    let truncated: usize = [&parts.train, &parts.validation, &parts.test].map(|part| part.truncated).iter().sum();
+    let truncated: usize =
+        [&parts.train, &parts.validation, &parts.test].map(|part| part.truncated).iter().sum();
     let all_rows = parts.train.len() + parts.validation.len() + parts.test.len();
     Ok(FinetuneResults {
         phase: "finetune".into(),

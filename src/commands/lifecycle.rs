@@ -132,7 +132,10 @@ pub fn resume(
     if then.tokenizer != now.tokenizer {
         let (then, now) = (short(&then.tokenizer), short(&now.tokenizer));
         let why = format!("the tokenizer is {now}, the checkpoint's was {then}");
-        return Err(Error::data(format!("cannot resume {}: {why}; start with --overwrite", folder.display())));
+        return Err(Error::data(format!(
+            "cannot resume {}: {why}; start with --overwrite",
+            folder.display()
+        )));
     }
     if then.data != now.data {
         let (then, now) = (short(&then.data), short(&now.data));
@@ -149,7 +152,13 @@ pub fn resume(
 }
 
 /// The manifest of a run that starts now.
-pub fn manifest(phase: &str, seed: u64, device: &candle_core::Device, init_from: &str, of: &Fingerprints) -> Manifest {
+pub fn manifest(
+    phase: &str,
+    seed: u64,
+    device: &candle_core::Device,
+    init_from: &str,
+    of: &Fingerprints,
+) -> Manifest {
     let name = format!("{:?}", device.location()).to_lowercase();
     let mut manifest = Manifest::new(phase, seed, &name, device::threads(), init_from);
     manifest.data_sha256 = of.data.clone();
@@ -176,7 +185,8 @@ pub fn recorded<T>(
     match ended? {
         (Outcome::Finished, value) => Ok(value),
         (Outcome::Interrupted(signal), _) => {
-            let what = format!("stopped by signal {signal}; a checkpoint is saved in {}", dir.path().display());
+            let what =
+                format!("stopped by signal {signal}; a checkpoint is saved in {}", dir.path().display());
             Err(Error::new(Exit::Signal(signal), format!("{what}; go on with --resume")))
         }
     }

@@ -65,9 +65,14 @@ pub fn check_gates(gates: &[String], score: impl Fn(&str) -> Option<f64>) -> Res
             return Err(Error::usage(format!("--fail-under {gate}: expected name=value, such as f1=0.8")));
         };
         match score(name) {
-            None => return Err(Error::usage(format!("--fail-under {gate}: there is no score called '{name}'"))),
+            None => {
+                return Err(Error::usage(format!("--fail-under {gate}: there is no score called '{name}'")));
+            }
             Some(value) if value < least || value.is_nan() => {
-                return Err(Error::new(Exit::Gate, format!("gate failed: {name} is {value:.4}, below {least}")));
+                return Err(Error::new(
+                    Exit::Gate,
+                    format!("gate failed: {name} is {value:.4}, below {least}"),
+                ));
             }
             Some(_) => {}
         }

@@ -49,8 +49,11 @@ impl Predictor {
         })?;
         let config = stored_config(path)?;
         let folder = hf_folder::load(&model_folder(path))?;
-        let weights: candle_core::Result<_> =
-            folder.weights.iter().map(|(name, tensor)| Ok((name.clone(), tensor.to_device(&device)?))).collect();
+        let weights: candle_core::Result<_> = folder
+            .weights
+            .iter()
+            .map(|(name, tensor)| Ok((name.clone(), tensor.to_device(&device)?)))
+            .collect();
         let model = Classifier::new(&folder.config, &weights?, config.classifier.pooling)?;
         let positive = results.positive;
         let positive = folder.label_names.iter().position(|name| *name == positive).unwrap_or(0);
@@ -69,7 +72,8 @@ impl Predictor {
     fn line(&self, text: &str, probabilities: &[f64]) -> String {
         let names = &self.folder.label_names;
         let label = called(probabilities, self.positive, self.threshold);
-        let all: Map<_, _> = names.iter().zip(probabilities).map(|(name, p)| (name.clone(), json!(p))).collect();
+        let all: Map<_, _> =
+            names.iter().zip(probabilities).map(|(name, p)| (name.clone(), json!(p))).collect();
         let line = json!({
             "text": text,
             "label": names[label],
@@ -144,6 +148,8 @@ fn standard_input(answer: impl Fn(&[String]) -> Result<()>) -> Result<()> {
             waiting.clear();
         }
     }
-    std::io::stdout().flush().map_err(|cause| Error::new(Exit::Io, format!("cannot write results: {cause}")))?;
+    std::io::stdout()
+        .flush()
+        .map_err(|cause| Error::new(Exit::Io, format!("cannot write results: {cause}")))?;
     if waiting.is_empty() { Ok(()) } else { answer(&waiting) }
 }

@@ -39,12 +39,14 @@ impl Start {
         match (self, asked) {
             (Self::Pretrained(folder), None) => Ok(folder.config.clone()),
             (Self::Pretrained(folder), Some(asked)) => {
-                let rows = if asked.vocab_size() == 0 { folder.config.vocab_size() } else { asked.vocab_size() };
+                let rows =
+                    if asked.vocab_size() == 0 { folder.config.vocab_size() } else { asked.vocab_size() };
                 let asked = asked.with_vocab_size(rows);
                 if asked == folder.config {
                     return Ok(asked);
                 }
-                let hash = |config: &ModelConfig| files::sha256(format!("{config:?}").as_bytes())[..12].to_string();
+                let hash =
+                    |config: &ModelConfig| files::sha256(format!("{config:?}").as_bytes())[..12].to_string();
                 let (ours, theirs) = (hash(&asked), hash(&folder.config));
                 let why = format!("[model] {ours} differs from the pre-trained model {theirs}");
                 Err(Error::data(format!("{why}; remove [model] to take the pre-trained sizes")))

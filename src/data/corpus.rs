@@ -195,7 +195,9 @@ fn find(patterns: &[String]) -> Result<Vec<Source>> {
         }
         if pattern.contains("://") {
             let why = "only local paths and globs can be read";
-            return Err(Error::usage(format!("data source '{pattern}' is not known: {why}; download it first")));
+            return Err(Error::usage(format!(
+                "data source '{pattern}' is not known: {why}; download it first"
+            )));
         }
         let mut paths = matching(pattern)?;
         paths.sort();
@@ -211,7 +213,8 @@ fn matching(pattern: &str) -> Result<Vec<PathBuf>> {
     if path.exists() || !pattern.contains(['*', '?', '[']) {
         return Ok(vec![path.to_path_buf()]);
     }
-    let paths = glob::glob(pattern).map_err(|cause| Error::usage(format!("data source '{pattern}': {cause}")))?;
+    let paths =
+        glob::glob(pattern).map_err(|cause| Error::usage(format!("data source '{pattern}': {cause}")))?;
     let paths: Vec<PathBuf> = paths.filter_map(std::result::Result::ok).collect();
     if paths.is_empty() {
         let why = format!("no file matches data source '{pattern}'; it is relative to the working directory");

@@ -43,8 +43,7 @@ pub fn tokenize(
     } else {
         Tokenizer::load(Path::new(&config.path))?
     };
-    let key =
-        TokenKey { data_sha256: corpus.sha256().into(), tokenizer_sha256: tokenizer.sha256().into() };
+    let key = TokenKey { data_sha256: corpus.sha256().into(), tokenizer_sha256: tokenizer.sha256().into() };
     let name = &files::sha256(format!("{key:?}").as_bytes())[..16];
     let path = |part: &str| cache.join(format!("{name}.{part}.tokens"));
     let paths = (path("train"), path("validation"));
@@ -146,7 +145,10 @@ impl LanguageData {
     pub fn new(corpus: TokenizedCorpus, seq_len: usize, seed: u64) -> Result<Self> {
         let tokens = corpus.train.tokens;
         let sampler = WindowSampler::new(tokens, seq_len, seed).ok_or_else(|| {
-            let why = format!("the training text has {tokens} tokens, train.seq_len {seq_len} needs {}", 2 * seq_len);
+            let why = format!(
+                "the training text has {tokens} tokens, train.seq_len {seq_len} needs {}",
+                2 * seq_len
+            );
             Error::data(format!("{why}; use more text or a smaller train.seq_len"))
         })?;
         Ok(Self { corpus, sampler, seq_len })

@@ -92,6 +92,8 @@ impl Lines {
             _ => "it looks like Latin-1 or Windows-1252",
         };
         let place = format!("{}:{} (byte {})", self.path.display(), self.number, self.offset + at as u64);
-        Error::data(format!("{place}: not UTF-8 text, {guess}; convert it (iconv -t UTF-8) or set data.lossy = true"))
+        Error::data(format!(
+            "{place}: not UTF-8 text, {guess}; convert it (iconv -t UTF-8) or set data.lossy = true"
+        ))
     }
 }

@@ -199,12 +199,8 @@ impl ModelConfig {
     ///
     /// Errors: the key, its value and the allowed range, as one sentence.
     pub fn check(&self) -> Result<(), String> {
-        let (c, h, k, d) = (
-            self.hidden_size(),
-            self.num_attention_heads(),
-            self.num_key_value_heads(),
-            self.head_dim(),
-        );
+        let (c, h, k, d) =
+            (self.hidden_size(), self.num_attention_heads(), self.num_key_value_heads(), self.head_dim());
         for (name, value) in [
             ("hidden size", c),
             ("number of layers", self.num_hidden_layers()),

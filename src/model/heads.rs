@@ -108,6 +108,7 @@ fn mean(hidden: &Tensor, lengths: &[usize]) -> Result<Tensor> {
     let t = hidden.dim(1)?;
     let share = |n: &usize| (0..t).map(|i| if i < *n { 1.0 / *n as f32 } else { 0.0 }).collect::<Vec<_>>();
     let shares: Vec<f32> = lengths.iter().flat_map(share).collect();
-    let shares = Tensor::from_vec(shares, (lengths.len(), 1, t), hidden.device())?.to_dtype(hidden.dtype())?;
+    let shares =
+        Tensor::from_vec(shares, (lengths.len(), 1, t), hidden.device())?.to_dtype(hidden.dtype())?;
     shares.matmul(hidden)?.squeeze(1)
 }

@@ -75,7 +75,8 @@ pub fn parameter_specs(config: &ModelConfig, head: Head) -> Vec<ParamSpec> {
 
 fn llama_specs(c: &super::LlamaConfig, config: &ModelConfig) -> Vec<ParamSpec> {
     let (hidden, inner) = (c.hidden_size, c.intermediate_size);
-    let (queries, keys) = (c.num_attention_heads * config.head_dim(), c.num_key_value_heads * config.head_dim());
+    let (queries, keys) =
+        (c.num_attention_heads * config.head_dim(), c.num_key_value_heads * config.head_dim());
     let mut specs = Vec::new();
     let mut add = |name: String, shape: &[usize], init| {
         specs.push(ParamSpec { name: format!("model.{name}.weight"), shape: shape.to_vec(), init });
@@ -179,8 +180,7 @@ impl Params {
     /// Weights for a forward pass in which the parameters chosen by `trainable` get gradients.
     pub fn tracked(&self, trainable: impl Fn(&str) -> bool) -> Weights {
         let weight = |(name, var): (&String, &Var)| {
-            let tensor =
-                if trainable(name) { var.as_tensor().clone() } else { var.as_detached_tensor() };
+            let tensor = if trainable(name) { var.as_tensor().clone() } else { var.as_detached_tensor() };
             (name.clone(), tensor)
         };
         self.vars.iter().map(weight).collect()

@@ -51,7 +51,8 @@ pub fn compare(seeds: &[u64], runs: &[BudgetRuns], wall_secs: f64) -> CompareRes
     let mut paired = PairedByBudget::default();
     for run in runs {
         for (arm, scores) in &run.scores {
-            let table = if matches!(arm, Arm::Pretrained | Arm::Scratch) { &mut arms } else { &mut baselines };
+            let table =
+                if matches!(arm, Arm::Pretrained | Arm::Scratch) { &mut arms } else { &mut baselines };
             let by_budget = table.entry(arm.key().into()).or_default();
             by_budget.budgets.insert(run.budget.clone(), summaries(scores));
         }

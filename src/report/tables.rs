@@ -31,7 +31,9 @@ pub fn report(path: &Path, style: Style) -> Result<String> {
         Some("pretrain") => Ok(pretrain_report(&read_json(path, "results.json")?, style)),
         Some("finetune") => Ok(finetune_report(&read_json(path, "results.json")?, style)),
         Some("compare") => Ok(compare_report(&read_json(path, "results.json")?, style)),
-        other => Err(Error::data(format!("{}: unknown phase {other:?}", path.join("results.json").display()))),
+        other => {
+            Err(Error::data(format!("{}: unknown phase {other:?}", path.join("results.json").display())))
+        }
     }
 }
 
@@ -42,7 +44,10 @@ pub fn pretrain_report(results: &PretrainResults, style: Style) -> String {
         ("validation loss", format!("{:.4} nats per token", v.val_loss)),
         ("perplexity", format!("{:.2}", v.val_perplexity)),
         ("bits per byte", format!("{:.3}", v.val_bits_per_byte)),
-        ("training loss", results.train_loss.map_or("none".into(), |loss| format!("{loss:.4} nats per token"))),
+        (
+            "training loss",
+            results.train_loss.map_or("none".into(), |loss| format!("{loss:.4} nats per token")),
+        ),
     ];
     if let Some(bleu) = results.bleu {
         rows.push(("BLEU of continuations", format!("{bleu:.2}")));
@@ -83,7 +88,8 @@ pub fn finetune_report(results: &FinetuneResults, style: Style) -> String {
 
 /// One line per budget and arm, then the verdict.
 pub fn compare_report(results: &CompareResults, style: Style) -> String {
-    let mut table = table(style, &["labels", "model", "F1", "precision", "recall", "PR-AUC", "MCC", "accuracy"]);
+    let mut table =
+        table(style, &["labels", "model", "F1", "precision", "recall", "PR-AUC", "MCC", "accuracy"]);
     for budget in &results.budgets {
         for arm in Arm::ALL {
             let found = results.arms.get(arm.key()).or_else(|| results.baselines.get(arm.key()));
@@ -142,7 +148,8 @@ fn per_class_table(scores: &Scores, style: Style) -> String {
     let mut table = table(style, &["label", "precision", "recall", "F1", "rows"]);
     for class in &scores.per_class {
         let figures = [class.precision, class.recall, class.f1].map(|value| format!("{value:.3}"));
-        table.add_row([vec![class.label.clone()], figures.to_vec(), vec![class.support.to_string()]].concat());
+        table
+            .add_row([vec![class.label.clone()], figures.to_vec(), vec![class.support.to_string()]].concat());
     }
     format!("\n{table}\n")
 }

@@ -87,12 +87,17 @@ impl ClassifierConfig {
         if self.balanced && !self.class_weights.is_empty() {
             return Err(Error::usage("classifier.balanced and classifier.class_weights exclude each other"));
         }
-        if let Some(weight) = self.class_weights.iter().find(|weight| !(**weight > 0.0 && weight.is_finite())) {
-            return Err(Error::usage(format!("classifier.class_weights holds {weight}; weights are above 0")));
+        if let Some(weight) = self.class_weights.iter().find(|weight| !(**weight > 0.0 && weight.is_finite()))
+        {
+            return Err(Error::usage(format!(
+                "classifier.class_weights holds {weight}; weights are above 0"
+            )));
         }
         if !(self.head_learning_rate >= 0.0 && self.head_learning_rate <= 100.0) {
             let value = self.head_learning_rate;
-            return Err(Error::usage(format!("classifier.head_learning_rate is {value}; it must lie in 0..=100")));
+            return Err(Error::usage(format!(
+                "classifier.head_learning_rate is {value}; it must lie in 0..=100"
+            )));
         }
         Ok(())
     }
@@ -125,7 +130,8 @@ impl ClassifierConfig {
             0 => Ok(vec![1.0; num_labels]),
             n if n == num_labels => Ok(self.class_weights.iter().map(|weight| *weight as f32).collect()),
             n => {
-                let why = format!("classifier.class_weights has {n} weights, the data has {num_labels} labels");
+                let why =
+                    format!("classifier.class_weights has {n} weights, the data has {num_labels} labels");
                 Err(Error::usage(why))
             }
         }

@@ -72,11 +72,15 @@ impl TrainConfig {
         positive("grad_accum_steps", self.grad_accum_steps)?;
         positive("log_interval", self.log_interval as usize)?;
         if self.seq_len < 2 || self.seq_len > max_position_embeddings {
-            let why = format!("it must lie in 2..={max_position_embeddings}, the model's number of positions");
+            let why =
+                format!("it must lie in 2..={max_position_embeddings}, the model's number of positions");
             return Err(Error::usage(format!("train.seq_len is {}; {why}", self.seq_len)));
         }
         if !(0.0..1.0).contains(&self.dropout) {
-            return Err(Error::usage(format!("train.dropout is {}; it must be 0 or more and below 1", self.dropout)));
+            return Err(Error::usage(format!(
+                "train.dropout is {}; it must be 0 or more and below 1",
+                self.dropout
+            )));
         }
         let no_budget = self.max_steps == 0 && self.max_tokens == 0;
         let finite = self.max_epochs.is_finite() && self.max_minutes.is_finite();

@@ -105,7 +105,12 @@ impl Task for LanguageTask<'_> {
 }
 
 /// Loss of each target of a batch in nats (B * T); 0 where there is no target.
-fn token_losses(model: &LanguageModel, batch: &Batch, dropout: &mut Dropout, device: &Device) -> Result<Tensor> {
+fn token_losses(
+    model: &LanguageModel,
+    batch: &Batch,
+    dropout: &mut Dropout,
+    device: &Device,
+) -> Result<Tensor> {
     let inputs = Tensor::from_slice(&batch.input_ids, (batch.rows, batch.seq_len), device)?;
     let targets = Tensor::from_slice(&batch.targets, batch.targets.len(), device)?;
     let logits = model.logits(&inputs, dropout)?; // (B * T, V)

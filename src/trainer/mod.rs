@@ -10,7 +10,9 @@ mod run;
 mod state;
 mod step;
 
-pub use classification::{ClassificationData, ClassificationTask, ClassifierConfig, Freeze, SelectionMetric, probabilities};
+pub use classification::{
+    ClassificationData, ClassificationTask, ClassifierConfig, Freeze, SelectionMetric, probabilities,
+};
 pub use config::TrainConfig;
 pub use language::{LanguageTask, Prompts, language_scores};
 pub use run::{Outcome, Run};
