@@ -127,7 +127,7 @@ fn test_f1(folder: &Path, train: &str) -> f64 {
     let score = |rows: &[(String, u32)], threshold| {
         let (texts, labels): (Vec<&String>, Vec<u32>) =
             rows.iter().map(|(text, label)| (text, *label)).unzip();
-        Scores::compute(&labels, &model.probabilities(&texts), &names, 1, threshold, 0).unwrap()
+        Scores::compute(&labels, &model.probabilities(&texts), &names, 1, threshold, Some(0)).unwrap()
     };
     let chosen = score(&validation, Threshold::BestF1).threshold.unwrap();
     let scores = score(&test, Threshold::Fixed(chosen));
