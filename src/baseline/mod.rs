@@ -1,6 +1,6 @@
 //! What a model has to beat: the commonest answer, and logistic regression on character n-grams.
 //!
-//! Layer 0. Both give one row of probabilities per text, to be scored like a model's own.
+//! Layer 1. Both give one row of probabilities per text, to be scored like a model's own.
 
 mod char_ngram;
 mod logistic;
