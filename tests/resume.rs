@@ -1,0 +1,172 @@
+//! A run that was stopped and went on ends with the same bits as one that was not.
+
+use serde_json::Value;
+
+use crate::support::Folder;
+
+const PRETRAIN: &str = "pretrain --config pretrain.toml --set train.dropout=0.1 --set train.grad_accum_steps=2 \
+                        --set optim.schedule=\"constant\" --set train.eval_interval=5 --set train.save_interval=5";
+const FINETUNE: &str = "finetune --config finetune.toml --set train.dropout=0.1 --set train.grad_accum_steps=2 \
+                        --set optim.schedule=\"constant\" --set train.eval_interval=5 --set train.save_interval=5";
+
+/// (step, training loss) of each logged step.
+fn train_losses(folder: &Folder, run: &str) -> Vec<(u64, f64)> {
+    let events = folder.json_lines(&format!("{run}/metrics.jsonl"));
+    let steps = events.iter().filter(|event| !event["train_loss"].is_null());
+    steps.map(|event| (event["step"].as_u64().unwrap(), event["train_loss"].as_f64().unwrap())).collect()
+}
+
+/// Asserts that model, last checkpoint and logged losses of both runs are the same, bit for bit.
+fn assert_same(folder: &Folder, a: &str, b: &str, last_step: u64) {
+    let checkpoint = format!("checkpoints/step_{last_step:06}");
+    for file in ["model", "optimizer", "best"].map(|name| format!("{checkpoint}/{name}.safetensors")) {
+        assert!(
+            folder.bytes(&format!("{a}/{file}")) == folder.bytes(&format!("{b}/{file}")),
+            "{file} differs"
+        );
+    }
+    let model = |run: &str| folder.bytes(&format!("{run}/model/model.safetensors"));
+    assert!(model(a) == model(b), "model.safetensors differs");
+    let losses = train_losses(folder, a);
+    assert_eq!(losses, train_losses(folder, b));
+    assert_eq!(losses.iter().map(|(step, _)| *step).collect::<Vec<_>>(), (1..=last_step).collect::<Vec<_>>());
+}
+
+#[test]
+fn five_and_five_steps_of_pretraining_are_ten() {
+    let folder = Folder::new();
+    folder.run(&format!("{PRETRAIN} --set train.max_steps=5")).done();
+    let outcome = folder.run(&format!("{PRETRAIN} --set train.max_steps=10 --resume")).done();
+    assert!(outcome.stderr.contains("resuming at step 5"), "{}", outcome.stderr);
+    folder.run(&format!("{PRETRAIN} --set train.max_steps=10 --set output_dir=whole")).done();
+    assert_same(&folder, "pretrained", "whole", 10);
+}
+
+#[test]
+fn five_and_five_steps_of_finetuning_are_ten() {
+    let folder = Folder::pretrained();
+    folder.run(&format!("{FINETUNE} --set train.max_steps=5")).done();
+    folder.run(&format!("{FINETUNE} --set train.max_steps=10 --resume")).done();
+    folder.run(&format!("{FINETUNE} --set train.max_steps=10 --set output_dir=whole")).done();
+    assert_same(&folder, "finetuned", "whole", 10);
+    assert_eq!(folder.bytes("finetuned/predictions.jsonl"), folder.bytes("whole/predictions.jsonl"));
+}
+
+#[test]
+fn a_done_run_is_not_done_again() {
+    let folder = Folder::pretrained();
+    let written = || folder.path("pretrained/run.json").metadata().unwrap().modified().unwrap();
+    let before = written();
+    let outcome = folder.run("pretrain --config pretrain.toml --resume").done();
+    assert!(outcome.stderr.contains("pretrained is done already"), "{}", outcome.stderr);
+    assert_eq!(written(), before);
+}
+
+#[test]
+fn the_same_seed_gives_the_same_bits_and_another_seed_others() {
+    let folder = Folder::new();
+    for (run, seed) in [("one", 1), ("two", 1), ("three", 2)] {
+        let line = format!("{PRETRAIN} --set train.max_steps=5 --set output_dir={run} --set seed={seed}");
+        folder.run(&line).done();
+    }
+    assert_same(&folder, "one", "two", 5);
+    assert_ne!(train_losses(&folder, "one"), train_losses(&folder, "three"));
+}
+
+/// Sums of f32 in another order: the losses of about 5 nats differed by at most 5e-7 when this was written.
+const OTHER_ORDER: f64 = 1e-5;
+
+#[test]
+fn one_large_micro_batch_is_eight_small_ones() {
+    let folder = Folder::new();
+    let losses = [(8, 1), (4, 2), (1, 8)].map(|(rows, times)| {
+        let sizes = format!("--set train.micro_batch_size={rows} --set train.grad_accum_steps={times}");
+        let run = format!("rows{rows}");
+        let line =
+            format!("pretrain --config pretrain.toml {sizes} --set train.max_steps=6 --set output_dir={run}");
+        folder.run(&line).done();
+        train_losses(&folder, &run)
+    });
+    for other in &losses[1..] {
+        assert_eq!(other.len(), 6);
+        for ((step, loss), (_, other)) in losses[0].iter().zip(other) {
+            assert!((loss - other).abs() < OTHER_ORDER, "step {step}: {loss} and {other}");
+        }
+    }
+}
+
+#[cfg(unix)]
+mod signals {
+    use std::io::Read;
+    use std::process::Child;
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    const LONG: &str = "pretrain --config pretrain.toml --set train.dropout=0.1 --set train.max_steps=200 \
+                        --set train.eval_interval=50 --set train.save_interval=5 --resume";
+
+    /// Waits until `ready` or until the program has ended by itself.
+    fn wait_for(child: &mut Child, ready: impl Fn() -> bool) {
+        let started = Instant::now();
+        while !ready() && child.try_wait().unwrap().is_none() {
+            assert!(started.elapsed() < Duration::from_secs(120), "nothing happened for two minutes");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    fn newest_checkpoint(folder: &Folder, run: &str) -> u64 {
+        let entries =
+            std::fs::read_dir(folder.path(&format!("{run}/checkpoints"))).into_iter().flatten().flatten();
+        let names = entries.map(|entry| entry.file_name().into_string().unwrap());
+        names.filter_map(|name| name.strip_prefix("step_")?.parse().ok()).max().unwrap_or(0)
+    }
+
+    #[test]
+    fn killed_at_any_moment_it_ends_with_the_same_bits() {
+        let folder = Folder::new();
+        for millis in [0, 3, 7, 13] {
+            let before = newest_checkpoint(&folder, "pretrained");
+            let mut child = folder.spawn(LONG);
+            wait_for(&mut child, || newest_checkpoint(&folder, "pretrained") > before);
+            std::thread::sleep(Duration::from_millis(millis));
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+        folder.run(LONG).done();
+        folder.run(&format!("{LONG} --set output_dir=whole")).done();
+        assert_same(&folder, "pretrained", "whole", 200);
+    }
+
+    #[test]
+    fn an_interrupt_finishes_the_step_and_saves() {
+        let folder = Folder::new();
+        let line = "pretrain --config pretrain.toml --set train.eval_interval=0 --set train.save_interval=0";
+        let mut child = folder.spawn(&format!("{line} --set train.max_steps=1000000"));
+        let steps = || {
+            std::fs::read_to_string(folder.path("pretrained/metrics.jsonl"))
+                .unwrap_or_default()
+                .lines()
+                .count()
+        };
+        wait_for(&mut child, || steps() >= 3);
+        // SAFETY: kill only sends a signal, to a child that has not been waited for.
+        assert_eq!(unsafe { libc::kill(child.id() as i32, libc::SIGINT) }, 0);
+        let status = child.wait().unwrap();
+        let mut stderr = String::new();
+        child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
+        assert_eq!(status.code(), Some(130), "{stderr}");
+        let last = stderr.lines().last().unwrap_or_default();
+        assert!(
+            last.starts_with("error: stopped by signal 2; a checkpoint is saved in pretrained"),
+            "{stderr}"
+        );
+        assert_eq!(folder.json("pretrained/run.json")["status"], Value::from("interrupted"));
+
+        let saved = newest_checkpoint(&folder, "pretrained");
+        assert!(saved >= 3, "saved at step {saved}");
+        let outcome = folder.run(&format!("{line} --resume --set train.max_steps={}", saved + 2)).done();
+        assert!(outcome.stderr.contains(&format!("resuming at step {saved}")), "{}", outcome.stderr);
+        assert_eq!(folder.json("pretrained/results.json")["steps"], saved + 2);
+    }
+}

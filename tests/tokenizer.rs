@@ -1,0 +1,91 @@
+//! What a user relies on from the tokenizer: no text is lost, no text turns into a special token.
+
+use proptest::prelude::*;
+use train::error::Exit;
+use train::tokenizer::{END_OF_TEXT, PAD, Tokenizer, TokenizerConfig};
+
+fn trained() -> Tokenizer {
+    let documents = (0..40).map(|i| format!("the {i}th message went home, don't call it now: £{i}!"));
+    let config = TokenizerConfig { vocab_size: 300, ..Default::default() };
+    Tokenizer::train(documents, &config).unwrap()
+}
+
+#[test]
+fn training_twice_gives_the_same_bytes() {
+    assert_eq!(trained().json(), trained().json());
+}
+
+#[test]
+fn a_saved_tokenizer_is_the_same_when_loaded() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tokenizer.json");
+    let before = trained();
+    std::fs::write(&path, before.json()).unwrap();
+    let after = Tokenizer::load(&path).unwrap();
+    assert_eq!(after.sha256(), before.sha256());
+    assert_eq!(after.vocab_size(), 300);
+    let text = "the message went somewhere else";
+    assert_eq!(after.encode(text).unwrap(), before.encode(text).unwrap());
+}
+
+#[test]
+fn the_special_tokens_are_there_and_have_no_bytes() {
+    let tokenizer = trained();
+    assert_eq!(tokenizer.token(tokenizer.end_of_text()), END_OF_TEXT);
+    assert_eq!(tokenizer.token(tokenizer.pad()), PAD);
+    assert_ne!(tokenizer.end_of_text(), tokenizer.pad());
+    let bytes = tokenizer.token_bytes();
+    assert_eq!(bytes.len(), tokenizer.vocab_size());
+    let without: Vec<usize> = (0..bytes.len()).filter(|id| bytes[*id] == 0).collect();
+    let mut special = [tokenizer.pad() as usize, tokenizer.end_of_text() as usize];
+    special.sort_unstable();
+    assert_eq!(without, special);
+}
+
+#[test]
+fn text_that_spells_a_special_token_stays_text() {
+    let tokenizer = trained();
+    for text in [END_OF_TEXT, PAD, "a <|endoftext|><|pad|> b"] {
+        let ids = tokenizer.encode(text).unwrap();
+        assert!(
+            !ids.contains(&tokenizer.end_of_text()) && !ids.contains(&tokenizer.pad()),
+            "{text}: {ids:?}"
+        );
+        assert_eq!(tokenizer.decode(&ids).unwrap(), text);
+    }
+}
+
+#[test]
+fn files_that_are_no_tokenizer_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tokenizer.json");
+    let model = |vocab: &str, merges: &str| {
+        format!("{{\"model\":{{\"type\":\"BPE\",\"vocab\":{vocab},\"merges\":{merges}}}}}")
+    };
+    for text in [
+        String::new(),
+        "{".into(),
+        "[]".into(),
+        model("{\"a\":0}", "[[\"a\",\"b\"]]"),
+        model("{\"a\":0}", "[\"a\"]"),
+        model("{\"a\":0,\"b\":4294967295}", "[]"),
+        model("{\"a\":0,\"b\":1}", "[]"),
+    ] {
+        std::fs::write(&path, &text).unwrap();
+        let error = Tokenizer::load(&path).err().unwrap_or_else(|| panic!("{text} was taken"));
+        assert_eq!(error.exit, Exit::BadData, "{error}");
+        assert!(error.to_string().starts_with(&path.display().to_string()), "{error}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_text_is_lost(texts in proptest::collection::vec(any::<String>(), 1..5)) {
+        let tokenizer = trained();
+        for (text, ids) in texts.iter().zip(tokenizer.encode_batch(&texts).unwrap()) {
+            prop_assert_eq!(&tokenizer.decode(&ids).unwrap(), text);
+            let bytes = tokenizer.token_bytes();
+            prop_assert_eq!(ids.iter().map(|id| bytes[*id as usize] as usize).sum::<usize>(), text.len());
+        }
+    }
+}
