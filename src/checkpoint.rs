@@ -131,7 +131,8 @@ impl Checkpoint {
     /// file and the older checkpoint to fall back to.
     pub fn load(folder: &Path) -> Result<Self> {
         let state_file = folder.join("state.json");
-        let state: State = serde_json::from_slice(&files::read(&state_file)?).map_err(|cause| {
+        let state_bytes = files::read(&state_file).map_err(|cause| incomplete(folder, &cause))?;
+        let state: State = serde_json::from_slice(&state_bytes).map_err(|cause| {
             Error::data(format!("{} is damaged: {cause}; {}", state_file.display(), fallback(folder)))
         })?;
         if state.format_version != FORMAT_VERSION {
@@ -145,7 +146,7 @@ impl Checkpoint {
         let mut parts = BTreeMap::new();
         for (name, expected) in &state.sha256 {
             let path = folder.join(name);
-            let bytes = files::read(&path)?;
+            let bytes = files::read(&path).map_err(|cause| incomplete(folder, &cause))?;
             let found = files::sha256(&bytes);
             if found != *expected {
                 let why = format!("checksum of {} ({} bytes) differs", path.display(), bytes.len());
@@ -190,6 +191,11 @@ fn remove_old(folder: &Path, keep: usize) -> Result<()> {
         fs::remove_dir_all(path).map_err(|cause| Error::writing(path, &cause))?;
     }
     Ok(())
+}
+
+/// A file that belongs to the checkpoint in `folder` cannot be read.
+fn incomplete(folder: &Path, cause: &Error) -> Error {
+    Error::data(format!("checkpoint {} is incomplete: {cause}; {}", folder.display(), fallback(folder)))
 }
 
 /// What to do when the checkpoint in `folder` cannot be used.

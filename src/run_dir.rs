@@ -21,7 +21,7 @@ pub enum Existing {
     Refuse,
     /// Go on from its newest checkpoint.
     Resume,
-    /// Remove it first.
+    /// Replace it.
     Overwrite,
 }
 
@@ -109,8 +109,8 @@ impl RunDir {
         let dir = Self { path: path.to_path_buf(), _lock: lock };
         if dir.run_json().exists() {
             match existing {
-                Existing::Resume => {}
-                Existing::Overwrite => dir.clear()?,
+                // An old run is removed by `clear`, once it is sure that the new one can begin.
+                Existing::Resume | Existing::Overwrite => {}
                 Existing::Refuse => {
                     let hint =
                         "use --resume to go on with it, --overwrite to replace it, or another output_dir";
@@ -184,7 +184,8 @@ impl RunDir {
         files::write_atomic(&path, kept.as_bytes())
     }
 
-    fn clear(&self) -> Result<()> {
+    /// Removes the run that is there.
+    pub fn clear(&self) -> Result<()> {
         let entries = fs::read_dir(&self.path).map_err(|cause| Error::reading(&self.path, &cause))?;
         for entry in entries.flatten() {
             let path = entry.path();

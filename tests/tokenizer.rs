@@ -23,7 +23,7 @@ fn a_saved_tokenizer_is_the_same_when_loaded() {
     std::fs::write(&path, before.json()).unwrap();
     let after = Tokenizer::load(&path).unwrap();
     assert_eq!(after.sha256(), before.sha256());
-    assert_eq!(after.vocab_size(), 300);
+    assert_eq!(after.vocab_size(), before.vocab_size());
     let text = "the message went somewhere else";
     assert_eq!(after.encode(text).unwrap(), before.encode(text).unwrap());
 }

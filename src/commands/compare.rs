@@ -31,6 +31,9 @@ pub fn run(config: &CompareConfig, options: &Options, progress: &Progress) -> Re
     if options.existing == Existing::Resume && dir.config().exists() {
         lifecycle::check_unchanged(&dir.config(), config, &HARMLESS, progress)?;
     }
+    if options.existing == Existing::Overwrite {
+        dir.clear()?;
+    }
     files::write_atomic(&dir.config(), crate::config::to_toml(config)?.as_bytes())?;
     let mut manifest =
         Manifest::new("compare", config.seeds[0], &config.device, crate::device::threads(), SCRATCH);

@@ -67,7 +67,8 @@ pub fn finetune(config: &FinetuneConfig, options: &Options, progress: &Progress)
     lifecycle::resume(&mut state, &dir, &fingerprints, options, progress)?;
 
     let manifest = lifecycle::manifest("finetune", config.seed, &device, &config.init_from, &fingerprints);
-    lifecycle::recorded(&dir, manifest, || {
+    let step = state.counters.step;
+    lifecycle::recorded(&dir, config, manifest, (options, step), || {
         let data = ClassificationData {
             train: &parts.train,
             validation: &parts.validation,

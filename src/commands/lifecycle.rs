@@ -34,7 +34,7 @@ const HARMLESS: [&str; 15] = [
     "train.restore_best",
 ];
 
-/// Opens the run directory and writes the resolved config; `None` when a resumed run is already done.
+/// Opens the run directory; `None` when a resumed run is already done. Nothing in it changes yet.
 ///
 /// Errors: as `RunDir::open`; a config that no longer fits the checkpoint, by key (2).
 pub fn open(
@@ -52,7 +52,6 @@ pub fn open(
         progress.note(format!("{output_dir} is done already"));
         return Ok(None);
     }
-    files::write_atomic(&dir.config(), config::to_toml(config)?.as_bytes())?;
     Ok(Some(dir))
 }
 
@@ -124,7 +123,7 @@ pub fn resume(
 ) -> Result<()> {
     let newest = checkpoint::list(&dir.checkpoints()).pop();
     let Some(folder) = newest.filter(|_| options.existing == Existing::Resume) else {
-        return dir.rewind_log(0);
+        return Ok(());
     };
     let checkpoint = Checkpoint::load(&folder)?;
     let short = |hash: &str| hash.chars().take(12).collect::<String>();
@@ -148,7 +147,7 @@ pub fn resume(
     }
     state.restore(checkpoint)?;
     progress.note(format!("resuming at step {}", state.counters.step));
-    dir.rewind_log(state.counters.step)
+    Ok(())
 }
 
 /// The manifest of a run that starts now.
@@ -166,14 +165,22 @@ pub fn manifest(
     manifest
 }
 
-/// Writes the manifest, does the work, and writes how it ended.
+/// Writes config and manifest, does the work, and writes how it ended. Only here, when nothing can be refused
+/// any more, does an old run give way.
 ///
 /// Errors: what `work` says; an interrupted run becomes `Exit::Signal`.
 pub fn recorded<T>(
     dir: &RunDir,
+    config: &impl Serialize,
     mut manifest: Manifest,
+    (options, step): (&Options, u64),
     work: impl FnOnce() -> Result<(Outcome, T)>,
 ) -> Result<T> {
+    if options.existing == Existing::Overwrite {
+        dir.clear()?;
+    }
+    dir.rewind_log(step)?;
+    files::write_atomic(&dir.config(), config::to_toml(config)?.as_bytes())?;
     dir.write_manifest(&manifest)?;
     let ended = work();
     manifest.status = match &ended {

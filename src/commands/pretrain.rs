@@ -59,7 +59,8 @@ pub fn pretrain(config: &PretrainConfig, options: &Options, progress: &Progress)
     lifecycle::resume(&mut state, &dir, &fingerprints, options, progress)?;
 
     let manifest = lifecycle::manifest("pretrain", config.seed, &device, &config.init_from, &fingerprints);
-    lifecycle::recorded(&dir, manifest, || {
+    let step = state.counters.step;
+    lifecycle::recorded(&dir, config, manifest, (options, step), || {
         let prompts =
             Prompts { texts: config.prompts.clone(), sampling: config.sampling.clone(), seed: config.seed };
         let mut task = LanguageTask::new(&model, &state.params, &data, &config.train, prompts)?;
