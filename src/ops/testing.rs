@@ -56,10 +56,10 @@ pub fn flat(tensor: &Tensor) -> Vec<f64> {
 
 /// Every check of a differentiable op at one set of f64 inputs, all of which get gradients: forward and
 /// backward against the reference in f32 and f64, backward against central differences, transposed inputs,
-/// and the same bits twice.
+/// and the same bits in a second run and on another number of threads.
 pub fn check<F, R>(inputs: &[Tensor], fused: F, reference: R)
 where
-    F: Fn(&[Tensor]) -> Result<Tensor>,
+    F: Fn(&[Tensor]) -> Result<Tensor> + Sync,
     R: Fn(&[Tensor]) -> Result<Tensor>,
 {
     for dtype in [DType::F32, DType::F64] {
@@ -71,6 +71,9 @@ where
             assert_close(&format!("{} gradient of input {i}", dtype.as_str()), got, expected, tolerance);
         }
         check_bits(&format!("{} second run", dtype.as_str()), &run(inputs, dtype, &fused), &y, &gradients);
+        let threads = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
+        let again = threads.install(|| run(inputs, dtype, &fused));
+        check_bits("three threads", &again, &y, &gradients);
         let strided: Vec<Tensor> = inputs.iter().map(not_contiguous).collect();
         check_bits("strided inputs", &run(&strided, dtype, &fused), &y, &gradients);
     }
