@@ -31,16 +31,14 @@ fn documents() -> Vec<&'static str> {
 fn there_are_enough_messages_and_few_are_spam() {
     let all: Vec<_> = PARTS.into_iter().flat_map(rows).collect();
     assert!(all.len() >= 1600, "{} messages", all.len());
+    assert!(all.iter().all(|(label, _)| ["ham", "spam"].contains(label)));
     let share = |rows: &[(&str, &str)]| {
-        let spam = rows.iter().filter(|(label, _)| *label == "spam").count();
-        assert_eq!(spam + rows.iter().filter(|(label, _)| *label == "ham").count(), rows.len());
-        spam as f64 / rows.len() as f64
+        rows.iter().filter(|(label, _)| *label == "spam").count() as f64 / rows.len() as f64
     };
-    assert!((0.12..=0.15).contains(&share(&all)), "{:.3} spam", share(&all));
-    // The split is by content hash, so the parts vary as chance has it.
+    assert!((0.11..=0.16).contains(&share(&all)), "{:.3} spam", share(&all));
     for part in PARTS {
         let share = share(&rows(part));
-        assert!((0.09..=0.18).contains(&share), "{part:?}: {share:.3} spam");
+        assert!((0.10..=0.16).contains(&share), "{part:?}: {share:.3} spam");
     }
 }
 

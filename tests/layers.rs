@@ -59,14 +59,14 @@ fn used(source: &Source) -> Vec<String> {
     let code = code.collect::<Vec<_>>().join("\n");
     let mut found = Vec::new();
     for after in code.split("crate::").skip(1) {
-        let names = match after.strip_prefix('{') {
-            Some(group) => group.split('}').next().unwrap_or_default(),
-            None => after,
+        let names: Vec<&str> = match after.strip_prefix('{') {
+            Some(group) => group.split('}').next().unwrap_or_default().split(',').collect(),
+            None => vec![after],
         };
-        let names: Vec<&str> = if names == after { vec![after] } else { names.split(',').collect() };
-        let name =
-            |text: &str| text.trim().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
-        found.extend(names.into_iter().map(name).filter(|name: &String| !name.is_empty()));
+        let name = |text: &str| -> String {
+            text.trim().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
+        };
+        found.extend(names.into_iter().map(name).filter(|name| !name.is_empty()));
     }
     found
 }
@@ -131,9 +131,9 @@ fn model_and_data_do_not_know_each_other() {
 
 #[test]
 fn bars_and_arguments_have_one_place() {
-    for (name, places) in
-        [("indicatif", &["progress.rs"][..]), ("clap", &["cli.rs", "main.rs", "commands/configs.rs"][..])]
-    {
+    let rules: [(&str, &[&str]); 2] =
+        [("indicatif", &["progress.rs"]), ("clap", &["cli.rs", "main.rs", "commands/configs.rs"])];
+    for (name, places) in rules {
         let uses = |line: &str| {
             !line.trim_start().starts_with("//")
                 && (line.contains(&format!("{name}::")) || line.contains(&format!("use {name}")))

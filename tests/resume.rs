@@ -1,7 +1,5 @@
 //! A run that was stopped and went on ends with the same bits as one that was not.
 
-use serde_json::Value;
-
 use crate::support::Folder;
 
 const PRETRAIN: &str = "pretrain --config pretrain.toml --set train.dropout=0.1 --set train.grad_accum_steps=2 \
@@ -161,7 +159,7 @@ mod signals {
             last.starts_with("error: stopped by signal 2; a checkpoint is saved in pretrained"),
             "{stderr}"
         );
-        assert_eq!(folder.json("pretrained/run.json")["status"], Value::from("interrupted"));
+        assert_eq!(folder.json("pretrained/run.json")["status"], "interrupted");
 
         let saved = newest_checkpoint(&folder, "pretrained");
         assert!(saved >= 3, "saved at step {saved}");
