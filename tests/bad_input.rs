@@ -102,7 +102,7 @@ fn damaged_weights_are_refused() {
     let changed = |from: &str, to: &[u8]| {
         let text = header.to_string();
         let at = text.find(from).unwrap_or_else(|| panic!("no {from} in {text}"));
-        put_together(&[text[..at].as_bytes(), to, text[at + from.len()..].as_bytes()].concat(), &data)
+        put_together(&[&text.as_bytes()[..at], to, &text.as_bytes()[at + from.len()..]].concat(), &data)
     };
     let length = |bytes: u64| [&bytes.to_le_bytes()[..], b"{}"].concat();
     for (bytes, why) in [

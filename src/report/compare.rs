@@ -61,7 +61,7 @@ pub fn compare(seeds: &[u64], runs: &[BudgetRuns], wall_secs: f64) -> CompareRes
         }
     }
     let findings = runs.iter().flat_map(|run| findings(run, seeds.len())).collect();
-    let fit = runs.last().is_some_and(|run| is_fit(run));
+    let fit = runs.last().is_some_and(is_fit);
     CompareResults {
         phase: "compare".into(),
         seeds: seeds.to_vec(),
@@ -74,8 +74,11 @@ pub fn compare(seeds: &[u64], runs: &[BudgetRuns], wall_secs: f64) -> CompareRes
     }
 }
 
+/// One score of all; none where it is undefined.
+type Figure = fn(&Scores) -> Option<f64>;
+
 fn summaries(scores: &[Scores]) -> ScoreSummaries {
-    let named: [(&str, fn(&Scores) -> Option<f64>); 10] = [
+    let named: [(&str, Figure); 10] = [
         ("loss", |s| Some(s.loss)),
         ("accuracy", |s| Some(s.accuracy)),
         ("precision", |s| Some(s.precision)),
@@ -87,7 +90,7 @@ fn summaries(scores: &[Scores]) -> ScoreSummaries {
         ("roc_auc", |s| s.roc_auc),
         ("pr_auc", |s| s.pr_auc),
     ];
-    let summary = |of: fn(&Scores) -> Option<f64>| {
+    let summary = |of: Figure| {
         scores.iter().map(of).collect::<Option<Vec<f64>>>().filter(|v| !v.is_empty()).map(Summary::of)
     };
     named.into_iter().filter_map(|(name, of)| Some((name.to_string(), summary(of)?))).collect()

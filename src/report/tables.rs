@@ -116,19 +116,19 @@ fn mean_std(summary: &Summary) -> String {
 pub fn scores_table(parts: &[(&str, &Scores)], style: Style) -> String {
     let mut table = table(style, &[""]);
     table.set_header([vec![""], parts.iter().map(|(name, _)| *name).collect()].concat());
-    let optional = |value: Option<f64>| value.map_or("-".into(), |v| format!("{v:.3}"));
-    let rows: [(&str, &dyn Fn(&Scores) -> String); 11] = [
-        ("loss", &|s| format!("{:.3}", s.loss)),
-        ("accuracy", &|s| with_interval(s, "accuracy", s.accuracy)),
-        ("accuracy of always the commonest label", &|s| format!("{:.3}", s.majority_accuracy)),
-        ("precision", &|s| with_interval(s, "precision", s.precision)),
-        ("recall", &|s| with_interval(s, "recall", s.recall)),
-        ("F1", &|s| with_interval(s, "f1", s.f1)),
-        ("MCC", &|s| with_interval(s, "mcc", s.mcc)),
-        ("balanced accuracy", &|s| with_interval(s, "balanced_accuracy", s.balanced_accuracy)),
-        ("ROC-AUC", &|s| s.roc_auc.map_or("-".into(), |v| with_interval(s, "roc_auc", v))),
-        ("PR-AUC", &|s| s.pr_auc.map_or("-".into(), |v| with_interval(s, "pr_auc", v))),
-        ("threshold", &|s| optional(s.threshold)),
+    type Figure = fn(&Scores) -> String;
+    let rows: [(&str, Figure); 11] = [
+        ("loss", |s| format!("{:.3}", s.loss)),
+        ("accuracy", |s| with_interval(s, "accuracy", s.accuracy)),
+        ("accuracy of always the commonest label", |s| format!("{:.3}", s.majority_accuracy)),
+        ("precision", |s| with_interval(s, "precision", s.precision)),
+        ("recall", |s| with_interval(s, "recall", s.recall)),
+        ("F1", |s| with_interval(s, "f1", s.f1)),
+        ("MCC", |s| with_interval(s, "mcc", s.mcc)),
+        ("balanced accuracy", |s| with_interval(s, "balanced_accuracy", s.balanced_accuracy)),
+        ("ROC-AUC", |s| s.roc_auc.map_or("-".into(), |v| with_interval(s, "roc_auc", v))),
+        ("PR-AUC", |s| s.pr_auc.map_or("-".into(), |v| with_interval(s, "pr_auc", v))),
+        ("threshold", |s| s.threshold.map_or("-".into(), |v| format!("{v:.3}"))),
     ];
     for (name, figure) in rows {
         let cells = parts.iter().map(|(_, scores)| figure(scores));
