@@ -89,13 +89,13 @@ pub enum Command {
         #[arg(long, default_value = "")]
         prompt: String,
         /// Logits are divided by it; 0 always takes the likeliest token.
-        #[arg(long, default_value_t = 0.8)]
+        #[arg(long, default_value_t = 0.8, allow_negative_numbers = true)]
         temperature: f64,
         /// Only this many likeliest tokens; 0 takes all.
         #[arg(long, default_value_t = 50)]
         top_k: usize,
         /// Only the likeliest tokens that together reach this probability.
-        #[arg(long, default_value_t = 0.95)]
+        #[arg(long, default_value_t = 0.95, allow_negative_numbers = true)]
         top_p: f64,
         /// Seed of the choice.
         #[arg(long, default_value_t = 1)]

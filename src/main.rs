@@ -21,13 +21,26 @@ const DEMONSTRATION: &str = include_str!("../configs/demo-compare.toml");
 fn main() -> ExitCode {
     process::keep_freed_memory();
     signals::install();
-    match run(Cli::parse()) {
+    match parse().and_then(run) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");
             ExitCode::from(error.exit.code() as u8)
         }
     }
+}
+
+/// The command line; help and version are printed at once, mistakes become one line as all errors do.
+fn parse() -> Result<Cli> {
+    Cli::try_parse().map_err(|mistake| {
+        if !mistake.use_stderr() {
+            mistake.exit();
+        }
+        let text = mistake.to_string();
+        let lines = text.lines().map(str::trim).take_while(|line| !line.starts_with("Usage:"));
+        let parts: Vec<&str> = lines.filter(|line| !line.is_empty()).collect();
+        Error::usage(parts.join(" ").trim_start_matches("error: "))
+    })
 }
 
 fn run(cli: Cli) -> Result<()> {

@@ -51,6 +51,9 @@ pub fn parse(path: &Path, bytes: &[u8]) -> Result<BTreeMap<String, Tensor>> {
         let size = bytes.len();
         Error::data(format!("{} ({size} bytes) is damaged: {why}; fetch or train it again", path.display()))
     };
+    if let Some(name) = repeated_name(bytes) {
+        return Err(damaged(format!("tensor {name} stands in it twice")));
+    }
     let file = SafeTensors::deserialize(bytes).map_err(|cause| damaged(cause.to_string()))?;
     let mut tensors = BTreeMap::new();
     for (name, view) in file.tensors() {
@@ -63,6 +66,43 @@ pub fn parse(path: &Path, bytes: &[u8]) -> Result<BTreeMap<String, Tensor>> {
         tensors.insert(name, Tensor::from_vec(values, view.shape(), &Device::Cpu)?);
     }
     Ok(tensors)
+}
+
+/// A tensor named twice in the header: the safetensors crate would silently take the last one.
+fn repeated_name(bytes: &[u8]) -> Option<String> {
+    let (length, rest) = bytes.split_first_chunk()?;
+    let header = rest.get(..usize::try_from(u64::from_le_bytes(*length)).ok()?)?;
+    let Names(mut names) = serde_json::from_slice(header).ok()?;
+    names.sort();
+    names.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0].clone())
+}
+
+/// Keys of a JSON object, repeated ones included.
+struct Names(Vec<String>);
+
+impl<'de> serde::Deserialize<'de> for Names {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        struct Keys;
+        impl<'de> serde::de::Visitor<'de> for Keys {
+            type Value = Names;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: serde::de::MapAccess<'de>>(
+                self,
+                mut map: A,
+            ) -> std::result::Result<Names, A::Error> {
+                let mut names = Vec::new();
+                while let Some((name, _)) = map.next_entry::<String, serde::de::IgnoredAny>()? {
+                    names.push(name);
+                }
+                Ok(Names(names))
+            }
+        }
+        deserializer.deserialize_map(Keys)
+    }
 }
 
 fn floats(view: &TensorView<'_>) -> Option<Vec<f32>> {

@@ -23,6 +23,7 @@ use crate::trainer::{ClassificationData, ClassificationTask, Outcome, Run, State
 
 /// Runs the command, prints its report and checks the gates.
 pub fn run(config: &FinetuneConfig, gates: &[String], options: &Options, progress: &Progress) -> Result<()> {
+    gates.iter().try_for_each(|text| super::gate(text).map(drop))?;
     finetune(config, options, progress)?;
     print_run(config.output_dir.as_ref(), options.json, progress)?;
     let results: serde_json::Value = crate::run_dir::read_json(config.output_dir.as_ref(), "results.json")?;

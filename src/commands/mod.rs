@@ -57,24 +57,46 @@ pub fn report(paths: &[PathBuf], json: bool, progress: &Progress) -> Result<()> 
     paths.iter().try_for_each(|path| print_run(path, json, progress))
 }
 
-/// Errors: `--fail-under NAME=VALUE` names a score that is missing (2) or below its value (3).
+/// Scores that `--fail-under` may name.
+const GATES: [&str; 10] = [
+    "accuracy",
+    "precision",
+    "recall",
+    "f1",
+    "mcc",
+    "balanced_accuracy",
+    "roc_auc",
+    "pr_auc",
+    "macro_f1",
+    "weighted_f1",
+];
+
+/// Score and least value of `--fail-under NAME=VALUE`; asked before a run, so that a slip costs no training.
+///
+/// Errors: not of that form, or no such score (2).
+fn gate(text: &str) -> Result<(&str, f64)> {
+    let parsed = text.split_once('=').and_then(|(name, value)| Some((name, value.parse().ok()?)));
+    parsed.filter(|(name, _)| GATES.contains(name)).ok_or_else(|| {
+        let known = GATES.join(", ");
+        Error::usage(format!(
+            "--fail-under {text}: expected SCORE=VALUE, such as f1=0.8, with one of {known}"
+        ))
+    })
+}
+
+/// Errors: a score of `--fail-under` is undefined or below its value (3).
 pub fn check_gates(gates: &[String], score: impl Fn(&str) -> Option<f64>) -> Result<()> {
-    for gate in gates {
-        let parsed = gate.split_once('=').and_then(|(name, value)| Some((name, value.parse::<f64>().ok()?)));
-        let Some((name, least)) = parsed else {
-            return Err(Error::usage(format!("--fail-under {gate}: expected name=value, such as f1=0.8")));
-        };
+    for text in gates {
+        let (name, least) = gate(text)?;
         match score(name) {
-            None => {
-                return Err(Error::usage(format!("--fail-under {gate}: there is no score called '{name}'")));
-            }
-            Some(value) if value < least || value.is_nan() => {
+            Some(value) if value >= least => {}
+            Some(value) => {
                 return Err(Error::new(
                     Exit::Gate,
                     format!("gate failed: {name} is {value:.4}, below {least}"),
                 ));
             }
-            Some(_) => {}
+            None => return Err(Error::new(Exit::Gate, format!("gate failed: {name} is not defined here"))),
         }
     }
     Ok(())

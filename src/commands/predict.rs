@@ -13,6 +13,7 @@ use crate::device;
 use crate::error::{Error, Exit, Result};
 use crate::files;
 use crate::hf_folder::{self, HfFolder};
+use crate::metrics::Scores;
 use crate::model::Classifier;
 use crate::progress::Progress;
 use crate::report::FinetuneResults;
@@ -27,6 +28,8 @@ pub struct Predictor {
     pub config: FinetuneConfig,
     /// Label that the threshold is about.
     pub positive: usize,
+    /// Scores on validation, as stored.
+    pub validation: Scores,
     /// Chosen on validation; none with more than two labels.
     pub threshold: Option<f64>,
     model: Classifier,
@@ -57,7 +60,8 @@ impl Predictor {
         let model = Classifier::new(&folder.config, &weights?, config.classifier.pooling)?;
         let positive = results.positive;
         let positive = folder.label_names.iter().position(|name| *name == positive).unwrap_or(0);
-        Ok(Self { config, positive, threshold: results.validation.threshold, model, folder, device })
+        let threshold = results.validation.threshold;
+        Ok(Self { config, positive, validation: results.validation, threshold, model, folder, device })
     }
 
     /// Class probabilities of each text.

@@ -49,6 +49,10 @@ impl Lines {
             return Ok(None);
         }
         self.number += 1;
+        let utf16 = bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff");
+        if self.offset == 0 && utf16 && !self.lossy {
+            return Err(self.not_text(0, &bytes));
+        }
         if self.offset == 0 && bytes.starts_with(b"\xef\xbb\xbf") {
             bytes.drain(..3);
             self.offset = 3;
