@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use candle_core::Device;
 use serde_json::{Map, Value, json};
 
 use crate::error::{Error, Exit, Result};
@@ -24,6 +25,14 @@ pub struct HfFolder {
     pub weights: Weights,
     /// Its tokenizer.
     pub tokenizer: Tokenizer,
+}
+
+impl HfFolder {
+    /// The tensors on `device`, for a model without autograd.
+    pub fn weights_on(&self, device: &Device) -> Result<Weights> {
+        let moved = self.weights.iter().map(|(name, tensor)| Ok((name.clone(), tensor.to_device(device)?)));
+        moved.collect()
+    }
 }
 
 /// Where a model folder lies: `path/model` of a finished run, or `path` itself.

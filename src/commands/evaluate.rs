@@ -95,9 +95,7 @@ fn language(
     } else {
         (folder.config.max_position_embeddings().min(512), DocumentBoundary::BlankLine, 8)
     };
-    let weights: candle_core::Result<_> =
-        folder.weights.iter().map(|(name, tensor)| Ok((name.clone(), tensor.to_device(&device)?))).collect();
-    let model = LanguageModel::new(&folder.config, &weights?)?;
+    let model = LanguageModel::new(&folder.config, &folder.weights_on(&device)?)?;
     let batches = text_windows(options.data, document, &folder.tokenizer, seq_len, rows)?;
     let bytes = folder.tokenizer.token_bytes();
     let scores = language_scores(&model, batches.into_iter(), &bytes, &device, progress)?;

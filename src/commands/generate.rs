@@ -30,9 +30,7 @@ pub fn run(
         let why = "it is a classifier and writes no text; name a pre-trained run";
         return Err(Error::data(format!("{}: {why}", path.display())));
     }
-    let weights: candle_core::Result<_> =
-        folder.weights.iter().map(|(name, tensor)| Ok((name.clone(), tensor.to_device(&device)?))).collect();
-    let model = LanguageModel::new(&folder.config, &weights?)?;
+    let model = LanguageModel::new(&folder.config, &folder.weights_on(&device)?)?;
     let ids = folder.tokenizer.encode(prompt)?;
     let mut stream = TextStream::new(&folder.tokenizer, &ids)?;
     let mut continuation = String::new();

@@ -52,12 +52,7 @@ impl Predictor {
         })?;
         let config = stored_config(path)?;
         let folder = hf_folder::load(&model_folder(path))?;
-        let weights: candle_core::Result<_> = folder
-            .weights
-            .iter()
-            .map(|(name, tensor)| Ok((name.clone(), tensor.to_device(&device)?)))
-            .collect();
-        let model = Classifier::new(&folder.config, &weights?, config.classifier.pooling)?;
+        let model = Classifier::new(&folder.config, &folder.weights_on(&device)?, config.classifier.pooling)?;
         let positive = results.positive;
         let positive = folder.label_names.iter().position(|name| *name == positive).unwrap_or(0);
         let threshold = results.validation.threshold;
