@@ -41,6 +41,19 @@ pub fn fill_rows_and_sum<T: Real>(
     (filled, add_up(sums, partials))
 }
 
+/// `len` zeros.
+pub fn zeros<T: Real>(len: usize) -> Vec<T> {
+    fill_rows(len, 1, |_, _| {})
+}
+
+/// total += x, element by element, in parallel.
+pub fn add_chunks<T: Real>(total: &mut [T], x: &[T]) {
+    if total.len() <= CHUNK {
+        return add_to(total, x);
+    }
+    total.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).for_each(|(total, x)| add_to(total, x));
+}
+
 /// One number for each of the `rows` rows of `x`.
 pub fn map_rows<T: Real>(
     x: &[T],
@@ -55,6 +68,16 @@ pub fn map_rows<T: Real>(
         }
     })
     .0
+}
+
+/// Runs `kernel(row, elements)` on each row of `x` in place, and collects what it returns in order.
+pub fn for_each_row<T: Real>(
+    x: &mut [T],
+    width: usize,
+    kernel: impl Fn(usize, &mut [T]) -> T + Sync,
+) -> Vec<T> {
+    let rows = x.par_chunks_exact_mut(width.max(1)).enumerate();
+    rows.with_min_len((CHUNK / width.max(1)).max(1)).map(|(row, x)| kernel(row, x)).collect()
 }
 
 /// Sum of each of the `width` columns of `x`.
