@@ -271,12 +271,16 @@ impl Task for ClassificationTask<'_> {
     }
 }
 
-/// Logits (B, labels) of a batch, whose padding is left out.
+/// Logits (B, labels) of a batch.
 fn class_logits(model: &Classifier, batch: &Batch, dropout: &mut Dropout, device: &Device) -> Result<Traced> {
+    Ok(model.logits(&token_rows(batch, device)?, dropout)?)
+}
+
+/// The tokens of a batch without its padding.
+pub fn token_rows(batch: &Batch, device: &Device) -> Result<TokenRows> {
     let rows = batch.input_ids.chunks_exact(batch.seq_len).zip(&batch.lengths);
     let ids: Vec<u32> = rows.flat_map(|(row, length)| &row[..*length]).copied().collect();
-    let rows = TokenRows::new(&Tensor::new(ids, device)?, &batch.lengths, 0)?;
-    Ok(model.logits(&rows, dropout)?)
+    Ok(TokenRows::new(&Tensor::new(ids, device)?, &batch.lengths, 0)?)
 }
 
 /// Class probabilities of every row, in row order, whatever the batch size.

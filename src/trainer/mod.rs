@@ -12,6 +12,7 @@ mod step;
 
 pub use classification::{
     ClassificationData, ClassificationTask, ClassifierConfig, Freeze, SelectionMetric, probabilities,
+    token_rows,
 };
 pub use config::TrainConfig;
 pub use language::{LanguageTask, Prompts, language_scores};
