@@ -1,11 +1,11 @@
 //! Whole training steps on random tokens: forward, backward, clipping, AdamW.
 //!
-//! `cargo bench --bench step -- SHAPE [SECONDS]` prints one JSON object. The shapes are those of
+//! `cargo bench --bench step -- SHAPE [SECONDS]` prints one JSON object, SHAPE matmul the rate of a product. The shapes are those of
 //! `scripts/bench_torch.py`: GPT-2 style, tied head; FT is S2's body with two classes at length 128.
 
 use std::time::Instant;
 
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 use rand::Rng;
 use serde_json::json;
 use train::data::Batch;
@@ -14,7 +14,7 @@ use train::model::{
     Classifier, Dropout, Gpt2Config, Head, LanguageModel, ModelConfig, Params, Pooling, flops_per_token,
     parameter_specs,
 };
-use train::ops::{self, Traced};
+use train::ops::{self, Traced, WeightLayout};
 use train::optim::OptimConfig;
 use train::progress::Progress;
 use train::trainer::{Evaluation, State, StepSettings, Task, step, token_rows};
@@ -87,8 +87,31 @@ impl Task for RandomTask {
 
 fn main() -> Result<()> {
     process::keep_freed_memory();
+    // As the program itself: on a worker of the thread pool.
+    rayon::scope(|_| bench())
+}
+
+/// The best rate of a 2048 x 2048 product, which the shares of peak are relative to.
+fn matmul() -> Result<()> {
+    const SIDE: usize = 2048;
+    let a = Tensor::ones((SIDE, SIDE), DType::F32, &Device::Cpu)?;
+    let (x, weight) = (Traced::from(&a), [Traced::from(&a)]);
+    let mut best = f64::INFINITY;
+    for _ in 0..12 {
+        let started = Instant::now();
+        ops::linear(&x, &weight, None, WeightLayout::InOut)?;
+        best = best.min(started.elapsed().as_secs_f64());
+    }
+    println!("{}", json!({"peer": "train", "gflops": 2e-9 * (SIDE as f64).powi(3) / best}));
+    Ok(())
+}
+
+fn bench() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     let shape = arguments.first().map_or("S1", String::as_str);
+    if shape == "matmul" {
+        return matmul();
+    }
     let secs: f64 = arguments.get(1).and_then(|secs| secs.parse().ok()).unwrap_or(10.0);
     let Some((_, sizes)) = SHAPES.iter().find(|(name, _)| *name == shape) else {
         return Err(Error::usage(format!(

@@ -2,7 +2,9 @@
 
 use candle_core::{Result, Tensor};
 
-use super::elements::{expect_like, expect_shape};
+use super::elements::{Elements, expect_like, expect_shape};
+use super::real::{Real, by_dtype};
+use super::rows::fill_rows;
 use super::tape::{Traced, record};
 
 /// Adds a branch to the residual stream, each element of it times one of `factors` where there are any.
@@ -17,18 +19,55 @@ pub fn add(residual: &Traced, branch: &Traced, factors: Option<&Tensor>) -> Resu
         expect_shape("add", name, tensor, residual.dims())?;
         expect_like("add", name, tensor, residual.value())?;
     }
-    let scaled = multiplied(branch.value(), factors)?;
-    let y = (residual.value() + scaled)?;
-    let (residual, branch, factors) = (residual.clone(), branch.clone(), factors.cloned());
-    Ok(record(y, [&residual.clone(), &branch.clone()], move |d_y, gradients| {
-        // A copy, since each gradient must be in memory of its own.
-        let d_branch = match &factors {
-            Some(factors) => (&d_y * factors)?,
-            None => d_y.copy()?,
+    let (residual, branch) = (residual.contiguous()?, branch.contiguous()?);
+    let factors = factors.map(Tensor::contiguous).transpose()?;
+    if !residual.device().is_cpu() {
+        let branch = match &factors {
+            Some(factors) => (branch.value() * factors)?,
+            None => branch.value().clone(),
         };
-        gradients.add(&branch, d_branch)?;
-        gradients.add(&residual, d_y)
-    }))
+        return Ok((residual.value() + branch)?.into());
+    }
+    by_dtype!("add", residual.dtype(), T => {
+        let y = {
+            let a = Elements::<T>::of("add", residual.value())?;
+            let b = Elements::<T>::of("add", branch.value())?;
+            match &factors {
+                Some(factors) => {
+                    let factors = Elements::<T>::of("add", factors)?;
+                    combined([&a, &b, &factors], |[a, b, factor]| a + b * factor)
+                }
+                None => combined([&a, &b], |[a, b]| a + b),
+            }
+        };
+        let y = Tensor::from_vec(y, residual.dims(), residual.device())?;
+        Ok(record(y, [&residual.clone(), &branch.clone()], move |d_y, gradients| {
+            // A copy, since each gradient must be in memory of its own.
+            let d_branch = {
+                let d_y = Elements::<T>::of("add", &d_y)?;
+                match &factors {
+                    Some(factors) => {
+                        let factors = Elements::<T>::of("add", factors)?;
+                        combined([&d_y, &factors], |[d_y, factor]| d_y * factor)
+                    }
+                    None => combined([&d_y], |[d_y]| d_y),
+                }
+            };
+            gradients.add(&branch, Tensor::from_vec(d_branch, branch.dims(), branch.device())?)?;
+            gradients.add(&residual, d_y)
+        }))
+    })
+}
+
+/// `value` of the elements of all inputs that stand at the same place.
+fn combined<T: Real, const N: usize>(inputs: [&[T]; N], value: impl Fn([T; N]) -> T + Sync) -> Vec<T> {
+    let len = inputs.iter().map(|input| input.len()).min().unwrap_or(0);
+    fill_rows(len, 1, |range, out| {
+        let inputs = inputs.map(|input| &input[range.clone()][..out.len()]);
+        for (i, out) in out.iter_mut().enumerate() {
+            *out = value(inputs.map(|input| input[i]));
+        }
+    })
 }
 
 /// Multiplies each element by its factor: dropout where there is no residual stream.
@@ -51,13 +90,6 @@ pub fn weighted_sum(x: &Traced, weights: &Tensor) -> Result<Traced> {
     let y = (x.value() * weights)?.sum_all()?;
     let (x, weights) = (x.clone(), weights.clone());
     Ok(record(y, [&x.clone()], move |d_y, gradients| gradients.add(&x, weights.broadcast_mul(&d_y)?)))
-}
-
-fn multiplied(x: &Tensor, factors: Option<&Tensor>) -> Result<Tensor> {
-    match factors {
-        Some(factors) => x * factors,
-        None => Ok(x.clone()),
-    }
 }
 
 #[cfg(test)]

@@ -31,13 +31,13 @@ pub trait Real: WithDType + Neg<Output = Self> + sealed::Sealed {
     fn slice_mut(storage: &mut CpuStorage) -> Result<&mut [Self]>;
     /// Computes a product with the fastest kernel of this processor.
     fn multiply(product: &Product<Self>);
-    /// to[j * to_stride + i] = from[i * from_stride + j] for i and j below 8.
+    /// to[j * to_stride + i] = from[i * from_stride + j] for i and j below 4.
     ///
     /// # Safety
     /// The pointers must be good for these elements.
-    unsafe fn transpose_8x8(from: *const Self, from_stride: usize, to: *mut Self, to_stride: usize) {
-        for i in 0..8 {
-            for j in 0..8 {
+    unsafe fn transpose_4x4(from: *const Self, from_stride: usize, to: *mut Self, to_stride: usize) {
+        for i in 0..4 {
+            for j in 0..4 {
                 // SAFETY: by the caller's promise.
                 unsafe { *to.add(j * to_stride + i) = *from.add(i * from_stride + j) };
             }
@@ -78,9 +78,9 @@ impl Real for f32 {
         matmul::run::<f32, matmul::Portable<f32>>(product);
     }
     #[cfg(target_arch = "x86_64")]
-    unsafe fn transpose_8x8(from: *const Self, from_stride: usize, to: *mut Self, to_stride: usize) {
+    unsafe fn transpose_4x4(from: *const Self, from_stride: usize, to: *mut Self, to_stride: usize) {
         // SAFETY: by the caller's promise; SSE is part of every x86-64.
-        unsafe { matmul::transpose_8x8(from, from_stride, to, to_stride) };
+        unsafe { matmul::transpose_4x4(from, from_stride, to, to_stride) };
     }
 }
 

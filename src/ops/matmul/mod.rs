@@ -16,7 +16,7 @@ use super::real::Real;
 
 pub use kernel::Portable;
 #[cfg(target_arch = "x86_64")]
-pub use kernel::{Avx2, Avx512, transpose_8x8};
+pub use kernel::{Avx2, Avx512, transpose_4x4};
 pub use product::{Product, run};
 
 /// A matrix to read: element (i, j) stands at `i * row_stride + j * column_stride`. One of the strides is 1.
