@@ -1,6 +1,6 @@
 //! Whole training steps on random tokens: forward, backward, clipping, AdamW.
 //!
-//! `cargo bench --bench step -- SHAPE [SECONDS]` prints one JSON object, SHAPE matmul the rate of a product. The shapes are those of
+//! `cargo bench --bench step -- SHAPE [SECONDS] [recompute]` prints one JSON object, SHAPE matmul the rate of a product. The shapes are those of
 //! `scripts/bench_torch.py`: GPT-2 style, tied head; FT is S2's body with two classes at length 128.
 
 use std::time::Instant;
@@ -127,13 +127,14 @@ fn bench() -> Result<()> {
         n_head,
         ..Default::default()
     });
+    let recompute = arguments.iter().any(|argument| argument == "recompute");
     let head = if num_labels == 0 { Head::LanguageModel } else { Head::Classifier { num_labels } };
     let params = Params::init(&parameter_specs(&config, head), 1, &Device::Cpu)?;
     let weights = params.tracked(|_| true);
     let model = if num_labels == 0 {
-        Model::Language(LanguageModel::new(&config, &weights)?)
+        Model::Language(LanguageModel::new(&config, &weights)?.with_recompute(recompute))
     } else {
-        Model::Classifier(Classifier::new(&config, &weights, Pooling::Last)?)
+        Model::Classifier(Classifier::new(&config, &weights, Pooling::Last)?.with_recompute(recompute))
     };
     let lengths = match std::env::var("LENGTHS") {
         Ok(path) if shape == "FT-lengths" => {

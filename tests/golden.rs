@@ -244,6 +244,23 @@ fn every_gradient_equals_pytorch() {
 }
 
 #[test]
+fn recomputed_activations_give_the_same_bits() {
+    for golden in Golden::both() {
+        let gradients = |recompute| {
+            let params = golden.params();
+            let model = LanguageModel::new(&golden.config, &params.tracked(|_| true)).unwrap();
+            let task = GoldenTask { model: model.with_recompute(recompute), batches: golden.batches(3) };
+            let loss = task.loss(&task.batches[0], 0.1, &mut Dropout::new(0.3, 5, 0, 0)).unwrap();
+            let mut sums = GradientSums::default();
+            sums.backward(&loss).unwrap();
+            let gradients = optim::Gradients::of(sums, &params, |_| true).unwrap();
+            gradients.iter().map(|(name, gradient)| (name.to_string(), values(gradient))).collect::<Vec<_>>()
+        };
+        assert!(gradients(true) == gradients(false));
+    }
+}
+
+#[test]
 fn ten_training_losses_equal_pytorch_however_the_batch_is_cut() {
     for golden in Golden::both() {
         for rows in [3, 2, 1] {

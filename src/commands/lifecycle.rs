@@ -29,6 +29,7 @@ const HARMLESS: [&str; 15] = [
     "train.log_interval",
     "train.eval_interval",
     "train.save_interval",
+    "train.recompute",
     "train.keep_checkpoints",
     "train.early_stopping_patience",
     "train.restore_best",

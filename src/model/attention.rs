@@ -56,6 +56,7 @@ impl KvCache {
 }
 
 /// Rotary angles of each position: cosines and sines (P, D / 2).
+#[derive(Clone)]
 pub(super) struct Rotary {
     cos: Tensor,
     sin: Tensor,

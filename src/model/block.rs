@@ -20,6 +20,9 @@ pub(super) struct Block {
 }
 
 impl Block {
+    /// Places where a forward pass drops values.
+    pub(super) const DROPOUTS: u64 = 2;
+
     /// Block number `layer`.
     pub(super) fn new(config: &ModelConfig, weights: &Weights, layer: usize) -> Result<Self> {
         let (names, eps) = match config {

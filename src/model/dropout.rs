@@ -30,6 +30,13 @@ impl Dropout {
         Self::new(0.0, 0, 0, 0)
     }
 
+    /// Leaves out the masks of the next `places`, which a copy of this hands out.
+    pub(super) fn skip(&mut self, places: u64) {
+        if self.probability > 0.0 {
+            self.place += places;
+        }
+    }
+
     /// Zeroes each value with the given probability and scales the rest by 1 / (1 - probability).
     ///
     /// Source: Srivastava et al. 2014, in the inverted form.

@@ -30,6 +30,12 @@ impl LanguageModel {
         Ok(Self { trunk, head })
     }
 
+    /// This model, computing the activations of each block again for the backward pass where `recompute`.
+    pub fn with_recompute(mut self, recompute: bool) -> Self {
+        self.trunk.set_recompute(recompute);
+        self
+    }
+
     /// Where the model lives.
     pub fn device(&self) -> &Device {
         self.head.device()
@@ -93,6 +99,12 @@ impl Classifier {
     pub fn new(config: &ModelConfig, weights: &Weights, pooling: Pooling) -> Result<Self> {
         let trunk = Transformer::new(config, weights)?;
         Ok(Self { trunk, score: weight(weights, "score.weight")?, pooling })
+    }
+
+    /// This model, computing the activations of each block again for the backward pass where `recompute`.
+    pub fn with_recompute(mut self, recompute: bool) -> Self {
+        self.trunk.set_recompute(recompute);
+        self
     }
 
     /// Class logits (sequences, num_labels).

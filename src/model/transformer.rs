@@ -1,5 +1,7 @@
 //! The trunk: token ids to final hidden states.
 
+use std::rc::Rc;
+
 use candle_core::{Result, Tensor};
 
 use super::attention::{KvCache, Rotary};
@@ -11,6 +13,7 @@ use super::params::Weights;
 use crate::ops::{self, Traced};
 
 /// The tokens of several sequences, one after the other, without padding.
+#[derive(Clone)]
 pub struct TokenRows {
     ids: Tensor,
     positions: Tensor,
@@ -54,7 +57,8 @@ impl TokenRows {
 pub struct Transformer {
     embedding: Traced,
     positions: Positions,
-    blocks: Vec<Block>,
+    blocks: Vec<Rc<Block>>,
+    recompute: bool,
     final_norm: Norm,
     max_position_embeddings: usize,
 }
@@ -72,7 +76,8 @@ impl Transformer {
     /// Errors: a tensor that the config calls for is missing.
     pub fn new(config: &ModelConfig, weights: &Weights) -> Result<Self> {
         let layers = 0..config.num_hidden_layers();
-        let blocks = layers.map(|layer| Block::new(config, weights, layer)).collect::<Result<_>>()?;
+        let blocks =
+            layers.map(|layer| Block::new(config, weights, layer).map(Rc::new)).collect::<Result<_>>()?;
         let max_position_embeddings = config.max_position_embeddings();
         match config {
             ModelConfig::Llama(c) => {
@@ -80,15 +85,34 @@ impl Transformer {
                 let rotary = Rotary::new(config, c.rope_theta, embedding.device(), embedding.dtype())?;
                 let positions = Positions::Rotary(rotary);
                 let final_norm = Norm::new(weights, "model.norm", c.rms_norm_eps)?;
-                Ok(Self { embedding, positions, blocks, final_norm, max_position_embeddings })
+                Ok(Self {
+                    embedding,
+                    positions,
+                    blocks,
+                    recompute: false,
+                    final_norm,
+                    max_position_embeddings,
+                })
             }
             ModelConfig::Gpt2(c) => {
                 let embedding = weight(weights, "transformer.wte.weight")?;
                 let positions = Positions::Learned(weight(weights, "transformer.wpe.weight")?);
                 let final_norm = Norm::new(weights, "transformer.ln_f", c.layer_norm_epsilon)?;
-                Ok(Self { embedding, positions, blocks, final_norm, max_position_embeddings })
+                Ok(Self {
+                    embedding,
+                    positions,
+                    blocks,
+                    recompute: false,
+                    final_norm,
+                    max_position_embeddings,
+                })
             }
         }
+    }
+
+    /// Whether the activations of each block are computed again for the backward pass instead of kept.
+    pub(super) fn set_recompute(&mut self, recompute: bool) {
+        self.recompute = recompute;
     }
 
     /// The embedding (V, C), also the tied head.
@@ -102,9 +126,27 @@ impl Transformer {
     pub fn forward(&self, rows: &TokenRows, dropout: &mut Dropout) -> Result<Traced> {
         let mut x = dropout.apply(&self.embed(rows, 0)?)?;
         for block in &self.blocks {
-            x = block.forward(&x, rows, self.rotary(), dropout)?;
+            x = if self.recompute {
+                self.recomputed(block, &x, rows, dropout)?
+            } else {
+                block.forward(&x, rows, self.rotary(), dropout)?
+            };
         }
         self.final_norm.forward(&x)
+    }
+
+    /// A block that keeps its input alone until the backward pass.
+    fn recomputed(
+        &self,
+        block: &Rc<Block>,
+        x: &Traced,
+        rows: &TokenRows,
+        dropout: &mut Dropout,
+    ) -> Result<Traced> {
+        let (block, rows, rotary) = (block.clone(), rows.clone(), self.rotary().cloned());
+        let masks = dropout.clone();
+        dropout.skip(Block::DROPOUTS);
+        ops::recompute(x, move |x| block.forward(x, &rows, rotary.as_ref(), &mut masks.clone()))
     }
 
     /// Hidden states (N, C) of new positions that follow those in `cache`, as many in each sequence.

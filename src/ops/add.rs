@@ -109,7 +109,11 @@ mod tests {
                 |t| add(&t[0], &t[1], Some(&like(t[0].value())?)),
                 |t| &t[0] + (&t[1] * like(&t[0])?)?,
             );
-            check(&[x.clone()], |t| multiply(&t[0], &like(t[0].value())?), |t| &t[0] * like(&t[0])?);
+            check(
+                std::slice::from_ref(&x),
+                |t| multiply(&t[0], &like(t[0].value())?),
+                |t| &t[0] * like(&t[0])?,
+            );
             check(&[x], |t| weighted_sum(&t[0], &like(t[0].value())?), |t| (&t[0] * like(&t[0])?)?.sum_all());
         }
     }

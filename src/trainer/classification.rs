@@ -190,7 +190,7 @@ impl<'a> ClassificationTask<'a> {
             sampler: data.train.sampler(train.micro_batch_size, seed),
             epoch: None,
             class_weights: config.weights(data.train.labels(), data.label_names.len())?,
-            model: Classifier::new(model, &tracked, config.pooling)?,
+            model: Classifier::new(model, &tracked, config.pooling)?.with_recompute(train.recompute),
             eval_model: Classifier::new(model, &params.detached(), config.pooling)?,
             device: params.device(),
         })

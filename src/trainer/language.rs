@@ -47,7 +47,7 @@ impl<'a> LanguageTask<'a> {
         Ok(Self {
             data,
             train,
-            model: LanguageModel::new(config, &params.tracked(|_| true))?,
+            model: LanguageModel::new(config, &params.tracked(|_| true))?.with_recompute(train.recompute),
             eval_model: LanguageModel::new(config, &params.detached())?,
             token_bytes: data.corpus().tokenizer.token_bytes(),
             prompts,

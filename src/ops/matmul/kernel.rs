@@ -132,7 +132,8 @@ pub unsafe fn transpose_4x4(from: *const f32, from_stride: usize, to: *mut f32, 
     };
     // SAFETY: by the caller's promise; SSE is part of every x86-64.
     unsafe {
-        let [a, b, c, d] = [0, 1, 2, 3].map(|row| _mm_loadu_ps(from.add(row * from_stride)));
+        let (a, b) = (_mm_loadu_ps(from), _mm_loadu_ps(from.add(from_stride)));
+        let (c, d) = (_mm_loadu_ps(from.add(2 * from_stride)), _mm_loadu_ps(from.add(3 * from_stride)));
         let (ab_low, ab_high) = (_mm_unpacklo_ps(a, b), _mm_unpackhi_ps(a, b));
         let (cd_low, cd_high) = (_mm_unpacklo_ps(c, d), _mm_unpackhi_ps(c, d));
         let columns = [

@@ -4,6 +4,7 @@
 //! Source of the scheme: Goto and van de Geijn 2008, "Anatomy of High-Performance Matrix Multiplication".
 
 use std::mem::MaybeUninit;
+use std::ops::Range;
 
 use rayon::prelude::*;
 
@@ -88,12 +89,12 @@ impl Part {
         let &Product { a, b, .. } = product;
         let width = VECTORS * K::LANES;
         let mut packed: Vec<T> = Vec::new();
-        packed.reserve_exact(a.columns.min(DEPTH) * self.columns.next_multiple_of(width));
+        packed.reserve_exact(a.columns.min(DEPTH) * panels(self.columns, K::LANES).count() * width);
         let mut base = product.base;
         // A product of depth 0 still sets C.
         for k in (0..a.columns.max(1)).step_by(DEPTH) {
             let depth = DEPTH.min(a.columns - k);
-            let b = pack(b, k, depth, self.j, self.columns, width, packed.spare_capacity_mut());
+            let b = pack(b, k, depth, (self.j, self.columns), K::LANES, packed.spare_capacity_mut());
             for i in (self.i..self.i + self.rows).step_by(BLOCK_ROWS) {
                 let rows = BLOCK_ROWS.min(self.i + self.rows - i);
                 let block = Part { i, rows, ..*self };
@@ -113,8 +114,9 @@ impl Part {
         b: *const T,
     ) {
         let (a, (c, c_row)) = (&product.a, product.c);
-        for j in (self.j..self.j + self.columns).step_by(VECTORS * K::LANES) {
-            let columns = (VECTORS * K::LANES).min(self.j + self.columns - j);
+        let width = VECTORS * K::LANES;
+        for (panel, columns) in panels(self.columns, K::LANES).enumerate() {
+            let (j, columns) = (self.j + columns.start, columns.len());
             for i in (self.i..self.i + self.rows).step_by(K::ROWS) {
                 let rows = K::ROWS.min(self.i + self.rows - i);
                 // SAFETY: the tile lies within the matrices; the panels of B before it take `depth` elements
@@ -125,7 +127,7 @@ impl Part {
                         a: a.start.add(i * a.row_stride + k * a.column_stride),
                         a_row: a.row_stride,
                         a_step: a.column_stride,
-                        b: b.add((j - self.j) * depth),
+                        b: b.add(panel * width * depth),
                         c: c.add(i * c_row + j),
                         c_row,
                         base: base.map(|(start, row)| (start.add(i * row + j), row)),
@@ -163,20 +165,30 @@ unsafe fn ragged_tile<T: Real, K: Kernel<Element = T>>(rows: usize, columns: usi
     }
 }
 
-/// Copies rows `k..k + depth` of columns `j..j + columns` of `b` into panels of `width` columns, each a line
-/// per row; the last panel is filled up with zeros. Returns where they start.
+/// Columns divided into panels of up to `VECTORS` vectors, as even as they can be: narrow ones take longer.
+fn panels(columns: usize, lanes: usize) -> impl Iterator<Item = Range<usize>> {
+    let vectors = columns.div_ceil(lanes);
+    let count = vectors.div_ceil(VECTORS);
+    (0..count).map(move |panel| {
+        let start = |panel: usize| (panel * vectors).div_ceil(count) * lanes;
+        start(panel)..start(panel + 1).min(columns)
+    })
+}
+
+/// Copies rows `k..k + depth` of `columns` columns from `j` of `b` into panels, each a line of `VECTORS` vectors
+/// per row, filled up with zeros. Returns where they start.
 fn pack<T: Real>(
     b: Matrix<T>,
     k: usize,
     depth: usize,
-    j: usize,
-    columns: usize,
-    width: usize,
+    (j, columns): (usize, usize),
+    lanes: usize,
     out: &mut [MaybeUninit<T>],
 ) -> *const T {
     let start = out.as_ptr().cast();
-    for (first, panel) in (0..columns).step_by(width).zip(out.chunks_exact_mut((depth * width).max(1))) {
-        let filled = width.min(columns - first);
+    let width = VECTORS * lanes;
+    for (columns, panel) in panels(columns, lanes).zip(out.chunks_exact_mut((depth * width).max(1))) {
+        let (first, filled) = (columns.start, columns.len());
         let from = |row: usize, column: usize| {
             b.start.wrapping_add((k + row) * b.row_stride + (j + first + column) * b.column_stride)
         };
