@@ -16,7 +16,7 @@ use crate::run_dir::{Existing, Manifest, RunDir, Status, is_done};
 use crate::trainer::{Outcome, State};
 
 /// Keys that may change between a checkpoint and its resumption.
-const HARMLESS: [&str; 15] = [
+const HARMLESS: [&str; 16] = [
     "device",
     "prompts",
     "sampling.",
