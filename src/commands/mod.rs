@@ -2,16 +2,21 @@
 //!
 //! Layer 7.
 
+mod audit;
+mod baselines;
 pub mod compare;
 pub mod configs;
+pub mod data;
 pub mod evaluate;
 pub mod finetune;
 pub mod generate;
 mod lifecycle;
 pub mod predict;
 pub mod pretrain;
+mod search;
 mod start;
 pub mod tokenizer;
+mod transfer;
 
 use std::path::PathBuf;
 
