@@ -22,7 +22,8 @@ const DEMONSTRATION: &str = include_str!("../configs/demo-compare.toml");
 fn main() -> ExitCode {
     process::keep_freed_memory();
     signals::install();
-    match parse().and_then(run) {
+    // Everything runs on a worker of the thread pool, which shares out work without going to sleep first.
+    match rayon::scope(|_| parse().and_then(run)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");
