@@ -9,7 +9,7 @@ mod tfidf;
 
 pub use linear::Loss;
 pub use ngrams::Ngrams;
-pub use tfidf::Features;
+pub use tfidf::{Features, nearest};
 
 /// Answers every text with the label shares of the training rows.
 #[derive(Clone, Debug, PartialEq)]

@@ -135,6 +135,18 @@ fn three_labels_are_learnt_and_fitting_twice_gives_the_same_bits() {
 }
 
 #[test]
+fn the_nearest_text_shares_most_of_what_is_rare() {
+    let texts = ["are you free for lunch", "win a prize now", "see you at home"];
+    let found = super::nearest(&texts, &["a prize for you", "lunch?", "zzz"]);
+    assert_eq!(
+        found.iter().map(|found| found.map(|found| found.0)).collect::<Vec<_>>(),
+        [Some(1), Some(0), None]
+    );
+    let (_, cosine) = super::nearest(&texts, &["Win a  PRIZE now"])[0].unwrap();
+    assert!((cosine - 1.0).abs() < 1e-6, "{cosine}");
+}
+
+#[test]
 fn rows_that_cannot_be_learnt_from_are_refused() {
     let row = [("a text".to_owned(), 1)];
     for (train, validation, num_labels, positive) in

@@ -90,6 +90,35 @@ impl Tfidf {
     }
 }
 
+/// For each query the text nearest to it, with the cosine of their character n-grams, 0 to 1; None where they
+/// share none.
+pub fn nearest<S: AsRef<str> + Sync>(texts: &[S], queries: &[S]) -> Vec<Option<(usize, f64)>> {
+    let tfidf = Tfidf::fit(Features::Chars, texts);
+    let (rows, queries) = (tfidf.rows(texts), tfidf.rows(queries));
+    let of_query = |query: &SparseRow| {
+        let cosines = rows.iter().map(|row| dot(row, query)).enumerate();
+        let best = cosines.max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(&a.0)));
+        best.filter(|(_, cosine)| *cosine > 0.0)
+    };
+    queries.par_iter().map(of_query).collect()
+}
+
+/// Sum of products over the columns that both rows have.
+fn dot(a: &SparseRow, b: &SparseRow) -> f64 {
+    let (mut i, mut j, mut sum) = (0, 0, 0.0);
+    while i < a.len() && j < b.len() {
+        match a[i].0.cmp(&b[j].0) {
+            std::cmp::Ordering::Less => i += 1,
+            std::cmp::Ordering::Greater => j += 1,
+            std::cmp::Ordering::Equal => {
+                sum += f64::from(a[i].1) * f64::from(b[j].1);
+                (i, j) = (i + 1, j + 1);
+            }
+        }
+    }
+    sum
+}
+
 /// Distinct n-grams of the text as keys, with their counts.
 fn ngram_counts(features: Features, text: &str) -> Vec<(u128, u32)> {
     let text = text.to_lowercase();

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use super::lifecycle;
 use super::start::Start;
 use super::{Options, check_gates, print_run};
+use crate::baseline::nearest;
 use crate::checkpoint::Fingerprints;
 use crate::config::FinetuneConfig;
-use crate::data::{Example, Examples, LabelledSplit, nearest};
+use crate::data::{Example, Examples, LabelledSplit};
 use crate::device;
 use crate::error::{Error, Result};
 use crate::files;
@@ -245,21 +246,20 @@ fn mistakes(
     wrong.sort_by(|a, b| b.2.total_cmp(&a.2));
     let texts: Vec<String> = split.train.iter().map(|row| row.text.clone()).collect();
     let name = |label: usize| split.label_names[label].clone();
-    let mistake = |(row, called, probability): (usize, usize, f64)| {
-        let text = split.test[row].text.clone();
-        let near = nearest(&text, &texts);
-        Mistake {
-            id: row,
-            label: name(said.labels[row] as usize),
-            predicted: name(called),
-            probability,
-            nearest_text: near.map(|(at, _)| texts[at].clone()),
-            nearest_label: near.map(|(at, _)| name(split.train[at].label as usize)),
-            nearest_jaccard: near.map_or(0.0, |(_, jaccard)| jaccard),
-            text,
-        }
+    wrong.truncate(count);
+    let asked: Vec<String> = wrong.iter().map(|(row, ..)| split.test[*row].text.clone()).collect();
+    let near = if asked.is_empty() { Vec::new() } else { nearest(&texts, &asked) };
+    let mistake = |((row, called, probability), near): ((usize, usize, f64), Option<(usize, f64)>)| Mistake {
+        id: row,
+        label: name(said.labels[row] as usize),
+        predicted: name(called),
+        probability,
+        text: split.test[row].text.clone(),
+        nearest_text: near.map(|(at, _)| texts[at].clone()),
+        nearest_label: near.map(|(at, _)| name(split.train[at].label as usize)),
+        nearest_similarity: near.map_or(0.0, |(_, cosine)| cosine),
     };
-    wrong.into_iter().take(count).map(mistake).collect()
+    wrong.into_iter().zip(near).map(mistake).collect()
 }
 
 /// Rows, labels and lengths of each part.

@@ -23,7 +23,7 @@ pub use examples::Examples;
 pub use grouped_split::{GroupedSplit, grouped_split};
 pub use labelled::{Example, Labelled, LabelledConfig, LabelledFormat, read_labelled, read_texts};
 pub use language::{LanguageData, TokenizedCorpus, text_windows, tokenize, train_tokenizer};
-pub use near::{Kind, nearest};
+pub use near::Kind;
 pub use sampler::{BucketSampler, WindowSampler};
 pub use split::{LabelledSplit, label_budget};
 pub use token_file::{TokenFile, TokenWriter};

@@ -170,14 +170,6 @@ impl<'a> NearIndex<'a> {
     }
 }
 
-/// The nearest of `texts` to `text` with its Jaccard similarity; None where none shares a shingle.
-pub fn nearest(text: &str, texts: &[String]) -> Option<(usize, f64)> {
-    let own = shingles(&words(text));
-    let similarity = texts.iter().map(|other| jaccard(&own, &shingles(&words(other)))).enumerate();
-    let best = similarity.max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(&a.0)));
-    best.filter(|(_, jaccard)| *jaccard > 0.0)
-}
-
 /// Lower case, with single spaces.
 pub fn normalised(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase()

@@ -132,10 +132,13 @@ fn ratio_finding(found: &LabelRatio) -> Option<String> {
     match found.bound {
         // The end of the curve is where it is read: nothing beyond it was measured.
         Bound::AtLeast if found.ratio <= 1.0 => None,
-        Bound::AtLeast => Some(format!(
-            "With {labels} pre-training is worth at least {times} the labels: from scratch does not reach its F1 \
-             with all labels measured."
-        )),
+        Bound::AtLeast => {
+            let doubt = if low <= 1.0 { "but that is not sure: " } else { "" };
+            Some(format!(
+                "With {labels} pre-training is worth at least {times} the labels, as far as they were measured: from \
+                 scratch does not reach its F1 with all of them ({doubt}the interval begins at {low:.1})."
+            ))
+        }
         Bound::AtMost if found.ratio < 1.0 => Some(format!(
             "With {labels} pre-training is worth fewer than {times} the labels: it holds them back."
         )),

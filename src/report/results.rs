@@ -137,12 +137,12 @@ pub struct Mistake {
     pub probability: f64,
     /// The text.
     pub text: String,
-    /// The training text that shares most shingles; none where none shares any.
+    /// The training text nearest to it; none where they share no characters in a row.
     pub nearest_text: Option<String>,
     /// Its label.
     pub nearest_label: Option<String>,
-    /// Jaccard similarity of the two.
-    pub nearest_jaccard: f64,
+    /// Cosine of the character n-grams of the two, 0 to 1.
+    pub nearest_similarity: f64,
 }
 
 /// Results of a baseline inside a comparison.

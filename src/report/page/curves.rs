@@ -119,17 +119,19 @@ pub fn thresholds(validation: &Predictions, positive: usize, used: f64) -> Plot 
     let line = |of: fn(&crate::metrics::ClassScores) -> f64| -> Vec<(f64, f64)> {
         cuts.iter().rev().map(|cut| (cut.threshold, of(&cut.counts.scores()))).collect()
     };
+    let series = vec![
+        Series::line("precision", 0, line(|scores| scores.precision)),
+        Series::dashed("recall", 1, line(|scores| scores.recall)),
+        Series::line("F1", 3, line(|scores| scores.f1)),
+    ];
     Plot {
         id: "thresholds".into(),
         title: "Choice of the threshold".into(),
         description: format!("Precision, recall and F1 on validation over the threshold; {used:.3} is used."),
-        x: Axis::share("threshold"),
+        // A model trained briefly has all its probabilities close together.
+        x: Axis::over("threshold", &series, |point| point.0),
         y: Axis::share("score on validation"),
-        series: vec![
-            Series::line("precision", 0, line(|scores| scores.precision)),
-            Series::dashed("recall", 1, line(|scores| scores.recall)),
-            Series::line("F1", 3, line(|scores| scores.f1)),
-        ],
+        series,
         marks: vec![(used, format!("{used:.3}"))],
         level: None,
     }

@@ -8,7 +8,7 @@ const WIDTH: f64 = 400.0;
 const HEIGHT: f64 = 270.0;
 /// Room for tick labels and axis names.
 const LEFT: f64 = 52.0;
-const RIGHT: f64 = 12.0;
+const RIGHT: f64 = 20.0;
 const TOP: f64 = 12.0;
 const BOTTOM: f64 = 44.0;
 

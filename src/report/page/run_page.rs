@@ -194,8 +194,8 @@ fn mistakes(path: &Path) -> Markup {
                                 td class="text" {
                                     @if let (Some(text), Some(label)) = (&mistake.nearest_text, &mistake.nearest_label) {
                                         (text) " "
-                                        span class="soft" { (format!("({label}, Jaccard {:.2})", mistake.nearest_jaccard)) }
-                                    } @else { span class="soft" { "none shares three words" } }
+                                        span class="soft" { (format!("({label}, similarity {:.2})", mistake.nearest_similarity)) }
+                                    } @else { span class="soft" { "none is near" } }
                                 }
                             }
                         }
