@@ -1,7 +1,7 @@
 """Writes tests/fixtures/metric_vectors.json: what scikit-learn, SciPy, statsmodels and sacreBLEU give on seeded
 cases.
 
-Run: pip install scikit-learn==1.9.1 sacrebleu==2.6.0 scipy statsmodels, then
+Run: pip install scikit-learn==1.9.1 scipy==1.17.1 statsmodels==0.15.0 sacrebleu==2.6.0, then
 python scripts/make_metric_vectors.py
 The tests in src/metrics and src/baseline compare our own code with these numbers.
 """
