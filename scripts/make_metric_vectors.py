@@ -1,6 +1,8 @@
-"""Writes tests/fixtures/metric_vectors.json: scores that scikit-learn and sacreBLEU give on seeded cases.
+"""Writes tests/fixtures/metric_vectors.json: what scikit-learn, SciPy, statsmodels and sacreBLEU give on seeded
+cases.
 
-Run: pip install scikit-learn==1.9.1 sacrebleu==2.6.0, then python scripts/make_metric_vectors.py
+Run: pip install scikit-learn==1.9.1 scipy==1.17.1 statsmodels==0.15.0 sacrebleu==2.6.0, then
+python scripts/make_metric_vectors.py
 The tests in src/metrics and src/baseline compare our own code with these numbers.
 """
 
@@ -10,9 +12,14 @@ import warnings
 
 import numpy as np
 import sacrebleu
+from scipy import optimize, special, stats
 from sklearn import metrics
+from sklearn.calibration import calibration_curve
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
+from sklearn.svm import LinearSVC
+from statsmodels.stats.contingency_tables import mcnemar
+from statsmodels.stats.multitest import multipletests
 
 TARGET = pathlib.Path(__file__).parent.parent / "tests" / "fixtures" / "metric_vectors.json"
 
@@ -167,6 +174,113 @@ def liblinear(x, targets, unseen, c):
     return model.fit(x, targets).predict_proba(unseen)[:, 1]
 
 
+def svm_scores(x, targets, unseen, c):
+    """A support vector machine with squared hinge; its bias is penalised like any weight."""
+    model = LinearSVC(C=c, loss="squared_hinge", dual=True, intercept_scaling=1, tol=1e-10, max_iter=1000000)
+    return model.fit(x, targets).decision_function(unseen)
+
+
+def word_vector():
+    vectorizer = TfidfVectorizer(token_pattern=r"(?u)\b\w+\b", ngram_range=(1, 2), sublinear_tf=True)
+    train = vectorizer.fit_transform(text for text, _ in TRAIN)
+    similarity = vectorizer.transform(UNSEEN) @ train.T
+    return {"features": len(vectorizer.vocabulary_), "similarity": similarity.toarray().tolist()}
+
+
+def platt_vector():
+    """The sigmoid of least cross-entropy against Platt's smoothed targets."""
+    rng = np.random.default_rng(5)
+    positives = rng.random(40) < 0.3
+    scores = rng.normal(size=40) + 1.5 * positives - 1
+    high, low = (positives.sum() + 1) / (positives.sum() + 2), 1 / ((~positives).sum() + 2)
+    targets = np.where(positives, high, low)
+
+    def loss(at):
+        z = at[0] * scores + at[1]
+        return np.sum(np.logaddexp(0, z) - targets * z)
+
+    best = optimize.minimize(loss, [1.0, 0.0], method="Nelder-Mead", options={"xatol": 1e-10, "fatol": 1e-14})
+    return {
+        "scores": scores.tolist(),
+        "positives": positives.tolist(),
+        "probabilities": special.expit(best.x[0] * scores + best.x[1]).tolist(),
+    }
+
+
+def statistics_vector():
+    """Exact tests and corrections: McNemar and sign test are both this binomial test."""
+    pairs = [(0, 0), (1, 0), (3, 2), (0, 5), (10, 25), (4, 4), (120, 90), (900, 1100), (0, 3000)]
+    holm = [[0.01, 0.04, 0.03, 0.005], [0.5], [0.2, 0.2, 0.9], [0.04, 0.001, 0.6, 0.02, 0.03, 0.0004]]
+    exact = []
+    for a, b in pairs:
+        p_value = mcnemar([[0, a], [b, 0]], exact=True).pvalue if a + b else 1.0
+        if a + b:
+            assert abs(p_value - stats.binomtest(a, a + b).pvalue) < 1e-9
+        exact.append([a, b, float(p_value)])
+    return {
+        "exact": exact,
+        "holm": [[p, multipletests(p, method="holm")[1].tolist()] for p in holm],
+    }
+
+
+def paired_vector():
+    """Two classifiers with three seeds on 120 rows: the interval of the mean difference in accuracy, drawn by SciPy
+    over rows alone and over seeds alone."""
+    rng = np.random.default_rng(11)
+    labels = rng.integers(2, size=120)
+
+    def run(share):
+        wrong = rng.random(120) < share
+        positive = np.where((labels == 1) != wrong, 0.9, 0.1)
+        return np.stack([1 - positive, positive], axis=1)
+
+    first, second = ([run(share) for _ in range(3)] for share in (0.1, 0.16))
+    right = np.array([[(run.argmax(1) == labels) for run in arm] for arm in (first, second)]).astype(float)
+    by_row = (right[0] - right[1]).mean(axis=0)
+    by_seed = (right[0] - right[1]).mean(axis=1)
+    rows = stats.bootstrap((by_row,), np.mean, n_resamples=20000, method="percentile", rng=np.random.default_rng(0))
+    return {
+        "labels": labels.tolist(),
+        "first": [run.tolist() for run in first],
+        "second": [run.tolist() for run in second],
+        "difference": float(by_row.mean()),
+        "rows_std_error": float(rows.standard_error),
+        "seeds_std_error": float(stats.sem(by_seed)),
+        "mcnemar": [
+            float(mcnemar([[0, ((a > b).sum())], [((b > a).sum()), 0]], exact=True).pvalue)
+            for a, b in zip(right[0], right[1])
+        ],
+    }
+
+
+def calibration_vector():
+    """Reliability in ten bins, expected calibration error, and the temperature of least cross-entropy."""
+    rng = np.random.default_rng(3)
+    labels = rng.integers(2, size=200)
+    logits = 3 * (rng.normal(size=200) + 1.2 * (2 * labels - 1))
+    positive = special.expit(logits)
+    observed, predicted = calibration_curve(labels, positive, n_bins=10, strategy="uniform")
+    confidence, right = np.maximum(positive, 1 - positive), (positive >= 0.5) == (labels == 1)
+    bins = np.minimum((confidence * 15).astype(int), 14)
+    error = sum(
+        (bins == b).mean() * abs(right[bins == b].mean() - confidence[bins == b].mean()) for b in np.unique(bins)
+    )
+
+    def loss(log_temperature):
+        return np.mean(np.logaddexp(0, -(2 * labels - 1) * logits / np.exp(log_temperature)))
+
+    best = optimize.minimize_scalar(loss, bounds=(-4, 4), method="bounded", options={"xatol": 1e-10})
+    return {
+        "labels": labels.tolist(),
+        "probabilities": np.stack([1 - positive, positive], axis=1).tolist(),
+        "predicted": predicted.tolist(),
+        "observed": observed.tolist(),
+        "ece": float(error),
+        "temperature": float(np.exp(best.x)),
+        "loss": float(best.fun),
+    }
+
+
 def baseline_vector():
     vectorizer = TfidfVectorizer(analyzer="char", ngram_range=(2, 5), sublinear_tf=True)
     train = vectorizer.fit_transform(padded(text for text, _ in TRAIN))
@@ -179,6 +293,7 @@ def baseline_vector():
             {
                 "c": c,
                 "binary": liblinear(train, labels == 1, unseen, c).tolist(),
+                "svm": svm_scores(train, labels == 1, unseen, c).tolist(),
                 "three_labels": (each / each.sum(axis=1, keepdims=True)).tolist(),
             }
         )
@@ -188,6 +303,8 @@ def baseline_vector():
         "features": len(vectorizer.vocabulary_),
         "similarity": (unseen @ train.T).toarray().tolist(),
         "fits": fits,
+        "words": word_vector(),
+        "platt": platt_vector(),
     }
 
 
@@ -210,6 +327,9 @@ def main():
         "tokens_13a": [{"line": line, "tokens": tokenize(line.rstrip()).split()} for line in LINES],
         "bleu": [bleu_vector(name, *pair) for name, pair in CORPORA.items()],
         "baseline": baseline_vector(),
+        "statistics": statistics_vector(),
+        "paired": paired_vector(),
+        "calibration": calibration_vector(),
     }
     TARGET.parent.mkdir(parents=True, exist_ok=True)
     lines = (f'"{key}": {json.dumps(rounded(value), ensure_ascii=False)}' for key, value in vectors.items())

@@ -113,6 +113,9 @@ pub enum Command {
         #[arg(required = true)]
         run_dirs: Vec<PathBuf>,
     },
+    /// Look into labelled data: overlaps, classes and lengths, a split without overlaps.
+    #[command(subcommand)]
+    Data(DataCommand),
     /// Train or look into a tokenizer.
     #[command(subcommand)]
     Tokenizer(TokenizerCommand),
@@ -142,6 +145,83 @@ pub struct RunArgs {
     /// auto, cpu, cuda or cuda:N; overrides the config.
     #[arg(long)]
     pub device: Option<String>,
+}
+
+/// Names in labelled files.
+#[derive(Debug, Args)]
+pub struct ColumnArgs {
+    /// Column or key with the text.
+    #[arg(long, default_value = "text")]
+    pub text_column: String,
+    /// Column or key with the label.
+    #[arg(long, default_value = "label")]
+    pub label_column: String,
+    /// Jaccard similarity of word triples from which two texts are nearly the same.
+    #[arg(long, default_value_t = 0.8)]
+    pub threshold: f64,
+}
+
+/// `train data`.
+#[derive(Debug, Subcommand)]
+pub enum DataCommand {
+    /// Find rows that stand, exactly or nearly, in another part or in a corpus.
+    Audit {
+        /// Labelled rows trained on.
+        #[arg(long)]
+        train: Option<PathBuf>,
+        /// Labelled rows tuned on.
+        #[arg(long)]
+        validation: Option<PathBuf>,
+        /// Labelled rows measured on.
+        #[arg(long)]
+        test: Option<PathBuf>,
+        /// Text pre-trained on: files, folders or globs; may be given again.
+        #[arg(long)]
+        corpus: Vec<String>,
+        /// What ends a document of the corpus: line, blank_line or file.
+        #[arg(long, default_value = "line")]
+        document: String,
+        /// Exit 3 when test rows stand elsewhere.
+        #[arg(long)]
+        deny: bool,
+        #[command(flatten)]
+        columns: ColumnArgs,
+    },
+    /// Part a file into training, validation and test so that no text of one is near one of another.
+    Split {
+        /// Labelled rows.
+        file: PathBuf,
+        /// Folder for the parts and split.json.
+        #[arg(short, long)]
+        output: PathBuf,
+        /// Share of validation rows.
+        #[arg(long, default_value_t = 0.1)]
+        validation_fraction: f64,
+        /// Share of test rows.
+        #[arg(long, default_value_t = 0.2)]
+        test_fraction: f64,
+        /// Which split.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// Replace the split that is there.
+        #[arg(long)]
+        overwrite: bool,
+        #[command(flatten)]
+        columns: ColumnArgs,
+    },
+    /// Show classes, lengths and repeats of a file.
+    Inspect {
+        /// Labelled rows.
+        file: PathBuf,
+        /// tokenizer.json, run directory or Hugging Face folder, for lengths in tokens.
+        #[arg(long)]
+        tokenizer: Option<PathBuf>,
+        /// Tokens that texts would be cut to.
+        #[arg(long, default_value_t = 128)]
+        seq_len: usize,
+        #[command(flatten)]
+        columns: ColumnArgs,
+    },
 }
 
 /// `train tokenizer`.

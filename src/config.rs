@@ -13,6 +13,7 @@ use crate::data::{CorpusConfig, LabelledConfig};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::generate::Sampling;
+use crate::metrics::decision::DecisionConfig;
 use crate::model::ModelConfig;
 use crate::optim::OptimConfig;
 use crate::tokenizer::TokenizerConfig;
@@ -72,6 +73,10 @@ pub struct FinetuneConfig {
     pub model: Option<ModelConfig>,
     /// Head.
     pub classifier: ClassifierConfig,
+    /// When a row is called positive; for two labels.
+    pub decision: DecisionConfig,
+    /// Most confident wrong answers kept with their texts in mistakes.jsonl and the report; 0 keeps none.
+    pub mistakes: usize,
     /// Loop.
     pub train: TrainConfig,
     /// Optimizer.
@@ -92,10 +97,45 @@ pub struct CompareConfig {
     pub budgets: Vec<usize>,
     /// A finished pre-training to start from; empty runs the one described in `pretrain`.
     pub pretrained: String,
+    /// What to do about test rows that stand in training, validation or corpus: `off`, `warn`, `drop`, `deny`.
+    pub audit: AuditMode,
+    /// Jaccard similarity of word triples from which two texts count as nearly the same.
+    pub audit_threshold: f64,
+    /// Run a further arm from scratch that gets the tokens of pre-training as more fine-tuning.
+    pub match_compute: bool,
+    /// Pre-training checkpoints to fine-tune too, at the smallest budget; 0 for none.
+    pub transfer_checkpoints: usize,
+    /// Settings tried per arm and budget on the first seed; the best on validation is used for all seeds.
+    pub search: SearchConfig,
     /// The pre-training.
     pub pretrain: PretrainConfig,
     /// Both arms; `init_from`, `seed`, `output_dir`, model and tokenizer are filled in.
     pub finetune: FinetuneConfig,
+}
+
+/// What a comparison does about test rows that stand in other parts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AuditMode {
+    /// Does not look.
+    Off,
+    /// Says so, and scores the other rows beside.
+    #[default]
+    Warn,
+    /// Leaves them out of every score.
+    Drop,
+    /// Stops before any training (exit 3).
+    Deny,
+}
+
+/// `[search]` of compare: every combination is tried, for both arms alike. An empty list keeps the config's value.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SearchConfig {
+    /// Values of `finetune.optim.learning_rate`.
+    pub learning_rates: Vec<f64>,
+    /// Values of `finetune.train.max_epochs`; its other limits still hold.
+    pub max_epochs: Vec<f64>,
 }
 
 impl Default for PretrainConfig {
@@ -128,6 +168,8 @@ impl Default for FinetuneConfig {
             tokenizer: TokenizerConfig::default(),
             model: None,
             classifier: ClassifierConfig::default(),
+            decision: DecisionConfig::default(),
+            mistakes: 20,
             train: TrainConfig {
                 micro_batch_size: 16,
                 dropout: 0.1,
@@ -153,6 +195,11 @@ impl Default for CompareConfig {
             seeds: vec![1, 2, 3],
             budgets: vec![100, 0],
             pretrained: String::new(),
+            audit: AuditMode::Warn,
+            audit_threshold: 0.8,
+            match_compute: false,
+            transfer_checkpoints: 0,
+            search: SearchConfig::default(),
             pretrain: PretrainConfig::default(),
             finetune: FinetuneConfig::default(),
         }
@@ -181,6 +228,7 @@ impl Config for FinetuneConfig {
         self.data.check()?;
         self.tokenizer.check()?;
         self.classifier.check()?;
+        self.decision.check()?;
         if let Some(model) = &self.model {
             model.check().map_err(Error::usage)?;
         }
@@ -197,6 +245,24 @@ impl Config for CompareConfig {
         let budgets: std::collections::BTreeSet<_> = self.budgets.iter().collect();
         if !distinct(seeds.len(), self.seeds.len()) || !distinct(budgets.len(), self.budgets.len()) {
             return Err(Error::usage("seeds and budgets must each name at least one value, and none twice"));
+        }
+        if !(self.audit_threshold > 0.0 && self.audit_threshold <= 1.0) {
+            let value = self.audit_threshold;
+            return Err(Error::usage(format!("audit_threshold is {value}; it must lie above 0, up to 1")));
+        }
+        for (key, values) in
+            [("learning_rates", &self.search.learning_rates), ("max_epochs", &self.search.max_epochs)]
+        {
+            if let Some(value) = values.iter().find(|value| !(**value > 0.0 && value.is_finite())) {
+                return Err(Error::usage(format!("search.{key} holds {value}; values must be above 0")));
+            }
+        }
+        if self.transfer_checkpoints > 0
+            && self.pretrained.is_empty()
+            && self.pretrain.train.save_interval == 0
+        {
+            let why = "transfer_checkpoints needs checkpoints; set pretrain.train.save_interval above 0";
+            return Err(Error::usage(why));
         }
         self.pretrain.check()?;
         self.finetune.check()

@@ -15,6 +15,7 @@ pub mod progress;
 pub mod rng;
 pub mod run_dir;
 pub mod signals;
+pub mod tensorboard;
 
 // Layer 1: text to ids, tensors on disk, operations with gradients.
 pub mod baseline;
@@ -37,7 +38,7 @@ pub mod hf_folder;
 // Layer 5: the loop.
 pub mod trainer;
 
-// Layer 6: all settings; tables from finished runs.
+// Layer 6: all settings; tables and pages from finished runs.
 pub mod config;
 pub mod report;
 

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use train::cli::{Cli, Command, ConfigCommand, RunArgs, TokenizerCommand};
+use train::cli::{Cli, ColumnArgs, Command, ConfigCommand, DataCommand, RunArgs, TokenizerCommand};
+use train::commands::data::{AuditOptions, ColumnNames, InspectOptions, SplitOptions};
 use train::commands::{self, Options};
 use train::config::{self, CompareConfig, Config, FinetuneConfig, PretrainConfig};
 use train::data::CorpusConfig;
@@ -78,6 +79,7 @@ fn run(cli: Cli) -> Result<()> {
             commands::generate::run(&run_dir, &prompt, &sampling, seed, (&device, json), &progress)
         }
         Command::Report { run_dirs } => commands::report(&run_dirs, json, &progress),
+        Command::Data(command) => data(command, json, &progress),
         Command::Tokenizer(TokenizerCommand::Train {
             data,
             output,
@@ -94,6 +96,41 @@ fn run(cli: Cli) -> Result<()> {
         }
         Command::Config(ConfigCommand::Check { phase, config, sets }) => {
             commands::configs::check(phase, &config, &sets)
+        }
+    }
+}
+
+fn data(command: DataCommand, json: bool, progress: &Progress) -> Result<()> {
+    let split = |columns: ColumnArgs| {
+        (columns.threshold, ColumnNames { text: columns.text_column, label: columns.label_column })
+    };
+    match command {
+        DataCommand::Audit { train, validation, test, corpus, document, deny, columns } => {
+            let parts =
+                [("train", train.as_ref()), ("validation", validation.as_ref()), ("test", test.as_ref())];
+            let (threshold, columns) = split(columns);
+            let (corpus, document) = (&corpus, &document);
+            let options = AuditOptions { parts, corpus, document, threshold, deny, columns, json };
+            commands::data::audit(&options, progress)
+        }
+        DataCommand::Split { file, output, validation_fraction, test_fraction, seed, overwrite, columns } => {
+            let (threshold, columns) = split(columns);
+            let options = SplitOptions {
+                output: &output,
+                validation_fraction,
+                test_fraction,
+                threshold,
+                seed,
+                overwrite,
+                columns,
+                json,
+            };
+            commands::data::split(&file, &options)
+        }
+        DataCommand::Inspect { file, tokenizer, seq_len, columns } => {
+            let (threshold, columns) = split(columns);
+            let options = InspectOptions { tokenizer: tokenizer.as_ref(), seq_len, threshold, columns, json };
+            commands::data::inspect(&file, &options, progress)
         }
     }
 }

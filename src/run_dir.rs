@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::error::{Error, Exit, Result};
-use crate::files;
+use crate::{files, tensorboard};
 
 /// What to do when the directory already holds a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -159,28 +159,38 @@ impl RunDir {
         files::write_atomic(&self.path.join(name), &json)
     }
 
-    /// Appends one event to `metrics.jsonl`; the file is opened anew, so a rotated log does no harm.
+    /// Appends one event to `metrics.jsonl` and to the TensorBoard file; both are opened anew, so a rotated log
+    /// does no harm.
     pub fn log(&self, event: &Map<String, Value>) -> Result<()> {
         let path = self.path.join("metrics.jsonl");
         let mut line = Value::Object(event.clone()).to_string();
         line.push('\n');
         let open = OpenOptions::new().create(true).append(true).open(&path);
         open.and_then(|mut file| file.write_all(line.as_bytes()))
-            .map_err(|cause| Error::writing(&path, &cause))
+            .map_err(|cause| Error::writing(&path, &cause))?;
+        tensorboard::append(&self.tensorboard(), event)
+    }
+
+    /// `tb/`, the log as TensorBoard reads it.
+    fn tensorboard(&self) -> PathBuf {
+        self.path.join("tb")
     }
 
     /// Drops events after `step` and a last line cut short, so that a resumed run logs each step once.
     pub fn rewind_log(&self, step: u64) -> Result<()> {
         let path = self.path.join("metrics.jsonl");
         let Ok(file) = File::open(&path) else { return Ok(()) };
-        let mut kept = String::new();
+        let (mut kept, mut events) = (String::new(), Vec::new());
         for line in BufReader::new(file).lines().map_while(std::result::Result::ok) {
-            let event: Option<Value> = serde_json::from_str(&line).ok();
-            if event.is_some_and(|event| event["step"].as_u64().is_none_or(|at| at <= step)) {
+            let event: Option<Map<String, Value>> = serde_json::from_str(&line).ok();
+            let at = |event: &Map<String, Value>| event.get("step").and_then(Value::as_u64);
+            if let Some(event) = event.filter(|event| at(event).is_none_or(|at| at <= step)) {
                 kept.push_str(&line);
                 kept.push('\n');
+                events.push(event);
             }
         }
+        tensorboard::rewrite(&self.tensorboard(), &events)?;
         files::write_atomic(&path, kept.as_bytes())
     }
 

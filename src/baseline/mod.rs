@@ -1,12 +1,15 @@
-//! What a model has to beat: the commonest answer, and logistic regression on character n-grams.
+//! What a model has to beat: the commonest answer, and linear classifiers on n-grams of characters or words.
 //!
-//! Layer 1. Both give one row of probabilities per text, to be scored like a model's own.
+//! Layer 1. All give one row of probabilities per text, to be scored like a model's own.
 
-mod char_ngram;
-mod logistic;
+mod linear;
+mod ngrams;
+mod platt;
 mod tfidf;
 
-pub use char_ngram::CharNgram;
+pub use linear::Loss;
+pub use ngrams::Ngrams;
+pub use tfidf::{Features, nearest};
 
 /// Answers every text with the label shares of the training rows.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,11 +1,12 @@
-//! Character n-gram TF-IDF as scikit-learn's `TfidfVectorizer(analyzer="char", ngram_range=(2, 5),
-//! sublinear_tf=True)` on lower-cased text with single spaces between words and one at either end.
+//! N-gram TF-IDF as scikit-learn's `TfidfVectorizer(sublinear_tf=True)`: of characters with `analyzer="char",
+//! ngram_range=(2, 5)` on lower-cased text with single spaces between words and one at either end, or of words
+//! with `token_pattern=r"\b\w+\b", ngram_range=(1, 2)`.
 
 use std::collections::HashMap;
 
 use rayon::prelude::*;
 
-/// Shortest and longest n-gram in characters. Source: the strongest classical model measured on this data,
+/// Shortest and longest n-gram of characters. Source: the strongest classical model measured on this data,
 /// an SVM on 2- to 5-grams.
 const MIN_CHARS: usize = 2;
 const MAX_CHARS: usize = 5;
@@ -14,12 +15,22 @@ const MAX_FEATURES: usize = 1 << 18;
 /// Bits of one character in a key: every `char` plus one stays below 2^21, so five fit in a u128.
 const CHAR_BITS: u32 = 21;
 
+/// What is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Features {
+    /// Runs of two to five characters.
+    Chars,
+    /// Words and pairs of words.
+    Words,
+}
+
 /// The non-zero columns of a row by rising column. Values are f32 to halve the memory of long texts; sums
 /// over them are f64.
 pub type SparseRow = Vec<(u32, f32)>;
 
 /// Columns and weights learnt from the training texts.
 pub struct Tfidf {
+    features: Features,
     columns: HashMap<u128, Column>,
 }
 
@@ -30,11 +41,11 @@ struct Column {
 
 impl Tfidf {
     /// Learns n-grams and their weights: idf = ln((1 + texts) / (1 + texts with it)) + 1.
-    pub fn fit<S: AsRef<str> + Sync>(texts: &[S]) -> Self {
+    pub fn fit<S: AsRef<str> + Sync>(features: Features, texts: &[S]) -> Self {
         let in_texts = texts
             .par_iter()
             .fold(HashMap::<u128, u32>::new, |mut in_texts, text| {
-                for (ngram, _) in ngram_counts(text.as_ref()) {
+                for (ngram, _) in ngram_counts(features, text.as_ref()) {
                     *in_texts.entry(ngram).or_default() += 1;
                 }
                 in_texts
@@ -54,7 +65,7 @@ impl Tfidf {
             let idf = ((1.0 + texts.len() as f64) / (1.0 + f64::from(count))).ln() + 1.0;
             (ngram, Column { id: id as u32, idf })
         };
-        Self { columns: by_frequency.into_iter().enumerate().map(column).collect() }
+        Self { features, columns: by_frequency.into_iter().enumerate().map(column).collect() }
     }
 
     /// Number of columns.
@@ -68,7 +79,7 @@ impl Tfidf {
     }
 
     fn row(&self, text: &str) -> SparseRow {
-        let known = ngram_counts(text).into_iter().filter_map(|(ngram, count)| {
+        let known = ngram_counts(self.features, text).into_iter().filter_map(|(ngram, count)| {
             let column = self.columns.get(&ngram)?;
             Some((column.id, (1.0 + f64::from(count).ln()) * column.idf))
         });
@@ -79,10 +90,50 @@ impl Tfidf {
     }
 }
 
-/// Distinct n-grams of the text, each packed into its key, with their counts.
-fn ngram_counts(text: &str) -> Vec<(u128, u32)> {
+/// For each query the text nearest to it, with the cosine of their character n-grams, 0 to 1; None where they
+/// share none.
+pub fn nearest<S: AsRef<str> + Sync>(texts: &[S], queries: &[S]) -> Vec<Option<(usize, f64)>> {
+    let tfidf = Tfidf::fit(Features::Chars, texts);
+    let (rows, queries) = (tfidf.rows(texts), tfidf.rows(queries));
+    let of_query = |query: &SparseRow| {
+        let cosines = rows.iter().map(|row| dot(row, query)).enumerate();
+        let best = cosines.max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(&a.0)));
+        best.filter(|(_, cosine)| *cosine > 0.0)
+    };
+    queries.par_iter().map(of_query).collect()
+}
+
+/// Sum of products over the columns that both rows have.
+fn dot(a: &SparseRow, b: &SparseRow) -> f64 {
+    let (mut i, mut j, mut sum) = (0, 0, 0.0);
+    while i < a.len() && j < b.len() {
+        match a[i].0.cmp(&b[j].0) {
+            std::cmp::Ordering::Less => i += 1,
+            std::cmp::Ordering::Greater => j += 1,
+            std::cmp::Ordering::Equal => {
+                sum += f64::from(a[i].1) * f64::from(b[j].1);
+                (i, j) = (i + 1, j + 1);
+            }
+        }
+    }
+    sum
+}
+
+/// Distinct n-grams of the text as keys, with their counts.
+fn ngram_counts(features: Features, text: &str) -> Vec<(u128, u32)> {
+    let text = text.to_lowercase();
+    let mut keys = match features {
+        Features::Chars => char_keys(&text),
+        Features::Words => word_keys(&text),
+    };
+    keys.sort_unstable();
+    keys.chunk_by(|a, b| a == b).map(|run| (run[0], run.len() as u32)).collect()
+}
+
+/// Each n-gram packed into its key.
+fn char_keys(text: &str) -> Vec<u128> {
     let mut chars = vec![' '];
-    for word in text.to_lowercase().split_whitespace() {
+    for word in text.split_whitespace() {
         chars.extend(word.chars());
         chars.push(' ');
     }
@@ -96,6 +147,21 @@ fn ngram_counts(text: &str) -> Vec<(u128, u32)> {
             }
         }
     }
-    keys.sort_unstable();
-    keys.chunk_by(|a, b| a == b).map(|run| (run[0], run.len() as u32)).collect()
+    keys
+}
+
+/// Hashes of the words and of the pairs of neighbours.
+fn word_keys(text: &str) -> Vec<u128> {
+    let is_word = |c: char| c.is_alphanumeric() || c == '_';
+    let words: Vec<&str> = text.split(|c| !is_word(c)).filter(|word| !word.is_empty()).collect();
+    let pairs = words.windows(2).map(|pair| hash(&format!("{} {}", pair[0], pair[1])));
+    words.iter().map(|word| hash(word)).chain(pairs).collect()
+}
+
+/// FNV-1a in 128 bits: two of a million n-grams fall together with a chance below 1e-26.
+/// Source: Fowler, Noll and Vo, RFC 9923.
+fn hash(text: &str) -> u128 {
+    const PRIME: u128 = 0x0000_0000_0100_0000_0000_0000_0000_013b;
+    const BASIS: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
+    text.bytes().fold(BASIS, |hash, byte| (hash ^ u128::from(byte)).wrapping_mul(PRIME))
 }

@@ -1,10 +1,11 @@
 //! `train finetune`: labelled rows -> tokens -> batches -> steps -> threshold -> scores, verdict and model.
 
-use serde_json::json;
+use std::collections::BTreeMap;
 
 use super::lifecycle;
 use super::start::Start;
 use super::{Options, check_gates, print_run};
+use crate::baseline::nearest;
 use crate::checkpoint::Fingerprints;
 use crate::config::FinetuneConfig;
 use crate::data::{Example, Examples, LabelledSplit};
@@ -12,11 +13,13 @@ use crate::device;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::hf_folder;
+use crate::metrics::calibration::Calibration;
+use crate::metrics::decision::operating_points;
 use crate::metrics::{History, Scores, Threshold, Verdict};
 use crate::model::Head;
 use crate::process;
 use crate::progress::Progress;
-use crate::report::{FinetuneResults, Style, finetune_report};
+use crate::report::{self, FinetuneResults, Mistake, PartSummary, Predictions, Style, finetune_report};
 use crate::run_dir::RunDir;
 use crate::tokenizer::Tokenizer;
 use crate::trainer::{ClassificationData, ClassificationTask, Outcome, Run, State, probabilities};
@@ -98,8 +101,9 @@ pub fn finetune(config: &FinetuneConfig, options: &Options, progress: &Progress)
             hf_folder::save(&dir.model(), &model, &split.label_names, &state.params.detached(), &tokenizer)?;
             let results = measure(config, &state, &task, &split, &parts, &dir, progress)?;
             dir.write_json("results.json", &results)?;
-            let report = finetune_report(&results, Style::Markdown);
-            files::write_atomic(&dir.path().join("report.md"), report.as_bytes())?;
+            let text = finetune_report(&results, Style::Markdown);
+            files::write_atomic(&dir.path().join("report.md"), text.as_bytes())?;
+            report::write_html(dir.path())?;
         }
         Ok((outcome, ()))
     })
@@ -166,10 +170,25 @@ fn measure(
         let (names, positive) = (&split.label_names, split.positive);
         Scores::compute(part.labels(), probabilities, names, positive, threshold, Some(config.seed))
     };
-    let validation = scores(&parts.validation, &on_validation, Threshold::BestF1)?;
-    let frozen = Threshold::Fixed(validation.threshold.unwrap_or(0.5));
+    let said = |rows: &[Example], probabilities: &[Vec<f64>]| Predictions {
+        label_names: split.label_names.clone(),
+        labels: rows.iter().map(|row| row.label).collect(),
+        probabilities: probabilities.to_vec(),
+        text_sha256: rows.iter().map(|row| files::sha256(row.text.as_bytes())).collect(),
+    };
+    let (said_validation, said_test) = (said(&split.validation, &on_validation), said(&split.test, &on_test));
+    let ((positives, values), (test_positives, test_values)) =
+        (said_validation.one_label(split.positive), said_test.one_label(split.positive));
+    let (rows, test_rows) = ((&positives[..], &values[..]), (&test_positives[..], &test_values[..]));
+    let binary = split.label_names.len() == 2;
+
+    let frozen = Threshold::Fixed(config.decision.rule().choose(rows).0);
+    let validation = scores(&parts.validation, &on_validation, frozen)?;
     let test = scores(&parts.test, &on_test, frozen)?;
-    write_predictions(dir, split, &on_test, test.threshold)?;
+    let call = |probabilities: &[f64]| called(probabilities, split.positive, test.threshold);
+    said_test.write(&dir.path().join("predictions.jsonl"), call)?;
+    said_validation.write(&dir.path().join("validation_predictions.jsonl"), call)?;
+    report::write_mistakes(dir.path(), &mistakes(config.mistakes, split, &said_test, call))?;
 
     let counters = &state.counters;
     let (train_loss, val_loss) = counters.history.iter().copied().unzip();
@@ -184,6 +203,17 @@ fn measure(
         positive: split.label_names[split.positive].clone(),
         per_class: test.per_class.clone(),
         verdict: Verdict::judge(&test, Some(&history)),
+        operating_points: if binary {
+            operating_points(&config.decision, rows, test_rows)
+        } else {
+            Vec::new()
+        },
+        calibration: Some(Calibration::measure(
+            (parts.validation.labels(), &on_validation),
+            (parts.test.labels(), &on_test),
+            split.positive,
+        )),
+        parts: part_summaries(split, parts),
         validation,
         test,
         train_rows: parts.train.len(),
@@ -201,28 +231,58 @@ fn measure(
     })
 }
 
-/// One JSON line per test row, in file order.
-fn write_predictions(
-    dir: &RunDir,
+/// The most confident wrong answers, each with the training text nearest to it.
+fn mistakes(
+    count: usize,
     split: &LabelledSplit,
-    probabilities: &[Vec<f64>],
-    threshold: Option<f64>,
-) -> Result<()> {
-    let mut lines = String::new();
-    for (id, (row, probabilities)) in split.test.iter().zip(probabilities).enumerate() {
-        let called = called(probabilities, split.positive, threshold);
-        let by_name: serde_json::Map<_, _> =
-            split.label_names.iter().zip(probabilities).map(|(name, p)| (name.clone(), json!(p))).collect();
-        let line = json!({
-            "id": id,
-            "label": split.label_names[row.label as usize],
-            "probability": by_name,
-            "predicted": split.label_names[called],
-            "text_sha256": files::sha256(row.text.as_bytes()),
-        });
-        lines.push_str(&format!("{line}\n"));
-    }
-    files::write_atomic(&dir.path().join("predictions.jsonl"), lines.as_bytes())
+    said: &Predictions,
+    call: impl Fn(&[f64]) -> usize,
+) -> Vec<Mistake> {
+    let wrong = said.probabilities.iter().enumerate().filter_map(|(row, probabilities)| {
+        let called = call(probabilities);
+        (called != said.labels[row] as usize).then_some((row, called, probabilities[called]))
+    });
+    let mut wrong: Vec<(usize, usize, f64)> = wrong.collect();
+    wrong.sort_by(|a, b| b.2.total_cmp(&a.2));
+    let texts: Vec<String> = split.train.iter().map(|row| row.text.clone()).collect();
+    let name = |label: usize| split.label_names[label].clone();
+    wrong.truncate(count);
+    let asked: Vec<String> = wrong.iter().map(|(row, ..)| split.test[*row].text.clone()).collect();
+    let near = if asked.is_empty() { Vec::new() } else { nearest(&texts, &asked) };
+    let mistake = |((row, called, probability), near): ((usize, usize, f64), Option<(usize, f64)>)| Mistake {
+        id: row,
+        label: name(said.labels[row] as usize),
+        predicted: name(called),
+        probability,
+        text: split.test[row].text.clone(),
+        nearest_text: near.map(|(at, _)| texts[at].clone()),
+        nearest_label: near.map(|(at, _)| name(split.train[at].label as usize)),
+        nearest_similarity: near.map_or(0.0, |(_, cosine)| cosine),
+    };
+    wrong.into_iter().zip(near).map(mistake).collect()
+}
+
+/// Rows, labels and lengths of each part.
+fn part_summaries(split: &LabelledSplit, parts: &Parts) -> Vec<PartSummary> {
+    let named = [("train", &parts.train), ("validation", &parts.validation), ("test", &parts.test)];
+    let summary = |(name, examples): (&str, &Examples)| {
+        let count = |label: usize| examples.labels().iter().filter(|own| **own as usize == label).count();
+        let labels: BTreeMap<String, usize> =
+            split.label_names.iter().enumerate().map(|(label, name)| (name.clone(), count(label))).collect();
+        let mut tokens = examples.lengths();
+        tokens.sort_unstable();
+        let quantile = |share: f64| tokens[(share * (tokens.len() - 1) as f64).round() as usize];
+        PartSummary {
+            part: name.into(),
+            rows: examples.len(),
+            labels,
+            median_tokens: quantile(0.5),
+            p95_tokens: quantile(0.95),
+            max_tokens: quantile(1.0),
+            truncated: examples.truncated,
+        }
+    };
+    named.map(summary).into()
 }
 
 /// The label called: by threshold with two labels, the likeliest with more.

@@ -2,16 +2,21 @@
 //!
 //! Layer 7.
 
+mod audit;
+mod baselines;
 pub mod compare;
 pub mod configs;
+pub mod data;
 pub mod evaluate;
 pub mod finetune;
 pub mod generate;
 mod lifecycle;
 pub mod predict;
 pub mod pretrain;
+mod search;
 mod start;
 pub mod tokenizer;
+mod transfer;
 
 use std::path::PathBuf;
 
@@ -52,9 +57,15 @@ pub fn print_run(path: &std::path::Path, json: bool, progress: &Progress) -> Res
     print(&crate::report::report(path, crate::report::Style::Terminal)?)
 }
 
-/// `train report RUN_DIR...`: the tables again, from what the runs stored.
+/// `train report RUN_DIR...`: tables and report.html again, from what the runs stored.
 pub fn report(paths: &[PathBuf], json: bool, progress: &Progress) -> Result<()> {
-    paths.iter().try_for_each(|path| print_run(path, json, progress))
+    paths.iter().try_for_each(|path| {
+        // A run of an older version, or in a folder that cannot be written, still has its tables.
+        if let Err(cause) = crate::report::write_html(path) {
+            progress.warn(format!("no report.html: {cause}"));
+        }
+        print_run(path, json, progress)
+    })
 }
 
 /// Scores that `--fail-under` may name.

@@ -20,7 +20,7 @@ use crate::model::{Head, LanguageModel, ModelConfig, flops_per_token};
 use crate::ops::{self, Traced, WeightLayout};
 use crate::process;
 use crate::progress::Progress;
-use crate::report::{PretrainResults, Style, pretrain_report};
+use crate::report::{self, PretrainResults, Style, pretrain_report};
 use crate::run_dir::RunDir;
 use crate::trainer::{LanguageTask, Outcome, Prompts, Run, State, language_scores};
 
@@ -142,7 +142,11 @@ fn finish(
         bleu_signature: bleu.map(|bleu| bleu.signature),
     };
     dir.write_json("results.json", &results)?;
-    files::write_atomic(&dir.path().join("report.md"), pretrain_report(&results, Style::Markdown).as_bytes())
+    files::write_atomic(
+        &dir.path().join("report.md"),
+        pretrain_report(&results, Style::Markdown).as_bytes(),
+    )?;
+    report::write_html(dir.path())
 }
 
 /// Operations per second of a 1024 x 1024 matrix product on this device: the best of a few.

@@ -46,9 +46,14 @@ impl Examples {
         &self.labels
     }
 
+    /// Tokens of each row.
+    pub fn lengths(&self) -> Vec<usize> {
+        self.ids.iter().map(Vec::len).collect()
+    }
+
     /// Training order of these rows.
     pub fn sampler(&self, rows_per_batch: usize, seed: u64) -> BucketSampler {
-        BucketSampler::new(self.ids.iter().map(Vec::len).collect(), rows_per_batch, seed)
+        BucketSampler::new(self.lengths(), rows_per_batch, seed)
     }
 
     /// All rows once, longest together, for evaluation.

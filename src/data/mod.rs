@@ -2,22 +2,28 @@
 //!
 //! Layer 2. It never sees the model; batches are plain host memory.
 
+mod audit;
 mod batch;
 mod corpus;
 pub mod demo;
 mod examples;
+mod grouped_split;
 mod labelled;
 mod language;
+mod near;
 mod sampler;
 mod split;
 mod text;
 mod token_file;
 
+pub use audit::{AuditPart, CORPUS, Overlaps, audit};
 pub use batch::Batch;
 pub use corpus::{Corpus, CorpusConfig, DocumentBoundary};
 pub use examples::Examples;
+pub use grouped_split::{GroupedSplit, grouped_split};
 pub use labelled::{Example, Labelled, LabelledConfig, LabelledFormat, read_labelled, read_texts};
 pub use language::{LanguageData, TokenizedCorpus, text_windows, tokenize, train_tokenizer};
+pub use near::Kind;
 pub use sampler::{BucketSampler, WindowSampler};
 pub use split::{LabelledSplit, label_budget};
 pub use token_file::{TokenFile, TokenWriter};

@@ -14,6 +14,7 @@ use super::demo::{self, Part};
 use super::labelled::{
     Example, Labelled, LabelledConfig, listed, quoted, quoted_all, read_embedded, read_labelled,
 };
+use super::near::normalised;
 use crate::error::{Error, Result};
 use crate::{files, rng};
 
@@ -189,11 +190,6 @@ impl Sources {
         );
         Ok(files::sha256(text.as_bytes()))
     }
-}
-
-/// What two texts that count as the same have in common.
-fn normalised(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase()
 }
 
 /// A number in 0..1 that decides the part.

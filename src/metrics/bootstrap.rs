@@ -38,7 +38,7 @@ pub fn intervals<const K: usize>(
 }
 
 /// Linear interpolation between the neighbours in rank. `sorted` is not empty.
-fn quantile(sorted: &[f64], share: f64) -> f64 {
+pub(super) fn quantile(sorted: &[f64], share: f64) -> f64 {
     let rank = share * (sorted.len() - 1) as f64;
     let (low, high) = (sorted[rank.floor() as usize], sorted[rank.ceil() as usize]);
     low + (high - low) * rank.fract()

@@ -2,6 +2,8 @@
 //!
 //! Rows of equal score form one step: no threshold can part them. Checked against scikit-learn in `tests.rs`.
 
+use super::classification::BinaryCounts;
+
 /// The rows of one class against the rest, best score first: sorted once, then read under any row weights.
 pub struct Ranking {
     rows: Vec<RankedRow>,
@@ -154,18 +156,38 @@ pub fn pr_curve(positives: &[bool], scores: &[f64]) -> Vec<PrPoint> {
     ranking.steps(&once).map(point).collect()
 }
 
-/// The threshold of maximal F1, of equals the one nearest 0.5; 0.5 when no threshold gives an F1 above 0.
+/// A threshold and what calling rows at or above it positive counts.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Cut {
+    /// Call a row positive when its probability is at least this.
+    pub threshold: f64,
+    /// Against the true labels.
+    pub counts: BinaryCounts,
+}
+
+/// Every way to part the rows by probability, from few called positive to all.
 ///
-/// Candidates lie midway between neighbouring distinct probabilities, so that a new row a hair below the
-/// last accepted one is not lost; below the lowest the neighbour is 0.
-pub fn best_f1_threshold(positives: &[bool], probabilities: &[f64]) -> BestThreshold {
+/// Thresholds lie midway between neighbouring distinct probabilities, so that a new row a hair below the last
+/// accepted one is not lost; below the lowest the neighbour is 0.
+pub fn cuts(positives: &[bool], probabilities: &[f64]) -> Vec<Cut> {
     let (ranking, once) = (Ranking::new(positives, probabilities), vec![1; probabilities.len()]);
     let all_positives = positives.iter().filter(|&&positive| positive).count() as u64;
-    let mut best = BestThreshold { threshold: 0.5, f1: 0.0 };
+    let all_negatives = positives.len() as u64 - all_positives;
     let mut steps = ranking.steps(&once).peekable();
+    let mut cuts = Vec::new();
     while let Some(step) = steps.next() {
         let threshold = midway(steps.peek().map_or(0.0, |next| next.score), step.score);
-        let f1 = 2.0 * step.tp as f64 / (step.tp + step.fp + all_positives) as f64;
+        let (r#fn, tn) = (all_positives - step.tp, all_negatives - step.fp);
+        cuts.push(Cut { threshold, counts: BinaryCounts { tp: step.tp, fp: step.fp, r#fn, tn } });
+    }
+    cuts
+}
+
+/// The threshold of maximal F1, of equals the one nearest 0.5; 0.5 when no threshold gives an F1 above 0.
+pub fn best_f1_threshold(positives: &[bool], probabilities: &[f64]) -> BestThreshold {
+    let mut best = BestThreshold { threshold: 0.5, f1: 0.0 };
+    for Cut { threshold, counts } in cuts(positives, probabilities) {
+        let f1 = counts.scores().f1;
         let nearer = (threshold - 0.5).abs() < (best.threshold - 0.5).abs();
         if f1 > best.f1 || (f1 == best.f1 && nearer && f1 > 0.0) {
             best = BestThreshold { threshold, f1 };

@@ -4,9 +4,13 @@
 
 pub mod bleu;
 pub mod bootstrap;
+pub mod calibration;
 pub mod classification;
 pub mod curves;
+pub mod decision;
+pub mod efficiency;
 pub mod language;
+pub mod paired;
 pub mod scores;
 pub mod verdict;
 

@@ -114,7 +114,7 @@ impl Scores {
         let of_resample = |weights: &[u32]| rows.headline(weights).values();
         let intervals = intervals_seed.map(|seed| bootstrap::intervals(labels.len(), seed, of_resample));
         Ok(Self {
-            loss: mean_cross_entropy(labels, probabilities),
+            loss: headline.loss,
             accuracy: headline.accuracy,
             precision: headline.class.precision,
             recall: headline.class.recall,
@@ -126,7 +126,7 @@ impl Scores {
             counts: matrix.one_versus_rest(positive),
             threshold,
             majority_accuracy: matrix.majority_accuracy(),
-            macro_f1: matrix.macro_average().f1,
+            macro_f1: headline.macro_f1,
             weighted_f1: matrix.weighted_average().f1,
             per_class: label_names
                 .iter()
@@ -140,45 +140,65 @@ impl Scores {
 }
 
 /// The scores that get an interval.
-struct Headline {
+pub(super) struct Headline {
+    loss: f64,
     accuracy: f64,
     class: ClassScores,
     mcc: f64,
     balanced_accuracy: f64,
+    macro_f1: f64,
     roc_auc: Option<f64>,
     pr_auc: Option<f64>,
 }
 
-/// Names of [`Headline::values`], in the same order.
-const HEADLINE_NAMES: [&str; 8] =
-    ["accuracy", "precision", "recall", "f1", "mcc", "balanced_accuracy", "roc_auc", "pr_auc"];
+/// Number of scores that get an interval.
+pub const NUM_HEADLINE: usize = 10;
+
+/// Their names, as in the stored results.
+pub const HEADLINE_NAMES: [&str; NUM_HEADLINE] = [
+    "loss",
+    "accuracy",
+    "precision",
+    "recall",
+    "f1",
+    "mcc",
+    "balanced_accuracy",
+    "macro_f1",
+    "roc_auc",
+    "pr_auc",
+];
 
 impl Headline {
-    fn values(&self) -> [Option<f64>; 8] {
+    pub(super) fn values(&self) -> [Option<f64>; NUM_HEADLINE] {
         [
+            Some(self.loss),
             Some(self.accuracy),
             Some(self.class.precision),
             Some(self.class.recall),
             Some(self.class.f1),
             Some(self.mcc),
             Some(self.balanced_accuracy),
+            Some(self.macro_f1),
             self.roc_auc,
             self.pr_auc,
         ]
     }
 }
 
-/// What every resample reads: predictions made and rankings sorted once.
-struct Rows<'a> {
+/// Answered rows as every resample reads them: predictions made and rankings sorted once.
+pub struct Rows<'a> {
     labels: &'a [u32],
     predictions: Vec<u32>,
+    nats: Vec<f64>,
     num_labels: usize,
     positive: usize,
     rankings: Vec<Ranking>,
 }
 
 impl<'a> Rows<'a> {
-    fn new(
+    /// Takes `labels` (N) and `probabilities` (N, num_labels) that [`Scores::compute`] would take; `positive` is
+    /// called at `threshold`, without one the likeliest label is.
+    pub fn new(
         labels: &'a [u32],
         probabilities: &[Vec<f64>],
         num_labels: usize,
@@ -195,10 +215,20 @@ impl<'a> Rows<'a> {
         Self {
             labels,
             predictions: probabilities.iter().map(predict).collect(),
+            nats: nats(labels, probabilities),
             num_labels,
             positive,
             rankings: ranked.map(ranking).collect(),
         }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.labels.len()
+    }
+
+    /// Whether each row is answered rightly.
+    pub(super) fn right(&self) -> impl Iterator<Item = bool> + '_ {
+        self.labels.iter().zip(&self.predictions).map(|(label, prediction)| label == prediction)
     }
 
     fn confusion(&self, weights: &[u32]) -> ConfusionMatrix {
@@ -209,13 +239,15 @@ impl<'a> Rows<'a> {
         matrix
     }
 
-    fn headline(&self, weights: &[u32]) -> Headline {
+    pub(super) fn headline(&self, weights: &[u32]) -> Headline {
         let matrix = self.confusion(weights);
+        let nats = self.nats.iter().zip(weights).map(|(nats, &times)| nats * f64::from(times));
         let mean = |area: fn(&Ranking, &[u32]) -> Option<f64>| {
             let sum: Option<f64> = self.rankings.iter().map(|ranking| area(ranking, weights)).sum();
             sum.map(|sum| sum / self.rankings.len() as f64)
         };
         Headline {
+            loss: nats.sum::<f64>() / weights.iter().sum::<u32>() as f64,
             accuracy: matrix.accuracy(),
             class: if self.num_labels == 2 {
                 matrix.one_versus_rest(self.positive).scores()
@@ -224,18 +256,18 @@ impl<'a> Rows<'a> {
             },
             mcc: matrix.mcc(),
             balanced_accuracy: matrix.balanced_accuracy(),
+            macro_f1: matrix.macro_average().f1,
             roc_auc: mean(Ranking::roc_auc),
             pr_auc: mean(Ranking::pr_auc),
         }
     }
 }
 
-/// Mean of -ln p(true label), nats per row. A probability of 0 counts as the smallest f64 step, 2.2e-16, as in
+/// -ln p(true label) of each row. A probability of 0 counts as the smallest f64 step, 2.2e-16, as in
 /// scikit-learn's `log_loss`: one row must not make the mean infinite.
-fn mean_cross_entropy(labels: &[u32], probabilities: &[Vec<f64>]) -> f64 {
-    let nats =
-        labels.iter().zip(probabilities).map(|(&label, row)| -row[label as usize].max(f64::EPSILON).ln());
-    nats.sum::<f64>() / labels.len() as f64
+fn nats(labels: &[u32], probabilities: &[Vec<f64>]) -> Vec<f64> {
+    let rows = labels.iter().zip(probabilities);
+    rows.map(|(&label, row)| -row[label as usize].max(f64::EPSILON).ln()).collect()
 }
 
 fn label_scores(matrix: &ConfusionMatrix, label: usize, name: &str) -> LabelScores {
@@ -243,7 +275,10 @@ fn label_scores(matrix: &ConfusionMatrix, label: usize, name: &str) -> LabelScor
     LabelScores { label: name.to_owned(), precision, recall, f1, support: matrix.support(label) }
 }
 
-fn estimates(values: [Option<f64>; 8], intervals: [Option<[f64; 2]>; 8]) -> BTreeMap<String, Estimate> {
+fn estimates(
+    values: [Option<f64>; NUM_HEADLINE],
+    intervals: [Option<[f64; 2]>; NUM_HEADLINE],
+) -> BTreeMap<String, Estimate> {
     let named = HEADLINE_NAMES.iter().zip(values.into_iter().zip(intervals));
     let defined = named.filter_map(|(name, (value, ci95))| {
         Some((name.to_string(), Estimate { value: value?, ci95: ci95? }))

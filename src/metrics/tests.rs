@@ -1,10 +1,13 @@
-//! Our scores against those of scikit-learn and sacreBLEU, stored by `scripts/make_metric_vectors.py`.
+//! Our scores against those of scikit-learn, SciPy, statsmodels and sacreBLEU, stored by `scripts/make_metric_vectors.py`.
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use super::calibration::{calibration_error, fit_temperature, reliability, tempered};
 use super::classification::{ClassScores, ConfusionMatrix, argmax};
 use super::curves::best_f1_threshold;
+use super::paired::{McNemar, SeedScores, exact_binomial, holm};
+use super::scores::Rows;
 use super::{Bleu, Scores, Threshold, bleu};
 
 /// The vectors are stored with twelve decimals; BLEU is on a scale of 100.
@@ -45,7 +48,35 @@ struct BleuVector {
     expected: Bleu,
 }
 
-fn vectors<T: DeserializeOwned>(key: &str) -> Vec<T> {
+#[derive(Deserialize)]
+struct StatisticsVector {
+    exact: Vec<(u64, u64, f64)>,
+    holm: Vec<(Vec<f64>, Vec<f64>)>,
+}
+
+#[derive(Deserialize)]
+struct PairedVector {
+    labels: Vec<u32>,
+    first: Vec<Vec<Vec<f64>>>,
+    second: Vec<Vec<Vec<f64>>>,
+    difference: f64,
+    rows_std_error: f64,
+    seeds_std_error: f64,
+    mcnemar: Vec<f64>,
+}
+
+#[derive(Deserialize)]
+struct CalibrationVector {
+    labels: Vec<u32>,
+    probabilities: Vec<Vec<f64>>,
+    predicted: Vec<f64>,
+    observed: Vec<f64>,
+    ece: f64,
+    temperature: f64,
+    loss: f64,
+}
+
+fn vectors<T: DeserializeOwned>(key: &str) -> T {
     let text = include_str!("../../tests/fixtures/metric_vectors.json");
     let mut all: serde_json::Value = serde_json::from_str(text).unwrap();
     serde_json::from_value(all[key].take()).unwrap()
@@ -69,7 +100,7 @@ fn triple(scores: ClassScores) -> [f64; 3] {
 
 #[test]
 fn scores_equal_scikit_learn() {
-    for vector in vectors::<ClassificationVector>("classification") {
+    for vector in vectors::<Vec<ClassificationVector>>("classification") {
         let what = &vector.name;
         let names = names(&vector);
         let scores =
@@ -101,7 +132,7 @@ fn scores_equal_scikit_learn() {
 
 #[test]
 fn averages_equal_scikit_learn() {
-    for vector in vectors::<ClassificationVector>("classification") {
+    for vector in vectors::<Vec<ClassificationVector>>("classification") {
         let predict = |row: &Vec<f64>| if row.len() == 2 { u32::from(row[1] >= 0.5) } else { argmax(row) };
         let predictions: Vec<u32> = vector.probabilities.iter().map(predict).collect();
         let matrix =
@@ -114,7 +145,7 @@ fn averages_equal_scikit_learn() {
 
 #[test]
 fn the_best_threshold_reaches_the_best_f1_of_scikit_learn() {
-    for vector in vectors::<ClassificationVector>("classification") {
+    for vector in vectors::<Vec<ClassificationVector>>("classification") {
         let positives: Vec<bool> = vector.labels.iter().map(|&label| label == 1).collect();
         let of_positive: Vec<f64> = vector.probabilities.iter().map(|row| row[1]).collect();
         let best = best_f1_threshold(&positives, &of_positive);
@@ -132,7 +163,7 @@ fn the_best_threshold_reaches_the_best_f1_of_scikit_learn() {
 
 #[test]
 fn stored_scores_have_the_contracted_keys_and_come_back() {
-    for vector in vectors::<ClassificationVector>("classification") {
+    for vector in vectors::<Vec<ClassificationVector>>("classification") {
         let names = names(&vector);
         let scores =
             Scores::compute(&vector.labels, &vector.probabilities, &names, 0, Threshold::Fixed(0.5), Some(3))
@@ -154,14 +185,14 @@ fn stored_scores_have_the_contracted_keys_and_come_back() {
 
 #[test]
 fn intervals_hold_the_value_and_depend_on_the_seed_alone() {
-    let vector = &vectors::<ClassificationVector>("classification")[0];
+    let vector = &vectors::<Vec<ClassificationVector>>("classification")[0];
     let names = names(vector);
     let compute = |seed| {
         Scores::compute(&vector.labels, &vector.probabilities, &names, 1, Threshold::Fixed(0.5), seed)
             .unwrap()
     };
     let scores = compute(Some(1));
-    assert_eq!(scores.ci.len(), 8);
+    assert_eq!(scores.ci.len(), 10);
     assert_eq!(scores.ci["f1"].value, scores.f1);
     for (name, estimate) in &scores.ci {
         let [low, high] = estimate.ci95;
@@ -191,14 +222,14 @@ fn rows_that_cannot_be_scored_are_refused() {
 
 #[test]
 fn tokens_equal_sacrebleu() {
-    for vector in vectors::<TokenVector>("tokens_13a") {
+    for vector in vectors::<Vec<TokenVector>>("tokens_13a") {
         assert_eq!(bleu::tokenize_13a(&vector.line), vector.tokens, "{:?}", vector.line);
     }
 }
 
 #[test]
 fn bleu_equals_sacrebleu() {
-    for vector in vectors::<BleuVector>("bleu") {
+    for vector in vectors::<Vec<BleuVector>>("bleu") {
         let (ours, expected) =
             (Bleu::corpus(&vector.hypotheses, &vector.references).unwrap(), &vector.expected);
         let what = &vector.name;
@@ -210,4 +241,52 @@ fn bleu_equals_sacrebleu() {
         );
         assert_eq!(ours.signature, expected.signature);
     }
+}
+
+#[test]
+fn exact_tests_and_holms_correction_equal_statsmodels() {
+    let vector: StatisticsVector = vectors("statistics");
+    for (a, b, expected) in vector.exact {
+        assert_close(&[exact_binomial(a, b), exact_binomial(b, a)], &[expected; 2], &format!("{a} {b}"));
+    }
+    for (p_values, expected) in vector.holm {
+        assert_close(&holm(&p_values), &expected, "Holm");
+    }
+}
+
+#[test]
+fn paired_differences_equal_scipy() {
+    let vector: PairedVector = vectors("paired");
+    let rows = |runs: &[Vec<Vec<f64>>]| -> Vec<Rows<'_>> {
+        runs.iter().map(|run| Rows::new(&vector.labels, run, 2, 1, Some(0.5))).collect()
+    };
+    let (first, second) = (rows(&vector.first), rows(&vector.second));
+    let [a, b] = [&first, &second].map(|runs| SeedScores::resample(runs, 4));
+    let found = a.difference(&b, "accuracy").unwrap();
+    assert_close(&[found.difference], &[vector.difference], "difference");
+    assert_close(&[found.seeds_std_error], &[vector.seeds_std_error], "over seeds");
+    // Two thousand resamples give a standard error to about 1.6 %: sqrt(1 / (2 * 2000)).
+    let ratio = found.rows_std_error / vector.rows_std_error;
+    assert!((ratio - 1.0).abs() < 0.06, "{found:?}");
+    let p_values: Vec<f64> = first.iter().zip(&second).map(|(a, b)| McNemar::of(a, b).p_value).collect();
+    assert_close(&p_values, &vector.mcnemar, "McNemar");
+}
+
+#[test]
+fn calibration_equals_scikit_learn_and_scipy() {
+    let vector: CalibrationVector = vectors("calibration");
+    let answered = (&vector.labels[..], &vector.probabilities[..]);
+    let bins = reliability(answered, 1);
+    let (predicted, observed): (Vec<f64>, Vec<f64>) =
+        bins.iter().map(|bin| (bin.predicted, bin.observed)).unzip();
+    assert_close(&predicted, &vector.predicted, "predicted");
+    assert_close(&observed, &vector.observed, "observed");
+    assert_close(&[calibration_error(answered)], &[vector.ece], "calibration error");
+    let temperature = fit_temperature(answered);
+    // At a minimum an error of 1e-5 in the place is one of 1e-10 in the value.
+    assert!((temperature - vector.temperature).abs() < 1e-5, "{temperature}");
+    let mended: Vec<Vec<f64>> = vector.probabilities.iter().map(|row| tempered(row, temperature)).collect();
+    let names = ["ham".to_owned(), "spam".to_owned()];
+    let scores = Scores::compute(&vector.labels, &mended, &names, 1, Threshold::Fixed(0.5), None).unwrap();
+    assert!((scores.loss - vector.loss).abs() < 1e-9, "{} is not {}", scores.loss, vector.loss);
 }

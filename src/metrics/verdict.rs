@@ -57,6 +57,7 @@ impl Verdict {
         let fit = findings.is_empty();
         if fit {
             findings.push(good(test));
+            findings.extend(not_established(test));
         }
         findings.extend(weak_labels(test));
         if let Some(history) = history {
@@ -80,6 +81,29 @@ fn good(test: &Scores) -> String {
         percent(test.f1),
         test.mcc
     )
+}
+
+/// Scores that are good here but whose interval reaches below the bar: another test set might say otherwise.
+fn not_established(test: &Scores) -> Option<String> {
+    let bars = [
+        ("accuracy", GOOD_ACCURACY),
+        ("precision", GOOD_PRECISION_RECALL),
+        ("recall", GOOD_PRECISION_RECALL),
+    ];
+    let below = bars.iter().filter_map(|(score, bar)| {
+        let [low, high] = test.ci.get(*score)?.ci95;
+        (low < *bar).then(|| {
+            let (name, bar) = (name(test, score), percent(*bar));
+            format!("{name} [{}, {}] against a bar of {bar}", percent(low), percent(high))
+        })
+    });
+    let below: Vec<String> = below.collect();
+    (!below.is_empty()).then(|| {
+        let what = below.join("; ");
+        format!(
+            "Not established with this many test rows: {what}. More test rows would narrow the intervals."
+        )
+    })
 }
 
 fn no_positives(test: &Scores) -> Option<String> {
@@ -275,12 +299,15 @@ mod tests {
         let verdict = Verdict::judge(&test, None);
         assert!(verdict.fit);
         assert_eq!(
-            verdict.findings,
-            [
-                "Good by the metrics guide: accuracy 87.5 % (always answering the commonest label gives 50.0 %), \
-              precision 85.7 %, recall 90.0 %, F1 87.8 %, Matthews correlation 0.75."
-            ]
+            verdict.findings[0],
+            "Good by the metrics guide: accuracy 87.5 % (always answering the commonest label gives 50.0 %), \
+             precision 85.7 %, recall 90.0 %, F1 87.8 %, Matthews correlation 0.75."
         );
+        // 90 of 105 rows: the interval of the precision reaches below 80 %, that of the recall does not.
+        assert!(verdict.findings[1].starts_with("Not established"), "{:?}", verdict.findings);
+        assert!(verdict.findings[1].contains("precision [7") && !verdict.findings[1].contains("recall"));
+        assert_eq!(verdict.findings.len(), 2);
+        assert_eq!(Verdict::judge(&scores(900, 50, 50, 900), None).findings.len(), 1);
     }
 
     #[test]

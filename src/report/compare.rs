@@ -1,146 +1,243 @@
-//! The comparison, from the stored results of its runs.
+//! The comparison, from the stored runs: scores over seeds, paired differences, label efficiency, costs.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
-use super::results::{ByBudget, CompareResults, Difference, PairedByBudget, ScoreSummaries, Summary};
-use crate::metrics::{Scores, Verdict};
+use super::cells::{Arm, Cell, cell_folder};
+use super::findings;
+use super::predictions::Predictions;
+use super::results::{
+    AuditResults, ByBudget, CompareResults, Cost, PairedByBudget, PretrainResults, Summary, Tables,
+    TransferPoint,
+};
+use crate::error::{Error, Result};
+use crate::metrics::efficiency::{LabelRatio, label_ratios};
+use crate::metrics::paired::{Difference, McNemar, RESAMPLES, SeedScores, exact_binomial, holm};
+use crate::metrics::scores::{HEADLINE_NAMES, Rows};
+use crate::run_dir::read_json;
 
-/// Every row of the table: an arm or a baseline.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Arm {
-    /// Fine-tuned from the pre-trained weights.
-    Pretrained,
-    /// The same from random weights.
-    Scratch,
-    /// Character n-grams with logistic regression.
-    CharNgram,
-    /// Class shares.
-    Majority,
+/// What a comparison consists of.
+pub struct Outline<'a> {
+    /// Its directory.
+    pub path: &'a Path,
+    /// Seeds in order.
+    pub seeds: &'a [u64],
+    /// Budgets by rising number of labels, `all` last.
+    pub budgets: &'a [String],
+    /// Arms and baselines that were run.
+    pub arms: &'a [Arm],
+    /// The pre-training.
+    pub pretrained: &'a Path,
+    /// Settings tried on validation per arm and budget.
+    pub settings_tried: usize,
+    /// Leave out of every score the test rows that the audit found elsewhere.
+    pub drop_overlaps: bool,
+    /// Scores of further pre-training checkpoints.
+    pub transfer: Vec<TransferPoint>,
+    /// What the audit found.
+    pub audit: Option<AuditResults>,
+    /// Seconds so far.
+    pub wall_secs: f64,
 }
 
-impl Arm {
-    /// All, in the order of the tables.
-    pub const ALL: [Arm; 4] = [Arm::Pretrained, Arm::Scratch, Arm::CharNgram, Arm::Majority];
+/// All cells of one arm: by budget, then by seed.
+type Cells = BTreeMap<Arm, Vec<Vec<Cell>>>;
 
-    /// Key in results.json.
-    pub fn key(self) -> &'static str {
-        match self {
-            Arm::Pretrained => "pretrained",
-            Arm::Scratch => "scratch",
-            Arm::CharNgram => "char_ngram",
-            Arm::Majority => "majority",
-        }
+/// Reads every run, scores them together, and says in words what they show.
+///
+/// Errors: a run that is missing, damaged or about other rows; no test row left (65).
+pub fn compare(outline: &Outline<'_>) -> Result<CompareResults> {
+    let cells = read_cells(outline)?;
+    let first = &cells[&outline.arms[0]][0][0];
+    let (rows, positive) = (first.predictions.labels.len(), first.results.positive.clone());
+    let overlapping = outline.audit.as_ref().map_or(&[][..], |audit| &audit.test_rows);
+    let all: Vec<usize> = (0..rows).collect();
+    let clean: Vec<usize> = (0..rows).filter(|row| !overlapping.contains(row)).collect();
+    if clean.is_empty() && outline.drop_overlaps {
+        let why = "every test row stands in another part; use other test rows or audit = \"warn\"";
+        return Err(Error::data(format!("{}: {why}", outline.path.display())));
     }
-}
-
-/// Test scores of one budget, per arm in the order of the seeds.
-pub struct BudgetRuns {
-    /// `all` or a number.
-    pub budget: String,
-    /// Test scores per arm and seed.
-    pub scores: BTreeMap<Arm, Vec<Scores>>,
-}
-
-/// A difference in mean F1 below this is called none: one test message in a hundred.
-const CLEAR_DIFFERENCE: f64 = 0.01;
-
-/// Summarises test scores over seeds and says in words what they show.
-pub fn compare(seeds: &[u64], runs: &[BudgetRuns], wall_secs: f64) -> CompareResults {
-    let mut arms: BTreeMap<String, ByBudget> = BTreeMap::new();
-    let mut baselines: BTreeMap<String, ByBudget> = BTreeMap::new();
-    let mut paired = PairedByBudget::default();
-    for run in runs {
-        for (arm, scores) in &run.scores {
-            let table =
-                if matches!(arm, Arm::Pretrained | Arm::Scratch) { &mut arms } else { &mut baselines };
-            let by_budget = table.entry(arm.key().into()).or_default();
-            by_budget.budgets.insert(run.budget.clone(), summaries(scores));
-        }
-        if let (Some(a), Some(b)) = (run.scores.get(&Arm::Pretrained), run.scores.get(&Arm::Scratch)) {
-            paired.budgets.insert(run.budget.clone(), differences(&summaries(a), &summaries(b)));
-        }
-    }
-    let findings = runs.iter().flat_map(|run| findings(run, seeds.len())).collect();
-    let fit = runs.last().is_some_and(is_fit);
-    CompareResults {
+    let tables = tables(outline, &cells, if outline.drop_overlaps { &clean } else { &all });
+    let beside = !outline.drop_overlaps && !clean.is_empty() && clean.len() < rows;
+    let clean_tables = beside.then(|| self::tables(outline, &cells, &clean));
+    let mut results = CompareResults {
         phase: "compare".into(),
-        seeds: seeds.to_vec(),
-        budgets: runs.iter().map(|run| run.budget.clone()).collect(),
-        arms,
-        baselines,
-        paired,
-        verdict: Verdict { fit, findings },
-        wall_secs,
+        seeds: outline.seeds.to_vec(),
+        budgets: outline.budgets.to_vec(),
+        positive,
+        tables,
+        clean: clean_tables,
+        audit: outline.audit.clone(),
+        costs: costs(outline, &cells),
+        transfer: outline.transfer.clone(),
+        verdict: crate::metrics::Verdict { fit: false, findings: Vec::new() },
+        methods: methods(outline),
+        wall_secs: outline.wall_secs,
+    };
+    let pretrained = cells[&Arm::Pretrained].last();
+    let scores = pretrained.into_iter().flatten().map(|cell| &cell.results.test);
+    results.verdict = findings::verdict(&results, scores);
+    Ok(results)
+}
+
+fn read_cells(outline: &Outline<'_>) -> Result<Cells> {
+    let mut cells = Cells::new();
+    for &arm in outline.arms {
+        for budget in outline.budgets {
+            let mut by_seed: Vec<Cell> = Vec::new();
+            for &seed in outline.seeds {
+                let folder = outline.path.join(cell_folder(arm, budget, seed));
+                let cell = Cell::read(&folder)?;
+                let first = cells.values().flatten().flatten().next().or(by_seed.first());
+                if let Some(first) = first {
+                    cell.check_same_rows(first, &folder)?;
+                }
+                by_seed.push(cell);
+            }
+            cells.entry(arm).or_default().push(by_seed);
+        }
+    }
+    Ok(cells)
+}
+
+/// Scores, differences and label ratios on the test rows `kept`.
+fn tables(outline: &Outline<'_>, cells: &Cells, kept: &[usize]) -> Tables {
+    let mut tables = Tables { test_rows: kept.len(), ..Tables::default() };
+    let mut curves: BTreeMap<Arm, Vec<SeedScores>> = BTreeMap::new();
+    for (at, budget) in outline.budgets.iter().enumerate() {
+        let of_kept = |cells: &Vec<Vec<Cell>>| -> Vec<Predictions> {
+            cells[at].iter().map(|cell| cell.predictions.only(kept)).collect()
+        };
+        let predictions: BTreeMap<Arm, Vec<Predictions>> =
+            cells.iter().map(|(arm, cells)| (*arm, of_kept(cells))).collect();
+        let rows: BTreeMap<Arm, Vec<Rows<'_>>> =
+            predictions.iter().map(|(arm, runs)| (*arm, answered(runs, &cells[arm][at]))).collect();
+        for (arm, runs) in &rows {
+            // One seed of the resampling for all: that is what pairs arms and budgets.
+            let scores = SeedScores::resample(runs, outline.seeds[0]);
+            let table = if arm.is_baseline() { &mut tables.baselines } else { &mut tables.arms };
+            let by_budget: &mut ByBudget = table.entry(arm.key().into()).or_default();
+            by_budget.budgets.insert(budget.clone(), summaries(&scores));
+            // The pre-trained arm is the first in the map.
+            if let Some(pretrained) = curves.get(&Arm::Pretrained).and_then(|curve| curve.get(at)) {
+                let found = differences((pretrained, &rows[&Arm::Pretrained]), (&scores, runs));
+                let by_budget = tables.paired_with.entry(arm.key().into()).or_default();
+                by_budget.budgets.insert(budget.clone(), found);
+            }
+            curves.entry(*arm).or_default().push(scores);
+        }
+    }
+    tables.paired_with.values_mut().for_each(correct);
+    tables.paired = tables.paired_with.remove(Arm::Scratch.key()).unwrap_or_default();
+    tables.label_efficiency = label_efficiency(outline, cells, &curves);
+    tables
+}
+
+/// Answers by the thresholds that stand in the results.
+fn answered<'a>(runs: &'a [Predictions], cells: &[Cell]) -> Vec<Rows<'a>> {
+    let of_run = |(run, cell): (&'a Predictions, &Cell)| {
+        run.rows(run.label(&cell.results.positive), cell.results.test.threshold)
+    };
+    runs.iter().zip(cells).map(of_run).collect()
+}
+
+fn summaries(scores: &SeedScores) -> BTreeMap<String, Summary> {
+    let summary = |name: &&str| {
+        let values = scores.per_seed(name)?;
+        Some((name.to_string(), Summary::of(values, scores.interval(name)?)))
+    };
+    HEADLINE_NAMES.iter().filter_map(summary).collect()
+}
+
+type Runs<'a> = (&'a SeedScores, &'a Vec<Rows<'a>>);
+
+fn differences(first: Runs<'_>, second: Runs<'_>) -> BTreeMap<String, Difference> {
+    let difference = |name: &&str| {
+        let mut found = first.0.difference(second.0, name)?;
+        if *name == "accuracy" {
+            found.mcnemar = first.1.iter().zip(second.1).map(|(a, b)| McNemar::of(a, b)).collect();
+        }
+        Some((name.to_string(), found))
+    };
+    HEADLINE_NAMES.iter().filter_map(difference).collect()
+}
+
+/// Holm's correction of each score over the budgets.
+fn correct(paired: &mut PairedByBudget) {
+    for name in HEADLINE_NAMES {
+        let mut tests: Vec<&mut Difference> =
+            paired.budgets.values_mut().filter_map(|scores| scores.get_mut(name)).collect();
+        let corrected = holm(&tests.iter().map(|test| test.p_value).collect::<Vec<_>>());
+        tests.iter_mut().zip(corrected).for_each(|(test, p_value)| test.p_value_holm = p_value);
     }
 }
 
-/// One score of all; none where it is undefined.
-type Figure = fn(&Scores) -> Option<f64>;
-
-fn summaries(scores: &[Scores]) -> ScoreSummaries {
-    let named: [(&str, Figure); 10] = [
-        ("loss", |s| Some(s.loss)),
-        ("accuracy", |s| Some(s.accuracy)),
-        ("precision", |s| Some(s.precision)),
-        ("recall", |s| Some(s.recall)),
-        ("f1", |s| Some(s.f1)),
-        ("mcc", |s| Some(s.mcc)),
-        ("balanced_accuracy", |s| Some(s.balanced_accuracy)),
-        ("macro_f1", |s| Some(s.macro_f1)),
-        ("roc_auc", |s| s.roc_auc),
-        ("pr_auc", |s| s.pr_auc),
-    ];
-    let summary = |of: Figure| {
-        scores.iter().map(of).collect::<Option<Vec<f64>>>().filter(|v| !v.is_empty()).map(Summary::of)
-    };
-    named.into_iter().filter_map(|(name, of)| Some((name.to_string(), summary(of)?))).collect()
-}
-
-fn differences(a: &ScoreSummaries, b: &ScoreSummaries) -> BTreeMap<String, Difference> {
-    let both = a.iter().filter_map(|(name, a)| Some((name, a, b.get(name)?)));
-    let difference = |(name, a, b): (&String, &Summary, &Summary)| {
-        let per_seed = a.per_seed.iter().zip(&b.per_seed).map(|(a, b)| a - b).collect();
-        (name.clone(), Difference { difference: a.mean - b.mean, per_seed })
-    };
-    both.map(difference).collect()
-}
-
-fn mean_f1(run: &BudgetRuns, arm: Arm) -> Option<Summary> {
-    run.scores.get(&arm).and_then(|scores| summaries(scores).remove("f1"))
-}
-
-fn findings(run: &BudgetRuns, seeds: usize) -> Vec<String> {
-    let labels = if run.budget == "all" { "all labels".into() } else { format!("{} labels", run.budget) };
-    let (Some(a), Some(b)) = (mean_f1(run, Arm::Pretrained), mean_f1(run, Arm::Scratch)) else {
+fn label_efficiency(
+    outline: &Outline<'_>,
+    cells: &Cells,
+    curves: &BTreeMap<Arm, Vec<SeedScores>>,
+) -> Vec<LabelRatio> {
+    let curve = |arm: Arm| curves.get(&arm).map(|curve| curve.iter().collect::<Vec<_>>());
+    let (Some(first), Some(other)) = (curve(Arm::Pretrained), curve(Arm::Scratch)) else {
         return Vec::new();
     };
-    let difference = a.mean - b.mean;
-    let wins = a.per_seed.iter().zip(&b.per_seed).filter(|(a, b)| a > b).count();
-    let outcome = if difference.abs() < CLEAR_DIFFERENCE {
-        "pre-training made no clear difference"
-    } else if difference > 0.0 {
-        "pre-training helped"
-    } else {
-        "pre-training did harm"
-    };
-    let (a_mean, b_mean) = (a.mean, b.mean);
-    let mut found = vec![format!(
-        "With {labels} {outcome}: mean F1 {a_mean:.3} against {b_mean:.3} from scratch ({difference:+.3}), \
-         better on {wins} of {seeds} seeds."
-    )];
-    if let Some(ngram) = mean_f1(run, Arm::CharNgram)
-        && ngram.mean > a.mean.max(b.mean)
-    {
-        let mean = ngram.mean;
-        found.push(format!(
-            "With {labels} character n-grams with logistic regression are ahead of both (F1 {mean:.3})."
-        ));
-    }
-    found
+    let labels: Vec<f64> = cells[&Arm::Pretrained].iter().map(|runs| labels(runs)).collect();
+    label_ratios(outline.budgets, &labels, &first, &other, "f1").unwrap_or_default()
 }
 
-/// Whether the pre-trained arm is fit for use on every seed.
-fn is_fit(run: &BudgetRuns) -> bool {
-    let scores = run.scores.get(&Arm::Pretrained);
-    scores.is_some_and(|scores| scores.iter().all(|scores| Verdict::judge(scores, None).fit))
+fn labels(runs: &[Cell]) -> f64 {
+    mean(runs.iter().map(|cell| cell.results.train_rows as f64))
+}
+
+fn mean(values: impl ExactSizeIterator<Item = f64>) -> f64 {
+    let count = values.len() as f64;
+    values.sum::<f64>() / count
+}
+
+fn costs(outline: &Outline<'_>, cells: &Cells) -> BTreeMap<String, BTreeMap<String, Cost>> {
+    // A model from elsewhere has no record of what it cost.
+    let pretraining = read_json::<PretrainResults>(outline.pretrained, "results.json").ok();
+    let of_arm = |arm: Arm, runs: &Vec<Cell>| {
+        let before = pretraining.as_ref().filter(|_| arm == Arm::Pretrained);
+        Cost {
+            labels: labels(runs),
+            tokens: mean(runs.iter().map(|cell| cell.results.tokens as f64)),
+            wall_secs: mean(runs.iter().map(|cell| cell.results.wall_secs)),
+            pretraining_tokens: before.map_or(0.0, |results| results.tokens as f64),
+            pretraining_secs: before.map_or(0.0, |results| results.wall_secs),
+            settings_tried: if arm.is_baseline() { 0 } else { outline.settings_tried },
+        }
+    };
+    let by_budget = |(arm, by_budget): (&Arm, &Vec<Vec<Cell>>)| {
+        let costs = outline.budgets.iter().zip(by_budget);
+        (arm.key().into(), costs.map(|(budget, runs)| (budget.clone(), of_arm(*arm, runs))).collect())
+    };
+    cells.iter().map(by_budget).collect()
+}
+
+fn methods(outline: &Outline<'_>) -> Vec<String> {
+    let (seeds, budgets) = (outline.seeds.len(), outline.budgets.len());
+    let mut methods = vec![
+        format!(
+            "Intervals hold 95 % of {RESAMPLES} bootstrap resamples of the test rows and of the {seeds} seeds \
+             (one seed fewer is drawn than there are, which keeps the variance right for few seeds)."
+        ),
+        "Differences are paired: both arms answer the same resampled rows with the same seeds. The p-value is \
+         twice the share of resamples on the far side of zero."
+            .into(),
+        format!(
+            "p-values of one score are corrected by Holm's method over the {budgets} label budgets; a \
+             difference counts as shown when the corrected value is below 0.05."
+        ),
+        format!(
+            "McNemar's test (exact) counts per seed the rows that one arm alone answers rightly. The sign \
+             test over {seeds} seeds cannot go below p = {:.3}.",
+            exact_binomial(seeds as u64, 0)
+        ),
+        "Thresholds are chosen on validation and applied once to test.".into(),
+    ];
+    if outline.drop_overlaps {
+        methods.push("Test rows that the audit found in another part are left out of every score.".into());
+    }
+    methods
 }

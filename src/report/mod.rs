@@ -1,11 +1,40 @@
-//! Tables from what runs stored; reads run directories and nothing else.
+//! Tables and pages from what runs stored; reads run directories and nothing else.
 //!
 //! Layer 6, but sees only layer 0, so old runs can be reported without model or device.
 
+mod cells;
 mod compare;
+mod compare_tables;
+mod findings;
+mod page;
+mod predictions;
 mod results;
 mod tables;
 
-pub use compare::{Arm, BudgetRuns, compare};
-pub use results::{BaselineResults, CompareResults, FinetuneResults, PretrainResults, Summary};
-pub use tables::{Style, compare_report, finetune_report, pretrain_report, report, scores_table};
+pub use cells::{Arm, cell_folder};
+pub use compare::{Outline, compare};
+pub use compare_tables::compare_report;
+pub use page::write_html;
+pub use predictions::Predictions;
+pub use results::{
+    AuditResults, BaselineResults, CompareResults, FinetuneResults, Mistake, Overlap, OverlapExample,
+    PartSummary, PretrainResults, TransferPoint,
+};
+pub use tables::{
+    Style, audit_table, finetune_report, inspect_tables, pretrain_report, report, scores_table,
+};
+
+use std::path::Path;
+
+use crate::error::{Error, Result};
+use crate::files;
+
+/// Writes `mistakes.jsonl`; without mistakes there is no file.
+pub fn write_mistakes(path: &Path, mistakes: &[Mistake]) -> Result<()> {
+    if mistakes.is_empty() {
+        return Ok(());
+    }
+    let lines: serde_json::Result<Vec<String>> = mistakes.iter().map(serde_json::to_string).collect();
+    let text = lines.map_err(Error::data)?.join("\n") + "\n";
+    files::write_atomic(&path.join("mistakes.jsonl"), text.as_bytes())
+}

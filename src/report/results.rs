@@ -4,6 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::metrics::calibration::Calibration;
+use crate::metrics::decision::OperatingPoint;
+use crate::metrics::efficiency::LabelRatio;
+use crate::metrics::paired::Difference;
 use crate::metrics::scores::LabelScores;
 use crate::metrics::{LanguageScores, Scores, Verdict};
 
@@ -64,6 +68,15 @@ pub struct FinetuneResults {
     pub test: Scores,
     /// Scores of each label on test.
     pub per_class: Vec<LabelScores>,
+    /// Thresholds by several rules, chosen on validation; empty with more than two labels.
+    #[serde(default)]
+    pub operating_points: Vec<OperatingPoint>,
+    /// How far the probabilities can be believed.
+    #[serde(default)]
+    pub calibration: Option<Calibration>,
+    /// Rows, labels and lengths of training, validation and test.
+    #[serde(default)]
+    pub parts: Vec<PartSummary>,
     /// Plain words.
     pub verdict: Verdict,
     /// Rows trained on.
@@ -92,13 +105,63 @@ pub struct FinetuneResults {
     pub wall_secs: f64,
 }
 
-/// Scores of a baseline.
+/// Rows of one part.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PartSummary {
+    /// `train`, `validation` or `test`.
+    pub part: String,
+    /// Number of rows.
+    pub rows: usize,
+    /// Rows by label.
+    pub labels: BTreeMap<String, usize>,
+    /// Middle length in tokens, the end of text included.
+    pub median_tokens: usize,
+    /// Length that 95 % of the rows do not exceed.
+    pub p95_tokens: usize,
+    /// Longest, after cutting.
+    pub max_tokens: usize,
+    /// Rows cut to `train.seq_len`.
+    pub truncated: usize,
+}
+
+/// A wrong answer on test, one line of `mistakes.jsonl`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Mistake {
+    /// Row of the test part, from 0.
+    pub id: usize,
+    /// True label.
+    pub label: String,
+    /// Label called.
+    pub predicted: String,
+    /// Probability of the label called.
+    pub probability: f64,
+    /// The text.
+    pub text: String,
+    /// The training text nearest to it; none where they share no characters in a row.
+    pub nearest_text: Option<String>,
+    /// Its label.
+    pub nearest_label: Option<String>,
+    /// Cosine of the character n-grams of the two, 0 to 1.
+    pub nearest_similarity: f64,
+}
+
+/// Results of a baseline inside a comparison.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct BaselineResults {
+    /// `baseline`.
+    pub phase: String,
+    /// What was chosen on validation, in words.
+    pub setting: String,
+    /// Label that precision, recall and the threshold are about.
+    pub positive: String,
+    /// Rows fitted on.
+    pub train_rows: usize,
     /// Scores at the threshold chosen here.
     pub validation: Scores,
     /// Scores at the same threshold.
     pub test: Scores,
+    /// Seconds of fitting, the choice of the setting included.
+    pub wall_secs: f64,
 }
 
 /// One score over seeds.
@@ -108,6 +171,8 @@ pub struct Summary {
     pub mean: f64,
     /// Sample standard deviation; 0 with one seed.
     pub std: f64,
+    /// Of the mean: percentile bootstrap over rows and seeds.
+    pub ci95: [f64; 2],
     /// Values in the order of the seeds.
     pub per_seed: Vec<f64>,
 }
@@ -122,6 +187,47 @@ pub struct ByBudget {
     pub budgets: BTreeMap<String, ScoreSummaries>,
 }
 
+/// Differences by label budget.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct PairedByBudget {
+    /// Budget to score to difference.
+    pub budgets: BTreeMap<String, BTreeMap<String, Difference>>,
+}
+
+/// What the runs say, on one choice of test rows.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Tables {
+    /// Test rows the scores are of.
+    pub test_rows: usize,
+    /// `pretrained` and `scratch`, and `scratch_matched` where asked for.
+    pub arms: BTreeMap<String, ByBudget>,
+    /// `majority`, `char_ngram` and the others.
+    pub baselines: BTreeMap<String, ByBudget>,
+    /// Pre-trained minus scratch, on the same rows, seed by seed.
+    pub paired: PairedByBudget,
+    /// Pre-trained minus each other arm or baseline.
+    pub paired_with: BTreeMap<String, PairedByBudget>,
+    /// How many labels pre-training is worth, by F1.
+    pub label_efficiency: Vec<LabelRatio>,
+}
+
+/// What an arm was given, as means over seeds.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Cost {
+    /// Labelled rows.
+    pub labels: f64,
+    /// Tokens of fine-tuning, padding left out; 0 for baselines.
+    pub tokens: f64,
+    /// Seconds of fine-tuning or fitting.
+    pub wall_secs: f64,
+    /// Tokens of pre-training before it.
+    pub pretraining_tokens: f64,
+    /// Seconds of pre-training before it.
+    pub pretraining_secs: f64,
+    /// Settings tried on validation for it.
+    pub settings_tried: usize,
+}
+
 /// Results of `compare`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct CompareResults {
@@ -131,41 +237,104 @@ pub struct CompareResults {
     pub seeds: Vec<u64>,
     /// Budgets in rising order.
     pub budgets: Vec<String>,
-    /// `pretrained` and `scratch`.
-    pub arms: BTreeMap<String, ByBudget>,
-    /// `majority` and `char_ngram`.
-    pub baselines: BTreeMap<String, ByBudget>,
-    /// Pre-trained minus scratch, seed by seed.
-    pub paired: PairedByBudget,
-    /// Plain words.
+    /// The label that precision, recall and F1 are about.
+    pub positive: String,
+    /// Scores and differences.
+    #[serde(flatten)]
+    pub tables: Tables,
+    /// The same without the test rows that the audit found elsewhere.
+    pub clean: Option<Tables>,
+    /// What was found where.
+    pub audit: Option<AuditResults>,
+    /// Arm to budget to what it was given.
+    pub costs: BTreeMap<String, BTreeMap<String, Cost>>,
+    /// Pre-training loss beside the task's score, where several checkpoints were fine-tuned.
+    #[serde(default)]
+    pub transfer: Vec<TransferPoint>,
+    /// Plain words, the answer first.
     pub verdict: Verdict,
+    /// How intervals and p-values were computed.
+    pub methods: Vec<String>,
     /// Seconds of the whole comparison.
     pub wall_secs: f64,
 }
 
-/// Differences by label budget.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct PairedByBudget {
-    /// Budget to score to difference.
-    pub budgets: BTreeMap<String, BTreeMap<String, Difference>>,
+/// One pre-training checkpoint and what fine-tuning made of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TransferPoint {
+    /// Optimizer steps of pre-training; 0 are random weights.
+    pub step: u64,
+    /// Validation loss of pre-training, nats per token; none at random weights.
+    pub val_loss: Option<f64>,
+    /// Budget fine-tuned with.
+    pub budget: String,
+    /// Test F1 seed by seed.
+    pub f1: Vec<f64>,
 }
 
-/// One score, pre-trained minus scratch.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Difference {
-    /// Mean over seeds.
-    pub difference: f64,
-    /// Seed by seed.
-    pub per_seed: Vec<f64>,
+/// What an audit for overlapping texts found.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct AuditResults {
+    /// Jaccard similarity from which two texts count as nearly the same.
+    pub threshold: f64,
+    /// Part to its number of rows; of a corpus the number of documents.
+    pub rows: BTreeMap<String, u64>,
+    /// What of which part stands where, strongest first.
+    pub overlaps: Vec<Overlap>,
+    /// Rows of the test part that stand, exactly or nearly, in another part.
+    pub test_rows: Vec<usize>,
+}
+
+/// Rows of one part that stand in another, or, with the same name twice, earlier in the same part.
+///
+/// Each row counts once, under the closest kind found.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Overlap {
+    /// Whose rows.
+    pub part: String,
+    /// Where they stand.
+    pub with: String,
+    /// Byte for byte.
+    pub exact: u64,
+    /// But for case and white space.
+    pub normalised: u64,
+    /// But for digits too.
+    pub masked: u64,
+    /// Jaccard similarity of the threshold or more.
+    pub near: u64,
+    /// The first few.
+    pub examples: Vec<OverlapExample>,
+}
+
+/// Two texts that are too close.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OverlapExample {
+    /// `exact`, `normalised`, `masked` or `near`.
+    pub kind: String,
+    /// Row of the part, from 0.
+    pub row: usize,
+    /// Text of the row.
+    pub text: String,
+    /// What it was found to be.
+    pub other: String,
+    /// 1 for all kinds but `near`.
+    pub jaccard: f64,
+}
+
+impl Overlap {
+    /// Rows of any kind.
+    pub fn total(&self) -> u64 {
+        self.exact + self.normalised + self.masked + self.near
+    }
 }
 
 impl Summary {
-    /// Mean and standard deviation of `per_seed`.
-    pub fn of(per_seed: Vec<f64>) -> Self {
+    /// Mean and standard deviation of `per_seed`, with the interval of the mean.
+    pub fn of(per_seed: Vec<f64>, ci95: [f64; 2]) -> Self {
         let n = per_seed.len() as f64;
         let mean = per_seed.iter().sum::<f64>() / n;
         let squares: f64 = per_seed.iter().map(|value| (value - mean).powi(2)).sum();
         let std = if per_seed.len() < 2 { 0.0 } else { (squares / (n - 1.0)).sqrt() };
-        Self { mean, std, per_seed }
+        Self { mean, std, ci95, per_seed }
     }
 }

@@ -7,8 +7,8 @@ use comfy_table::presets::{ASCII_MARKDOWN, UTF8_HORIZONTAL_ONLY};
 use comfy_table::{CellAlignment, Table};
 use serde_json::Value;
 
-use super::compare::Arm;
-use super::results::{CompareResults, FinetuneResults, PretrainResults, Summary};
+use super::compare_tables::compare_report;
+use super::results::{AuditResults, FinetuneResults, PretrainResults};
 use crate::error::{Error, Result};
 use crate::metrics::{Scores, Verdict};
 use crate::run_dir::read_json;
@@ -70,6 +70,9 @@ pub fn finetune_report(results: &FinetuneResults, style: Style) -> String {
     let mut body = scores_table(&[("validation", &results.validation), ("test", &results.test)], style);
     body.push_str(&per_class_table(&results.test, style));
     body.push_str(&confusion_table(&results.test, style));
+    body.push_str(&operating_table(results, style));
+    body.push_str(&calibration_line(results));
+    body.push_str(&parts_table(results, style));
     let _ = write!(
         body,
         "\n{} training rows, {} of {} parameters trained, {} steps (best at {}), {:.1} % padding, {:.1} % of \
@@ -86,30 +89,112 @@ pub fn finetune_report(results: &FinetuneResults, style: Style) -> String {
     page(&format!("Fine-tuning from {}", results.init_from), &body, Some(&results.verdict))
 }
 
-/// One line per budget and arm, then the verdict.
-pub fn compare_report(results: &CompareResults, style: Style) -> String {
-    let mut table =
-        table(style, &["labels", "model", "F1", "precision", "recall", "PR-AUC", "MCC", "accuracy"]);
-    for budget in &results.budgets {
-        for arm in Arm::ALL {
-            let found = results.arms.get(arm.key()).or_else(|| results.baselines.get(arm.key()));
-            let Some(scores) = found.and_then(|by_budget| by_budget.budgets.get(budget)) else { continue };
-            let cell = |name: &str| scores.get(name).map_or("-".into(), mean_std);
-            let name = arm.key().replace("char_ngram", "char n-grams").replace("pretrained", "pre-trained");
-            let figures = ["f1", "precision", "recall", "pr_auc", "mcc", "accuracy"].map(cell);
-            table.add_row([vec![budget.clone(), name], figures.to_vec()].concat());
-        }
+/// What each rule for the threshold gives on test.
+fn operating_table(results: &FinetuneResults, style: Style) -> String {
+    let head = ["threshold by", "threshold", "precision", "recall", "F1", "false alarms", "missed"];
+    let mut table = table(style, &head);
+    for point in &results.operating_points {
+        let mark = match (point.chosen, point.met) {
+            (true, true) => " (used)",
+            (true, false) => " (used; not reached on validation)",
+            (false, false) => " (not reached on validation)",
+            (false, true) => "",
+        };
+        let scores = [point.threshold, point.test.precision, point.test.recall, point.test.f1];
+        let counts = [point.test.counts.fp, point.test.counts.r#fn].map(|count| count.to_string());
+        let scores = scores.map(|value| format!("{value:.3}"));
+        table.add_row([vec![format!("{}{mark}", point.rule)], scores.to_vec(), counts.to_vec()].concat());
     }
-    let seeds = results.seeds.len();
-    let note = format!(
-        "\nTest scores, mean ± standard deviation over {seeds} seeds; thresholds chosen on validation. {:.0} s\n",
-        results.wall_secs
-    );
-    page("Pre-trained against scratch", &format!("{table}\n{note}"), Some(&results.verdict))
+    if results.operating_points.is_empty() { String::new() } else { format!("\n{table}\n") }
 }
 
-fn mean_std(summary: &Summary) -> String {
-    format!("{:.3} ±{:.3}", summary.mean, summary.std)
+fn calibration_line(results: &FinetuneResults) -> String {
+    let Some(found) = &results.calibration else { return String::new() };
+    format!(
+        "\nCalibration error {:.3} (loss {:.3}); with temperature {:.2}, fitted on validation, {:.3} (loss {:.3})\n",
+        found.ece, found.loss, found.temperature, found.ece_tempered, found.loss_tempered
+    )
+}
+
+fn parts_table(results: &FinetuneResults, style: Style) -> String {
+    let head = ["part", "rows", "by label", "median tokens", "95 % within", "longest", "cut"];
+    let mut table = table(style, &head);
+    for part in &results.parts {
+        let labels: Vec<String> = part.labels.iter().map(|(name, count)| format!("{name} {count}")).collect();
+        let counts = [part.median_tokens, part.p95_tokens, part.max_tokens, part.truncated];
+        let counts = counts.map(|count| count.to_string());
+        let first = vec![part.part.clone(), part.rows.to_string(), labels.join(", ")];
+        table.add_row([first, counts.to_vec()].concat());
+    }
+    if results.parts.is_empty() { String::new() } else { format!("\n{table}\n") }
+}
+
+/// Which rows stand where, with examples of what is not plainly equal.
+pub fn audit_table(audit: &AuditResults, style: Style) -> String {
+    let mut table = table(style, &["rows of", "found in", "exact", "case, space", "digits", "near", "all"]);
+    for overlap in &audit.overlaps {
+        let with = if overlap.with == overlap.part { "itself, earlier" } else { &overlap.with };
+        let counts = [overlap.exact, overlap.normalised, overlap.masked, overlap.near, overlap.total()];
+        let counts = counts.map(|count| count.to_string());
+        table.add_row([vec![overlap.part.clone(), with.into()], counts.to_vec()].concat());
+    }
+    let rows: Vec<String> = audit.rows.iter().map(|(part, rows)| format!("{part} {rows}")).collect();
+    let mut text = format!("{table}\nRows: {}; near from Jaccard {}\n", rows.join(", "), audit.threshold);
+    let between = audit.overlaps.iter().filter(|overlap| overlap.part != overlap.with);
+    for (overlap, example) in between.flat_map(|o| o.examples.iter().take(2).map(move |e| (o, e))) {
+        let shown = |text: &str| text.chars().take(100).collect::<String>().replace(['\n', '|', '`'], " ");
+        let _ = writeln!(
+            text,
+            "- {} row {} ({}, {:.2}): `{}` in {}: `{}`",
+            overlap.part,
+            example.row,
+            example.kind,
+            example.jaccard,
+            shown(&example.text),
+            overlap.with,
+            shown(&example.other)
+        );
+    }
+    text
+}
+
+/// Classes, lengths and repeats as `train data inspect` found them.
+pub fn inspect_tables(found: &Value, style: Style) -> String {
+    let number = |value: &Value| value.as_u64().map_or("-".into(), |count| count.to_string());
+    let lengths = |of: &Value| ["median", "p95", "max"].map(|key| number(&of[key])).join(" / ");
+    let head = ["label", "rows", "share", "characters: median / 95 % / longest", "words: the same"];
+    let mut table = table(style, &head);
+    for class in found["classes"].as_array().into_iter().flatten() {
+        table.add_row([
+            class["label"].as_str().unwrap_or_default().to_string(),
+            number(&class["rows"]),
+            format!("{:.1} %", 100.0 * class["share"].as_f64().unwrap_or_default()),
+            lengths(&class["characters"]),
+            lengths(&class["words"]),
+        ]);
+    }
+    let repeats = ["exact", "normalised", "masked", "near"].map(|key| number(&found["repeats"][key]));
+    let [exact, normalised, masked, near] = repeats;
+    let mut text = format!(
+        "{table}\n{} rows; repeats of earlier rows: {exact} exact, {normalised} but for case and space, {masked} but \
+         for digits, {near} near\n",
+        number(&found["rows"])
+    );
+    for (key, what) in [
+        ("with_html_entities", "hold HTML entities such as &lt;, which may give a label away"),
+        ("with_replacement_characters", "hold U+FFFD: an earlier conversion lost characters"),
+        ("with_control_characters", "hold control characters"),
+    ] {
+        if found[key].as_u64() > Some(0) {
+            let _ = writeln!(text, "{} rows {what}", number(&found[key]));
+        }
+    }
+    if let Some(tokens) = found.get("tokens") {
+        let (cut, seq_len) = (number(&tokens["truncated"]), number(&tokens["seq_len"]));
+        let lengths = lengths(&tokens["lengths"]);
+        let _ = writeln!(text, "tokens: median / 95 % / longest {lengths}; {cut} rows are cut at {seq_len}");
+    }
+    text
 }
 
 /// Scores of several parts side by side, the majority class beside accuracy.
@@ -172,7 +257,7 @@ fn key_values(rows: &[(&str, String)], style: Style) -> String {
     format!("{table}\n")
 }
 
-fn table(style: Style, header: &[&str]) -> Table {
+pub(super) fn table(style: Style, header: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_style(if style == Style::Markdown { ASCII_MARKDOWN } else { UTF8_HORIZONTAL_ONLY });
     table.set_header(header.to_vec());
@@ -183,7 +268,7 @@ fn table(style: Style, header: &[&str]) -> Table {
     table
 }
 
-fn page(title: &str, body: &str, verdict: Option<&Verdict>) -> String {
+pub(super) fn page(title: &str, body: &str, verdict: Option<&Verdict>) -> String {
     let mut page = format!("# {title}\n\n");
     if let Some(verdict) = verdict {
         let _ = writeln!(page, "Verdict: {}", if verdict.fit { "fit for use" } else { "not fit for use" });

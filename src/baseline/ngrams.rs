@@ -1,50 +1,75 @@
-//! Logistic regression on character n-grams, the strength of its penalty chosen on validation rows.
+//! A linear classifier on n-grams, the strength of its penalty chosen on validation rows.
 
 use rayon::prelude::*;
 
-use super::logistic::Logistic;
-use super::tfidf::{SparseRow, Tfidf};
+use super::linear::{Linear, Loss};
+use super::platt::Platt;
+use super::tfidf::{Features, SparseRow, Tfidf};
 use crate::error::{Error, Result};
 use crate::metrics::classification::argmax;
 use crate::metrics::curves::best_f1_threshold;
 
 /// Candidates for C, rising so that each fit starts at the one before. From a heavy penalty to almost none:
 /// rows have length one, so C = 1 keeps probabilities near the label shares.
-const C_GRID: [f64; 4] = [1.0, 10.0, 100.0, 1000.0];
+const LOGISTIC_GRID: [f64; 4] = [1.0, 10.0, 100.0, 1000.0];
+/// The squared hinge pulls harder on wrong rows than the logistic loss, so its useful range lies lower.
+const HINGE_GRID: [f64; 4] = [0.1, 1.0, 10.0, 100.0];
 
-/// A fitted character n-gram classifier.
-pub struct CharNgram {
+/// A fitted n-gram classifier.
+pub struct Ngrams {
     tfidf: Tfidf,
     /// With two labels one model, of label 1; with more one per label.
-    models: Vec<Logistic>,
+    models: Vec<Scored>,
     c: f64,
 }
 
-impl CharNgram {
+/// A model and what turns its scores into probabilities.
+#[derive(Clone)]
+pub(super) struct Scored {
+    pub model: Linear,
+    pub platt: Platt,
+}
+
+impl Ngrams {
     /// Learns from `train`, each a text with its label below `num_labels`; deterministic.
     ///
     /// Of the penalties tried, the one of best validation score is kept, the heaviest of equals: F1 of label
-    /// `positive` at its best threshold for two labels, accuracy for more.
+    /// `positive` at its best threshold for two labels, accuracy for more. The scores of a support vector
+    /// machine become probabilities by a sigmoid fitted on the validation rows.
     /// Errors: fewer than two labels, no training or validation rows, a label out of range.
     pub fn fit(
+        (features, loss): (Features, Loss),
         train: &[(String, u32)],
         validation: &[(String, u32)],
         num_labels: usize,
         positive: usize,
     ) -> Result<Self> {
         check(train, validation, num_labels, positive)?;
-        let tfidf = Tfidf::fit(&texts(train));
+        let tfidf = Tfidf::fit(features, &texts(train));
         let (train_rows, validation_rows) = (tfidf.rows(&texts(train)), tfidf.rows(&texts(validation)));
-        let modelled = if num_labels == 2 { 1..2 } else { 0..num_labels };
-        let targets: Vec<Vec<bool>> = modelled.map(|label| is_label(train, label)).collect();
-        let mut models = vec![Logistic::new(tfidf.num_features(), train.len()); targets.len()];
-        let mut best: Option<(f64, f64, Vec<Logistic>)> = None;
-        for c in C_GRID {
+        let modelled: Vec<usize> = if num_labels == 2 { vec![1] } else { (0..num_labels).collect() };
+        let of_rows =
+            |rows| -> Vec<Vec<bool>> { modelled.iter().map(|label| is_label(rows, *label)).collect() };
+        let (targets, validation_targets) = (of_rows(train), of_rows(validation));
+        let mut models = vec![Linear::new(loss, tfidf.num_features(), train.len()); targets.len()];
+        let mut best: Option<(f64, f64, Vec<Scored>)> = None;
+        for c in if loss == Loss::Logistic { LOGISTIC_GRID } else { HINGE_GRID } {
             let fits = models.par_iter_mut().zip(&targets);
             fits.for_each(|(model, positives)| model.fit(&train_rows, positives, c));
-            let score = validation_score(&probabilities(&models, &validation_rows), validation, positive);
+            let scored: Vec<Scored> = models
+                .iter()
+                .zip(&validation_targets)
+                .map(|(model, positives)| {
+                    let platt = match loss {
+                        Loss::Logistic => Platt::IDENTITY,
+                        Loss::SquaredHinge => Platt::fit(&model.scores(&validation_rows), positives),
+                    };
+                    Scored { model: model.clone(), platt }
+                })
+                .collect();
+            let score = validation_score(&probabilities(&scored, &validation_rows), validation, positive);
             if best.as_ref().is_none_or(|(best, ..)| score > *best) {
-                best = Some((score, c, models.clone()));
+                best = Some((score, c, scored));
             }
         }
         let (_, c, models) = best.expect("the grid is not empty");
@@ -63,14 +88,15 @@ impl CharNgram {
 }
 
 /// With more than two labels the one-versus-rest probabilities are scaled to sum to one.
-pub(super) fn probabilities(models: &[Logistic], rows: &[SparseRow]) -> Vec<Vec<f64>> {
+pub(super) fn probabilities(models: &[Scored], rows: &[SparseRow]) -> Vec<Vec<f64>> {
+    let probability = |of: &Scored, row: &SparseRow| of.platt.probability(of.model.score(row));
     let of_row = |row: &SparseRow| match models {
         [of_one] => {
-            let probability = of_one.probability(row);
+            let probability = probability(of_one, row);
             vec![1.0 - probability, probability]
         }
         _ => {
-            let each: Vec<f64> = models.iter().map(|model| model.probability(row)).collect();
+            let each: Vec<f64> = models.iter().map(|model| probability(model, row)).collect();
             let sum: f64 = each.iter().sum();
             each.into_iter().map(|probability| probability / sum).collect()
         }

@@ -1,0 +1,67 @@
+//! The baselines of a comparison: fitted on the same rows as the arms, kept like them.
+
+use std::path::Path;
+use std::time::Instant;
+
+use super::finetune::called;
+use crate::baseline::{Features, Loss, Majority, Ngrams};
+use crate::data::{Example, LabelledSplit};
+use crate::error::{Error, Result};
+use crate::files;
+use crate::metrics::{Scores, Threshold};
+use crate::report::{Arm, BaselineResults, Predictions};
+
+/// Fits the baseline on the training rows, chooses setting and threshold on validation, and writes results and
+/// predictions into `folder`.
+pub fn baseline(arm: Arm, split: &LabelledSplit, seed: u64, folder: &Path) -> Result<()> {
+    let started = Instant::now();
+    let texts = |rows: &[Example]| rows.iter().map(|row| row.text.clone()).collect::<Vec<_>>();
+    let labels = |rows: &[Example]| rows.iter().map(|row| row.label).collect::<Vec<_>>();
+    let (num_labels, positive) = (split.label_names.len(), split.positive);
+    let kind = match arm {
+        Arm::CharSvm => Some((Features::Chars, Loss::SquaredHinge)),
+        Arm::CharNgram => Some((Features::Chars, Loss::Logistic)),
+        Arm::WordNgram => Some((Features::Words, Loss::Logistic)),
+        _ => None,
+    };
+    let (setting, on_validation, on_test) = if let Some(kind) = kind {
+        let pairs =
+            |rows: &[Example]| rows.iter().map(|row| (row.text.clone(), row.label)).collect::<Vec<_>>();
+        let model = Ngrams::fit(kind, &pairs(&split.train), &pairs(&split.validation), num_labels, positive)?;
+        let said = |rows: &[Example]| model.probabilities(&texts(rows));
+        (format!("{}, C {}", arm.name(), model.c()), said(&split.validation), said(&split.test))
+    } else {
+        let model = Majority::fit(&labels(&split.train), num_labels);
+        let said = |rows: &[Example]| model.probabilities(rows.len());
+        (arm.name().to_string(), said(&split.validation), said(&split.test))
+    };
+    let wall_secs = started.elapsed().as_secs_f64();
+    let scores = |rows: &[Example], probabilities: &[Vec<f64>], threshold| {
+        Scores::compute(&labels(rows), probabilities, &split.label_names, positive, threshold, Some(seed))
+    };
+    // The commonest label is what it calls; a moved threshold would call everything positive.
+    let choice = if kind.is_some() { Threshold::BestF1 } else { Threshold::Fixed(0.5) };
+    let validation = scores(&split.validation, &on_validation, choice)?;
+    let test = scores(&split.test, &on_test, Threshold::Fixed(validation.threshold.unwrap_or(0.5)))?;
+
+    let predictions = Predictions {
+        label_names: split.label_names.clone(),
+        labels: labels(&split.test),
+        probabilities: on_test,
+        text_sha256: split.test.iter().map(|row| files::sha256(row.text.as_bytes())).collect(),
+    };
+    std::fs::create_dir_all(folder).map_err(|cause| Error::writing(folder, &cause))?;
+    predictions.write(&folder.join("predictions.jsonl"), |row| called(row, positive, test.threshold))?;
+    let results = BaselineResults {
+        phase: "baseline".into(),
+        setting,
+        positive: split.label_names[positive].clone(),
+        train_rows: split.train.len(),
+        validation,
+        test,
+        wall_secs,
+    };
+    let json = serde_json::to_vec_pretty(&results).map_err(Error::data)?;
+    // Last, so that results stand for a baseline that is complete.
+    files::write_atomic(&folder.join("results.json"), &json)
+}

@@ -1,0 +1,268 @@
+//! `train data`: overlaps between parts and a corpus, classes and lengths, a split without overlaps.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use super::audit::{self, TEST};
+use super::print;
+use crate::data::{
+    AuditPart, CorpusConfig, DocumentBoundary, Example, Labelled, LabelledConfig, grouped_split,
+    read_labelled,
+};
+use crate::error::{Error, Exit, Result};
+use crate::files;
+use crate::hf_folder;
+use crate::progress::Progress;
+use crate::report::{Style, audit_table, inspect_tables};
+use crate::tokenizer::Tokenizer;
+
+/// Names of the columns in labelled files.
+#[derive(Clone, Debug)]
+pub struct ColumnNames {
+    /// Column or key of the text.
+    pub text: String,
+    /// Column or key of the label.
+    pub label: String,
+}
+
+impl ColumnNames {
+    fn config(&self) -> LabelledConfig {
+        LabelledConfig {
+            text_column: self.text.clone(),
+            label_column: self.label.clone(),
+            ..LabelledConfig::default()
+        }
+    }
+}
+
+/// What `train data audit` compares.
+pub struct AuditOptions<'a> {
+    /// Labelled files under the names of their parts.
+    pub parts: [(&'a str, Option<&'a PathBuf>); 3],
+    /// Text files, folders or globs.
+    pub corpus: &'a [String],
+    /// `line`, `blank_line` or `file`.
+    pub document: &'a str,
+    /// Jaccard similarity from which texts are near.
+    pub threshold: f64,
+    /// Exit 3 when test rows stand elsewhere.
+    pub deny: bool,
+    /// In the labelled files.
+    pub columns: ColumnNames,
+    /// Print one JSON object.
+    pub json: bool,
+}
+
+/// `train data audit`: which rows stand, exactly or nearly, where they should not.
+///
+/// Errors: no labelled file named, a threshold out of range (2); as reading the files; with `deny`, test rows
+/// that stand in another part (3).
+pub fn audit(options: &AuditOptions<'_>, progress: &Progress) -> Result<()> {
+    check_threshold(options.threshold)?;
+    let config = options.columns.config();
+    let mut parts = Vec::new();
+    for (name, path) in &options.parts {
+        let Some(path) = path else { continue };
+        let texts = read_labelled(path, &config, None)?.examples.into_iter().map(|row| row.text).collect();
+        parts.push(AuditPart { name: name.to_string(), texts });
+    }
+    if parts.is_empty() {
+        return Err(Error::usage("nothing to audit: name labelled files by --train, --validation or --test"));
+    }
+    let document: DocumentBoundary = serde_json::from_value(json!(options.document)).map_err(|_| {
+        Error::usage(format!("--document {}: expected line, blank_line or file", options.document))
+    })?;
+    let corpus = CorpusConfig { train: options.corpus.to_vec(), document, ..CorpusConfig::default() };
+    let corpus = (!options.corpus.is_empty()).then_some(&corpus);
+    let found = audit::audit(&parts, corpus, options.threshold, progress)?;
+    if options.json {
+        print(&format!("{}\n", json!(found)))?;
+    } else {
+        print(&audit_table(&found, Style::Terminal))?;
+    }
+    if options.deny {
+        if !found.rows.contains_key(TEST) {
+            return Err(Error::usage("--deny is about test rows; name their file by --test"));
+        }
+        audit::deny(&found, "remove them from one of the two")?;
+    }
+    Ok(())
+}
+
+/// What `train data split` makes.
+pub struct SplitOptions<'a> {
+    /// Folder for the parts.
+    pub output: &'a Path,
+    /// Share of validation rows.
+    pub validation_fraction: f64,
+    /// Share of test rows.
+    pub test_fraction: f64,
+    /// Jaccard similarity from which texts stay together.
+    pub threshold: f64,
+    /// Which split.
+    pub seed: u64,
+    /// Replace the split that is there.
+    pub overwrite: bool,
+    /// In the labelled file.
+    pub columns: ColumnNames,
+    /// Print one JSON object.
+    pub json: bool,
+}
+
+/// `train data split`: three files with the label shares of the whole, no text near one of another part, and
+/// the row numbers in `split.json`.
+///
+/// Errors: fractions that leave nothing to train on (2), as reading the file, a split that is there (73).
+pub fn split(path: &Path, options: &SplitOptions<'_>) -> Result<()> {
+    check_threshold(options.threshold)?;
+    let (validation, test) = (options.validation_fraction, options.test_fraction);
+    let in_range = |share: f64| (0.0..1.0).contains(&share);
+    if !(in_range(validation) && in_range(test) && validation + test < 1.0) {
+        let why = format!("the validation fraction is {validation} and the test fraction {test}");
+        return Err(Error::usage(format!("{why}; both must lie in 0..1 and leave rows to train on")));
+    }
+    let record = options.output.join("split.json");
+    if record.exists() && !options.overwrite {
+        let why = format!("{} exists; use --overwrite or another --output", record.display());
+        return Err(Error::new(Exit::Output, why));
+    }
+    let Labelled { examples, label_names } = read_labelled(path, &options.columns.config(), None)?;
+    let texts: Vec<String> = examples.iter().map(|row| row.text.clone()).collect();
+    let labels: Vec<u32> = examples.iter().map(|row| row.label).collect();
+    let shares = [1.0 - validation - test, validation, test];
+    let split = grouped_split(&texts, &labels, label_names.len(), &shares, (options.threshold, options.seed));
+
+    let cannot = |cause| Error::writing(options.output, &cause);
+    std::fs::create_dir_all(options.output).map_err(cannot)?;
+    let names = ["train", "validation", TEST];
+    let mut written = BTreeMap::new();
+    for (name, rows) in names.iter().zip(&split.parts) {
+        let row = |row: &usize| {
+            let Example { text, label, .. } = &examples[*row];
+            let (text_key, label_key) = (&options.columns.text, &options.columns.label);
+            format!("{}\n", json!({label_key: label_names[*label as usize], text_key: text}))
+        };
+        let lines: String = rows.iter().map(row).collect();
+        files::write_atomic(&options.output.join(format!("{name}.jsonl")), lines.as_bytes())?;
+        let of_label = |label: usize| rows.iter().filter(|row| labels[**row] as usize == label).count();
+        let counts: BTreeMap<&String, usize> =
+            label_names.iter().enumerate().map(|(label, name)| (name, of_label(label))).collect();
+        written.insert(*name, json!({"rows": rows.len(), "labels": counts}));
+    }
+    let results = json!({
+        "file": path,
+        "sha256": files::sha256_of(path)?,
+        "seed": options.seed,
+        "threshold": options.threshold,
+        "groups": split.groups,
+        "parts": written,
+        "indices": names.iter().zip(&split.parts).collect::<BTreeMap<_, _>>(),
+    });
+    files::write_atomic(&record, format!("{results:#}\n").as_bytes())?;
+    if options.json {
+        let mut short = results;
+        short.as_object_mut().and_then(|object| object.remove("indices"));
+        return print(&format!("{short}\n"));
+    }
+    let parts: Vec<String> = names.iter().map(|name| format!("{name} {}", written[name]["rows"])).collect();
+    let (rows, groups, folder) = (texts.len(), split.groups, options.output.display());
+    print(&format!(
+        "{rows} rows in {groups} groups of close texts: {}\nwritten to {folder}\n",
+        parts.join(", ")
+    ))
+}
+
+/// What `train data inspect` is told beside the file.
+pub struct InspectOptions<'a> {
+    /// tokenizer.json, run directory or Hugging Face folder, for lengths in tokens.
+    pub tokenizer: Option<&'a PathBuf>,
+    /// Tokens that texts would be cut to.
+    pub seq_len: usize,
+    /// Jaccard similarity from which texts are near.
+    pub threshold: f64,
+    /// In the labelled file.
+    pub columns: ColumnNames,
+    /// Print one JSON object.
+    pub json: bool,
+}
+
+/// `train data inspect`: classes, lengths, repeats and traces of a conversion that went wrong.
+///
+/// Errors: as reading the file and the tokenizer.
+pub fn inspect(path: &Path, options: &InspectOptions<'_>, progress: &Progress) -> Result<()> {
+    check_threshold(options.threshold)?;
+    let Labelled { examples, label_names } = read_labelled(path, &options.columns.config(), None)?;
+    let texts = |label: Option<usize>| -> Vec<&str> {
+        let rows = examples.iter().filter(|row| label.is_none_or(|label| row.label as usize == label));
+        rows.map(|row| row.text.as_str()).collect()
+    };
+    let mut classes = Vec::new();
+    for (label, name) in label_names.iter().enumerate() {
+        let texts = texts(Some(label));
+        classes.push(json!({
+            "label": name,
+            "rows": texts.len(),
+            "share": texts.len() as f64 / examples.len() as f64,
+            "characters": lengths(texts.iter().map(|text| text.chars().count()).collect()),
+            "words": lengths(texts.iter().map(|text| text.split_whitespace().count()).collect()),
+        }));
+    }
+    let all = texts(None);
+    let part = AuditPart { name: "rows".into(), texts: all.iter().map(|text| text.to_string()).collect() };
+    let audit = audit::audit(&[part], None, options.threshold, progress)?;
+    let repeats = &audit.overlaps[0];
+    let with = |what: fn(&str) -> bool| all.iter().filter(|text| what(text)).count();
+    let mut results = json!({
+        "file": path,
+        "rows": examples.len(),
+        "classes": classes,
+        "repeats": {
+            "exact": repeats.exact,
+            "normalised": repeats.normalised,
+            "masked": repeats.masked,
+            "near": repeats.near,
+        },
+        "with_html_entities": with(|text| text.contains("&lt;") || text.contains("&gt;") || text.contains("&amp;")),
+        "with_replacement_characters": with(|text| text.contains('\u{fffd}')),
+        "with_control_characters": with(|text| text.chars().any(|c| c.is_control() && !c.is_whitespace())),
+    });
+    if let Some(tokenizer) = options.tokenizer {
+        results["tokens"] = tokens(tokenizer, &all, options.seq_len)?;
+    }
+    if options.json {
+        print(&format!("{results}\n"))
+    } else {
+        print(&inspect_tables(&results, Style::Terminal))
+    }
+}
+
+fn tokens(path: &Path, texts: &[&str], seq_len: usize) -> Result<Value> {
+    let file =
+        if path.is_dir() { hf_folder::locate(path)?.join("tokenizer.json") } else { path.to_path_buf() };
+    let texts: Vec<String> = texts.iter().map(|text| text.to_string()).collect();
+    let ids = Tokenizer::load(&file)?.encode_batch(&texts)?;
+    // The end of text takes one place.
+    let cut = ids.iter().filter(|ids| ids.len() + 1 > seq_len).count();
+    Ok(json!({
+        "lengths": lengths(ids.iter().map(Vec::len).collect()),
+        "seq_len": seq_len,
+        "truncated": cut,
+    }))
+}
+
+/// Median, 95th percentile and maximum; the list is not empty.
+fn lengths(mut lengths: Vec<usize>) -> Value {
+    lengths.sort_unstable();
+    let quantile =
+        |share: f64| lengths.get((share * lengths.len().saturating_sub(1) as f64).round() as usize);
+    json!({"median": quantile(0.5), "p95": quantile(0.95), "max": quantile(1.0)})
+}
+
+fn check_threshold(threshold: f64) -> Result<()> {
+    if threshold > 0.0 && threshold <= 1.0 {
+        return Ok(());
+    }
+    Err(Error::usage(format!("--threshold is {threshold}; it must lie above 0, up to 1")))
+}

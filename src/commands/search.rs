@@ -1,0 +1,76 @@
+//! The search of a comparison: the same few settings for either arm, the best on validation kept.
+
+use std::path::Path;
+
+use super::Options;
+use super::compare::{arm_config, budget_name};
+use super::finetune::finetune;
+use crate::config::{CompareConfig, FinetuneConfig};
+use crate::error::Result;
+use crate::progress::Progress;
+use crate::report::{Arm, FinetuneResults};
+use crate::run_dir::{is_done, read_json};
+
+/// What a search may change; None keeps the config's value.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Setting {
+    learning_rate: Option<f64>,
+    max_epochs: Option<f64>,
+}
+
+impl Setting {
+    /// Puts the setting into a config.
+    pub fn apply(self, config: &mut FinetuneConfig) {
+        config.optim.learning_rate = self.learning_rate.unwrap_or(config.optim.learning_rate);
+        config.train.max_epochs = self.max_epochs.unwrap_or(config.train.max_epochs);
+    }
+
+    fn name(self) -> String {
+        let part = |name: &str, value: Option<f64>| value.map(|value| format!("-{name}{value}"));
+        [part("lr", self.learning_rate), part("epochs", self.max_epochs)].into_iter().flatten().collect()
+    }
+}
+
+/// Every combination of the lists; one, the config's own, without lists.
+pub fn settings(config: &CompareConfig) -> Vec<Setting> {
+    let or_own = |values: &[f64]| -> Vec<Option<f64>> {
+        if values.is_empty() { vec![None] } else { values.iter().copied().map(Some).collect() }
+    };
+    let epochs = or_own(&config.search.max_epochs);
+    let rates = or_own(&config.search.learning_rates);
+    let pairs = rates.iter().flat_map(|rate| epochs.iter().map(move |epochs| (*rate, *epochs)));
+    pairs.map(|(learning_rate, max_epochs)| Setting { learning_rate, max_epochs }).collect()
+}
+
+/// The setting of best validation F1 on the first seed, of equals the one of lower validation loss. Test rows
+/// have no part in it. The longer arm takes what was chosen for the plain one from scratch.
+pub fn choose(
+    config: &CompareConfig,
+    pretrained: &str,
+    arm: Arm,
+    budget: usize,
+    options: &Options,
+    progress: &Progress,
+) -> Result<Setting> {
+    let settings = settings(config);
+    if let [only] = settings[..] {
+        return Ok(only);
+    }
+    let arm = if arm == Arm::ScratchMatched { Arm::Scratch } else { arm };
+    let mut best: Option<((f64, f64), Setting)> = None;
+    for setting in settings {
+        let mut one = arm_config(config, pretrained, arm, budget, config.seeds[0])?;
+        let name = format!("{}-{}{}", arm.key(), budget_name(budget), setting.name());
+        one.output_dir = Path::new(&config.output_dir).join("search").join(name).display().to_string();
+        setting.apply(&mut one);
+        if !is_done(Path::new(&one.output_dir)) {
+            finetune(&one, options, progress)?;
+        }
+        let found: FinetuneResults = read_json(Path::new(&one.output_dir), "results.json")?;
+        let score = (found.validation.f1, -found.validation.loss);
+        if best.is_none_or(|(so_far, _)| score > so_far) {
+            best = Some((score, setting));
+        }
+    }
+    Ok(best.map(|(_, setting)| setting).unwrap_or_default())
+}

@@ -1,0 +1,154 @@
+//! Texts of one part that stand in another: between labelled parts, within one, and in a corpus of any size.
+//!
+//! Memory grows with the labelled rows alone; a corpus streams through in pieces.
+
+use rayon::prelude::*;
+
+use super::corpus::{Corpus, CorpusConfig};
+use super::near::{Match, NearIndex};
+use crate::error::Result;
+use crate::progress::Progress;
+
+/// Documents are searched in parallel in pieces of about this size; memory use is a small multiple of it.
+const PIECE_BYTES: usize = 8 << 20;
+/// Characters of a found text that are kept to be shown.
+const SHOWN_CHARS: usize = 200;
+
+/// A labelled part under its name.
+pub struct AuditPart {
+    /// Such as `test`.
+    pub name: String,
+    /// Texts in row order.
+    pub texts: Vec<String>,
+}
+
+/// Which rows of one part stand in another; `with` is `part` itself for rows that stand earlier in it.
+pub struct Overlaps {
+    /// Whose rows.
+    pub part: String,
+    /// Where they stand.
+    pub with: String,
+    /// By row, the closest text found and how close it is.
+    pub found: Vec<Option<(Match, String)>>,
+}
+
+/// Name of the corpus in [`Overlaps::with`].
+pub const CORPUS: &str = "corpus";
+
+/// Searches each part in itself, in the parts before it, and in the corpus; a corpus's number of documents
+/// comes with it.
+///
+/// Errors: as reading the corpus.
+pub fn audit(
+    parts: &[AuditPart],
+    corpus: Option<&CorpusConfig>,
+    threshold: f64,
+    progress: &Progress,
+) -> Result<(Vec<Overlaps>, u64)> {
+    let indices: Vec<NearIndex<'_>> =
+        parts.iter().map(|part| NearIndex::new(&part.texts, threshold)).collect();
+    let mut overlaps = Vec::new();
+    for (at, (part, index)) in parts.iter().zip(&indices).enumerate() {
+        for other in &parts[..=at] {
+            let mut found = vec![None; part.texts.len()];
+            let matches: Vec<Vec<Match>> = other.texts.par_iter().map(|text| index.matches(text)).collect();
+            for (row, matches) in matches.into_iter().enumerate() {
+                let matches = matches.into_iter().filter(|m| other.name != part.name || m.row > row);
+                keep_closest(&mut found, matches, &other.texts[row]);
+            }
+            overlaps.push(Overlaps { part: part.name.clone(), with: other.name.clone(), found });
+        }
+    }
+    let Some(config) = corpus else { return Ok((overlaps, 0)) };
+    let (in_corpus, documents) = search_corpus(config, &indices, progress)?;
+    overlaps.extend(parts.iter().zip(in_corpus).map(|(part, found)| Overlaps {
+        part: part.name.clone(),
+        with: CORPUS.into(),
+        found,
+    }));
+    Ok((overlaps, documents))
+}
+
+type Found = Vec<Option<(Match, String)>>;
+
+fn search_corpus(
+    config: &CorpusConfig,
+    indices: &[NearIndex<'_>],
+    progress: &Progress,
+) -> Result<(Vec<Found>, u64)> {
+    let corpus = Corpus::open(config)?;
+    let bar = progress.bar("searching corpus", corpus.bytes());
+    let mut found: Vec<Found> = indices.iter().map(|index| vec![None; index.len()]).collect();
+    let (mut piece, mut piece_bytes, mut bytes, mut documents) = (Vec::new(), 0, 0, 0);
+    let mut search = |piece: &mut Vec<String>| {
+        let matches: Vec<Vec<Vec<Match>>> = piece
+            .par_iter()
+            .map(|document| indices.iter().map(|index| index.matches_in_document(document)).collect())
+            .collect();
+        for (document, by_part) in piece.iter().zip(matches) {
+            for (found, matches) in found.iter_mut().zip(by_part) {
+                keep_closest(found, matches.into_iter(), document);
+            }
+        }
+        piece.clear();
+    };
+    corpus.for_each(|_, document| {
+        documents += 1;
+        piece_bytes += document.len();
+        piece.push(document);
+        if piece_bytes >= PIECE_BYTES {
+            bytes += std::mem::take(&mut piece_bytes) as u64;
+            search(&mut piece);
+            bar.advance_to(bytes, || "bytes".into());
+        }
+        Ok(())
+    })?;
+    search(&mut piece);
+    Ok((found, documents))
+}
+
+/// Of several texts close to a row the closest is kept, the first of equals.
+fn keep_closest(found: &mut Found, matches: impl Iterator<Item = Match>, text: &str) {
+    for new in matches {
+        let closer = |(old, _): &(Match, String)| {
+            new.kind < old.kind || (new.kind == old.kind && new.jaccard > old.jaccard)
+        };
+        if found[new.row].as_ref().is_none_or(closer) {
+            found[new.row] = Some((new, text.chars().take(SHOWN_CHARS).collect()));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::near::Kind;
+    use super::*;
+
+    fn part(name: &str, texts: &[&str]) -> AuditPart {
+        AuditPart { name: name.into(), texts: texts.iter().map(|text| text.to_string()).collect() }
+    }
+
+    fn rows(overlaps: &[Overlaps], part: &str, with: &str) -> Vec<(usize, Kind)> {
+        let of_pair = overlaps.iter().find(|o| o.part == part && o.with == with).unwrap();
+        of_pair.found.iter().flatten().map(|(found, _)| (found.row, found.kind)).collect()
+    }
+
+    #[test]
+    fn repeats_within_and_between_parts_and_in_the_corpus() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("corpus.txt");
+        std::fs::write(&path, "a line\nWIN A PRIZE 1\nanother\n\nsomething else\n").unwrap();
+        let parts = [
+            part("train", &["win a prize 1", "hello there", "Hello  there"]),
+            part("test", &["win a prize 2", "nothing like it", "hello there"]),
+        ];
+        let config = CorpusConfig { train: vec![path.display().to_string()], ..CorpusConfig::default() };
+        let (overlaps, documents) = audit(&parts, Some(&config), 0.8, &Progress::new(-1)).unwrap();
+        assert_eq!(documents, 2);
+        assert_eq!(rows(&overlaps, "train", "train"), [(2, Kind::Normalised)]);
+        assert_eq!(rows(&overlaps, "test", "train"), [(0, Kind::Masked), (2, Kind::Exact)]);
+        assert_eq!(rows(&overlaps, "test", "test"), []);
+        assert_eq!(rows(&overlaps, "train", CORPUS), [(0, Kind::Normalised)]);
+        assert_eq!(rows(&overlaps, "test", CORPUS), [(0, Kind::Masked)]);
+    }
+}

@@ -1,0 +1,126 @@
+//! What a comparison says beyond its scores: paired figures, searches, matched compute, the transfer curve.
+
+use serde_json::Value;
+
+use crate::support::Folder;
+
+fn number(value: &Value) -> f64 {
+    value.as_f64().unwrap_or_else(|| panic!("{value} is no number"))
+}
+
+#[test]
+fn differences_come_with_intervals_tests_and_the_predictions_they_rest_on() {
+    let folder = Folder::new();
+    let results = folder.run("compare --config compare.toml --set seeds=[1,2,3] --json").done().object();
+    for budget in ["20", "all"] {
+        for score in ["f1", "accuracy", "pr_auc", "loss", "mcc"] {
+            let found = &results["paired"]["budgets"][budget][score];
+            let mean = |arm: &str| number(&results["arms"][arm]["budgets"][budget][score]["mean"]);
+            let difference = number(&found["difference"]);
+            assert!((difference - (mean("pretrained") - mean("scratch"))).abs() < 1e-9, "{budget} {score}");
+            let (low, high) = (number(&found["ci95"][0]), number(&found["ci95"][1]));
+            assert!(low <= high && low <= difference + 0.2 && difference - 0.2 <= high, "{found}");
+            let (p, corrected) = (number(&found["p_value"]), number(&found["p_value_holm"]));
+            assert!(0.0 < p && p <= corrected && corrected <= 1.0, "{found}");
+            let signs = &found["sign_test"];
+            let seeds = ["wins", "losses", "ties"].map(|key| signs[key].as_u64().unwrap());
+            assert_eq!(seeds.iter().sum::<u64>(), 3, "{signs}");
+        }
+        let accuracy = &results["paired"]["budgets"][budget]["accuracy"];
+        assert_eq!(accuracy["mcnemar"].as_array().map(Vec::len), Some(3));
+        // Counted again from the stored answers.
+        let right = |arm: &str| -> Vec<bool> {
+            let lines = folder.json_lines(&format!("compared/{arm}-{budget}-seed2/predictions.jsonl"));
+            lines.iter().map(|line| line["label"] == line["predicted"]).collect()
+        };
+        let (a, b) = (right("pretrained"), right("scratch"));
+        let only = |a: &[bool], b: &[bool]| a.iter().zip(b).filter(|(a, b)| **a && !**b).count();
+        let mcnemar = &accuracy["mcnemar"][1];
+        assert_eq!(
+            (&mcnemar["only_first"], &mcnemar["only_second"]),
+            (&only(&a, &b).into(), &only(&b, &a).into())
+        );
+        for baseline in ["char_svm", "char_ngram", "word_ngram", "majority"] {
+            let stored =
+                folder.json_lines(&format!("compared/baselines/{baseline}-{budget}-seed1/predictions.jsonl"));
+            assert_eq!(stored.len(), a.len(), "{baseline}");
+            assert!(results["paired_with"][baseline]["budgets"][budget]["f1"]["p_value"].is_number());
+        }
+    }
+    assert_eq!(results["label_efficiency"].as_array().map(Vec::len), Some(2));
+    let first = results["verdict"]["findings"][0].as_str().unwrap();
+    assert!(first.starts_with("Pre-training "), "{first}");
+    let cost = &results["costs"]["pretrained"]["all"];
+    assert!(number(&cost["pretraining_tokens"]) > 0.0 && number(&cost["tokens"]) > 0.0, "{cost}");
+    assert_eq!(number(&results["costs"]["scratch"]["all"]["pretraining_tokens"]), 0.0);
+}
+
+#[test]
+fn settings_are_chosen_on_validation_and_the_longer_arm_gets_the_tokens_of_pretraining() {
+    let folder = Folder::new();
+    let line = "compare --config compare.toml --json --set budgets=[0] --set match_compute=true \
+                --set transfer_checkpoints=2 --set search.learning_rates=[0.0001,0.02]";
+    let results = folder.run(line).done().object();
+    for arm in ["pretrained", "scratch"] {
+        let tried = [0.0001, 0.02].map(|rate| {
+            let found = folder.json(&format!("compared/search/{arm}-all-lr{rate}/results.json"));
+            let validation = &found["validation"];
+            ((number(&validation["f1"]), -number(&validation["loss"])), rate)
+        });
+        let best = if tried[1].0 > tried[0].0 { tried[1].1 } else { tried[0].1 };
+        for seed in [1, 2] {
+            let config = folder.text(&format!("compared/{arm}-all-seed{seed}/config.toml"));
+            let config: toml::Table = toml::from_str(&config).unwrap();
+            assert_eq!(config["optim"]["learning_rate"].as_float(), Some(best), "{arm} {seed}");
+        }
+        assert_eq!(results["costs"][arm]["all"]["settings_tried"], 2);
+    }
+    let tokens = |run: &str| folder.json(&format!("compared/{run}/results.json"))["tokens"].as_u64().unwrap();
+    let (longer, enough) =
+        (tokens("scratch_matched-all-seed1"), tokens("scratch-all-seed1") + tokens("pretrain"));
+    // The step that reaches the limit is the last.
+    assert!(longer >= enough && longer < enough + 8 * 24, "{longer} of {enough}");
+    assert!(results["arms"]["scratch_matched"]["budgets"]["all"]["f1"]["mean"].is_number());
+
+    let points = results["transfer"].as_array().unwrap();
+    let steps: Vec<u64> = points.iter().map(|point| point["step"].as_u64().unwrap()).collect();
+    assert_eq!(steps, [0, 2, 4]);
+    assert!(points[0]["val_loss"].is_null() && number(&points[2]["val_loss"]) > 0.0);
+    assert!(points.iter().all(|point| point["f1"].as_array().map(Vec::len) == Some(2)));
+    // The last checkpoint holds the weights that the arm began with, if they were its best.
+    folder
+        .run(
+            "compare --config compare.toml --set transfer_checkpoints=2 --set pretrain.train.save_interval=0",
+        )
+        .fails(2, &["transfer_checkpoints", "save_interval"]);
+}
+
+#[test]
+fn thresholds_follow_the_rule_of_the_config() {
+    let folder = Folder::pretrained();
+    let line = "finetune --config finetune.toml --set train.max_steps=2 --set output_dir=run --overwrite";
+    let threshold = |rule: &str| {
+        folder.run(&format!("{line} {rule}")).done();
+        let results = folder.json("run/results.json");
+        assert_eq!(results["test"]["threshold"], results["validation"]["threshold"]);
+        let points = results["operating_points"].as_array().unwrap().clone();
+        let used: Vec<&Value> = points.iter().filter(|point| point["chosen"] == true).collect();
+        assert_eq!(used.len(), 1);
+        assert_eq!(used[0]["threshold"], results["test"]["threshold"]);
+        assert_eq!(used[0]["test"]["tp"], results["test"]["tp"]);
+        assert!(points.len() >= 3);
+        let calibration = &results["calibration"];
+        assert!(number(&calibration["temperature"]) > 0.0 && number(&calibration["ece"]) <= 1.0);
+        number(&results["test"]["threshold"])
+    };
+    let dear_misses = threshold("--set decision.cost_fp=1 --set decision.cost_fn=1000");
+    let dear_alarms = threshold("--set decision.cost_fp=1000 --set decision.cost_fn=1");
+    assert!(dear_misses <= dear_alarms, "{dear_misses} {dear_alarms}");
+    threshold("--set decision.min_recall=0.9");
+    folder
+        .run(&format!("{line} --set decision.min_recall=0.9 --set decision.min_precision=0.9"))
+        .fails(2, &["more than one rule"]);
+    folder
+        .run(&format!("{line} --set decision.cost_fp=3"))
+        .fails(2, &["decision.cost_fp and decision.cost_fn"]);
+}
