@@ -107,6 +107,17 @@ pub enum Command {
         #[arg(long, default_value = "auto")]
         device: String,
     },
+    /// Write the model of a finished run for other programs: a folder that transformers loads.
+    Export {
+        /// Finished run or Hugging Face folder.
+        run_dir: PathBuf,
+        /// Folder to write.
+        #[arg(long)]
+        to: PathBuf,
+        /// Replace what is there.
+        #[arg(long)]
+        overwrite: bool,
+    },
     /// Print the tables of finished runs again.
     Report {
         /// Run directories.

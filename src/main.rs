@@ -76,6 +76,9 @@ fn run(cli: Cli) -> Result<()> {
             let sampling = Sampling { temperature, top_k, top_p, max_new_tokens };
             commands::generate::run(&run_dir, &prompt, &sampling, seed, (&device, json), &progress)
         }
+        Command::Export { run_dir, to, overwrite } => {
+            commands::export::run(&run_dir, &to, overwrite, &progress)
+        }
         Command::Report { run_dirs } => commands::report(&run_dirs, json, &progress),
         Command::Tokenizer(TokenizerCommand::Train {
             data,

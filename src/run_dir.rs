@@ -127,6 +127,11 @@ impl RunDir {
         &self.path
     }
 
+    /// Last part of its path, such as `demo-pretrain`.
+    pub fn name(&self) -> &str {
+        self.path.file_name().and_then(|name| name.to_str()).unwrap_or("model")
+    }
+
     /// `checkpoints/`.
     pub fn checkpoints(&self) -> PathBuf {
         self.path.join("checkpoints")

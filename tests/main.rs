@@ -5,6 +5,7 @@ mod data;
 mod golden;
 mod labelled;
 mod layers;
+mod parity;
 mod resume;
 mod street;
 mod support;

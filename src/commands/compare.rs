@@ -79,14 +79,14 @@ pub fn arm_config(
     seed: u64,
 ) -> Result<FinetuneConfig> {
     let folder = hf_folder::locate(Path::new(pretrained))?;
-    let (model, _) = hf_folder::read_config(&folder)?;
+    let model = hf_folder::read_config(&folder)?.config;
     let mut one = config.finetune.clone();
     one.output_dir = format!("{}/{}", config.output_dir, run_name(arm, budget, seed));
     one.device = config.device.clone();
     one.seed = seed;
     one.data.label_budget = budget;
     one.data.budget_seed = seed;
-    one.tokenizer.path = folder.join("tokenizer.json").display().to_string();
+    one.tokenizer.path = folder.display().to_string();
     one.model = Some(model);
     one.init_from = SCRATCH.into();
     if arm == Arm::Pretrained {

@@ -11,7 +11,7 @@ use crate::data::{Example, Examples, LabelledSplit};
 use crate::device;
 use crate::error::{Error, Result};
 use crate::files;
-use crate::hf_folder;
+use crate::hf_folder::{self, ModelFiles, Sources, write_card};
 use crate::metrics::{History, Scores, Threshold, Verdict};
 use crate::model::Head;
 use crate::process;
@@ -47,7 +47,7 @@ pub fn finetune(config: &FinetuneConfig, options: &Options, progress: &Progress)
 
     let split = LabelledSplit::load(&config.data)?;
     describe_data(&split, progress);
-    let tokenizer = tokenizer(config, &start, &split)?;
+    let tokenizer = tokenizer(config, &start, &split)?.ending_texts()?;
     let model = start.model_config(config.model.as_ref(), tokenizer.vocab_size())?;
     config.train.check(model.max_position_embeddings())?;
     let encode = |rows: &[Example]| Examples::encode(&tokenizer, rows, config.train.seq_len);
@@ -95,9 +95,20 @@ pub fn finetune(config: &FinetuneConfig, options: &Options, progress: &Progress)
             if config.train.restore_best {
                 state.restore_best()?;
             }
-            hf_folder::save(&dir.model(), &model, &split.label_names, &state.params.detached(), &tokenizer)?;
+            let files = ModelFiles {
+                config: &model,
+                label_names: &split.label_names,
+                pooling: config.classifier.pooling,
+                max_tokens: config.train.seq_len,
+                weights: &state.params.detached(),
+                tokenizer: &tokenizer,
+            };
+            hf_folder::save(&dir.model(), &files)?;
             let results = measure(config, &state, &task, &split, &parts, &dir, progress)?;
             dir.write_json("results.json", &results)?;
+            let data = [config.data.train.clone(), config.data.validation.clone(), config.data.test.clone()];
+            let sources = Sources { init_from: &config.init_from, data: &data };
+            write_card(&dir.model(), dir.name(), &results, config.classifier.pooling, &sources)?;
             let report = finetune_report(&results, Style::Markdown);
             files::write_atomic(&dir.path().join("report.md"), report.as_bytes())?;
         }
@@ -136,10 +147,7 @@ fn tokenizer(config: &FinetuneConfig, start: &Start, split: &LabelledSplit) -> R
             Err(Error::data(format!("{why}; leave tokenizer.path empty to take the model's own")))
         }
         (Start::Pretrained(_), Some(named)) => Ok(named),
-        (Start::Pretrained(_), None) => {
-            let folder = hf_folder::locate(config.init_from.as_ref())?;
-            Tokenizer::load(&folder.join("tokenizer.json"))
-        }
+        (Start::Pretrained(_), None) => Tokenizer::load(&hf_folder::locate(config.init_from.as_ref())?),
     }
 }
 

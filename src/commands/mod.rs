@@ -5,6 +5,7 @@
 pub mod compare;
 pub mod configs;
 pub mod evaluate;
+pub mod export;
 pub mod finetune;
 pub mod generate;
 mod lifecycle;

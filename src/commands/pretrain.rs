@@ -14,9 +14,9 @@ use crate::device;
 use crate::error::Result;
 use crate::files;
 use crate::generate::{Sampling, continuation};
-use crate::hf_folder;
+use crate::hf_folder::{self, ModelFiles, Sources, write_card};
 use crate::metrics::Bleu;
-use crate::model::{Head, LanguageModel, ModelConfig, flops_per_token};
+use crate::model::{Head, LanguageModel, ModelConfig, Pooling, flops_per_token};
 use crate::process;
 use crate::progress::Progress;
 use crate::report::{PretrainResults, Style, pretrain_report};
@@ -40,7 +40,7 @@ pub fn pretrain(config: &PretrainConfig, options: &Options, progress: &Progress)
     let mut tokenizer_config = config.tokenizer.clone();
     if let Start::Pretrained(_) = start {
         let folder = hf_folder::locate(config.init_from.as_ref())?;
-        tokenizer_config.path = folder.join("tokenizer.json").display().to_string();
+        tokenizer_config.path = folder.display().to_string();
     }
     let corpus = data::tokenize(&config.data, &tokenizer_config, progress)?;
     let data = LanguageData::new(corpus, config.train.seq_len, config.seed)?;
@@ -116,7 +116,15 @@ fn finish(
     let bleu = continuation_bleu(config, model.max_position_embeddings(), task.eval_model(), data, progress)?;
     let samples: Vec<String> = task.samples()?.iter().map(|sample| format!("{sample}\n")).collect();
     files::write_atomic(&dir.path().join("samples.jsonl"), samples.concat().as_bytes())?;
-    hf_folder::save(&dir.model(), model, &[], &state.params.detached(), &corpus.tokenizer)?;
+    let files = ModelFiles {
+        config: model,
+        label_names: &[],
+        pooling: Pooling::Last,
+        max_tokens: model.max_position_embeddings(),
+        weights: &state.params.detached(),
+        tokenizer: &corpus.tokenizer,
+    };
+    hf_folder::save(&dir.model(), &files)?;
 
     let counters = &state.counters;
     let tokens_per_sec = counters.tokens as f64 / counters.elapsed_secs.max(f64::MIN_POSITIVE);
@@ -141,6 +149,8 @@ fn finish(
         bleu_signature: bleu.map(|bleu| bleu.signature),
     };
     dir.write_json("results.json", &results)?;
+    let sources = Sources { init_from: &config.init_from, data: &config.data.train };
+    write_card(&dir.model(), dir.name(), &results, Pooling::Last, &sources)?;
     files::write_atomic(&dir.path().join("report.md"), pretrain_report(&results, Style::Markdown).as_bytes())
 }
 

@@ -34,7 +34,7 @@ pub fn train(
 
 /// Says how a tokenizer cuts a text, and how well it compresses it.
 pub fn inspect(path: &Path, text: Option<&str>, data: Option<&Path>, json: bool) -> Result<()> {
-    let path = if path.is_dir() { &crate::hf_folder::locate(path)?.join("tokenizer.json") } else { path };
+    let path = if path.is_dir() { &crate::hf_folder::locate(path)? } else { path };
     let tokenizer = Tokenizer::load(path)?;
     let text = match (text, data) {
         (Some(text), _) => text.to_string(),

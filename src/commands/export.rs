@@ -1,0 +1,35 @@
+//! `train export`: a finished run as a folder that transformers loads.
+
+use std::path::Path;
+
+use crate::error::{Error, Exit, Result};
+use crate::files;
+use crate::hf_folder;
+use crate::model::Pooling;
+use crate::progress::Progress;
+
+/// Writes the model of the run (or Hugging Face folder) at `path` to `to`.
+///
+/// Errors: no model (66); `to` exists and is not to be replaced (73); a classifier that transformers would
+/// compute differently (65).
+pub fn run(path: &Path, to: &Path, overwrite: bool, progress: &Progress) -> Result<()> {
+    let from = hf_folder::locate(path)?;
+    if to.exists() && !overwrite {
+        let why = format!("{} exists; use --overwrite or another --to", to.display());
+        return Err(Error::new(Exit::Output, why));
+    }
+    let folder = hf_folder::load(&from)?;
+    if folder.pooling == Pooling::Mean {
+        let why = "its classifier averages over all tokens, those of transformers read the last one";
+        let hint = "fine-tune with classifier.pooling = \"last\"";
+        return Err(Error::data(format!("{} cannot be exported: {why}; {hint}", path.display())));
+    }
+    let card = from.join("README.md");
+    let card = card.exists().then(|| files::read(&card)).transpose()?;
+    hf_folder::save(to, &folder.files())?;
+    if let Some(card) = card {
+        files::write_atomic(&to.join("README.md"), &card)?;
+    }
+    progress.note(format!("written to {}", to.display()));
+    Ok(())
+}
