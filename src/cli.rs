@@ -107,13 +107,16 @@ pub enum Command {
         #[arg(long, default_value = "auto")]
         device: String,
     },
-    /// Write the model of a finished run for other programs: a folder that transformers loads.
+    /// Write the model of a finished run for other programs: a folder that transformers loads, or a GGUF file.
     Export {
         /// Finished run or Hugging Face folder.
         run_dir: PathBuf,
-        /// Folder to write.
+        /// Folder to write, or file whose name ends in .gguf.
         #[arg(long)]
         to: PathBuf,
+        /// How a GGUF file stores matrices.
+        #[arg(long, value_enum, default_value_t = Quantize::F32)]
+        quantize: Quantize,
         /// Replace what is there.
         #[arg(long)]
         overwrite: bool,
@@ -130,6 +133,16 @@ pub enum Command {
     /// Check a config without running it.
     #[command(subcommand)]
     Config(ConfigCommand),
+}
+
+/// Forms of matrices in a GGUF file.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub enum Quantize {
+    /// As they are.
+    F32,
+    /// 8-bit integers in blocks of 32 with one scale each.
+    #[value(name = "q8_0")]
+    Q8_0,
 }
 
 /// Flags that all runs share.
@@ -178,8 +191,11 @@ pub enum TokenizerCommand {
     },
     /// Show how a tokenizer cuts a text and how well it compresses it.
     Inspect {
-        /// tokenizer.json, run directory or Hugging Face folder.
+        /// tokenizer.json, run directory, Hugging Face folder or hf://OWNER/NAME.
         path: PathBuf,
+        /// Another one to compare with, given in the same way.
+        #[arg(long)]
+        against: Option<PathBuf>,
         /// Text to cut.
         #[arg(long, conflicts_with = "data")]
         text: Option<String>,

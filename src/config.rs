@@ -29,7 +29,7 @@ pub struct PretrainConfig {
     pub output_dir: String,
     /// Seed of weights, data order, dropout and samples.
     pub seed: u64,
-    /// `scratch`, a run directory or a Hugging Face folder.
+    /// `scratch`, a run directory, a Hugging Face folder or `hf://OWNER/NAME[@REVISION]`.
     pub init_from: String,
     /// `auto`, `cpu`, `cuda` or `cuda:N`.
     pub device: String,
@@ -59,7 +59,7 @@ pub struct FinetuneConfig {
     pub output_dir: String,
     /// Seed of head, data order and dropout, and of all weights from scratch.
     pub seed: u64,
-    /// `scratch`, a run directory or a Hugging Face folder.
+    /// `scratch`, a run directory, a Hugging Face folder or `hf://OWNER/NAME[@REVISION]`.
     pub init_from: String,
     /// `auto`, `cpu`, `cuda` or `cuda:N`.
     pub device: String,

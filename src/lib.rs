@@ -18,6 +18,7 @@ pub mod signals;
 
 // Layer 1: text to ids, tensors on disk, operations with gradients.
 pub mod baseline;
+pub mod hub;
 pub mod ops;
 pub mod tensor_file;
 pub mod tokenizer;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
 use tempfile::TempDir;
-use train::data::{LabelledConfig, LabelledFormat, LabelledSplit, read_labelled, read_texts};
+use train::data::{LabelledConfig, LabelledSplit, RowFormat, read_labelled, read_texts};
 use train::error::Error;
 
 fn written(name: &str, content: impl AsRef<[u8]>) -> (TempDir, PathBuf) {
@@ -363,7 +363,7 @@ fn the_fingerprint_follows_content_and_split() {
     assert_ne!(sha256(config(&longer)), first);
     assert_ne!(sha256(LabelledConfig { test_fraction: 0.3, ..config(&path) }), first);
     assert_ne!(sha256(LabelledConfig { label_budget: 10, ..config(&path) }), first);
-    assert_ne!(sha256(LabelledConfig { format: LabelledFormat::Tsv, ..config(&path) }), first);
+    assert_ne!(sha256(LabelledConfig { format: RowFormat::Tsv, ..config(&path) }), first);
 }
 
 #[test]

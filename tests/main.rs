@@ -2,7 +2,11 @@
 
 mod bad_input;
 mod data;
+mod foreign;
+mod formats;
 mod golden;
+mod hub;
+mod hub_server;
 mod labelled;
 mod layers;
 mod parity;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Instant;
 
+use super::fetch::Fetcher;
 use super::finetune::finetune;
 use super::lifecycle;
 use super::pretrain::pretrain;
@@ -27,6 +28,8 @@ const HARMLESS: [&str; 3] = ["device", "seeds", "budgets"];
 /// Errors: as pre-training and fine-tuning; everything finished so far stays, `--resume` goes on from there.
 pub fn run(config: &CompareConfig, options: &Options, progress: &Progress) -> Result<()> {
     let started = Instant::now();
+    let mut fetcher = Fetcher::new(progress);
+    let config = &fetcher.compare(config)?;
     let dir = RunDir::open(Path::new(&config.output_dir), options.existing)?;
     if options.existing == Existing::Resume && dir.config().exists() {
         lifecycle::check_unchanged(&dir.config(), config, &HARMLESS, progress)?;
@@ -37,6 +40,7 @@ pub fn run(config: &CompareConfig, options: &Options, progress: &Progress) -> Re
     files::write_atomic(&dir.config(), crate::config::to_toml(config)?.as_bytes())?;
     let mut manifest =
         Manifest::new("compare", config.seeds[0], &config.device, crate::device::threads(), SCRATCH);
+    manifest.hub_commits = fetcher.commits;
     let before = read_json::<report::CompareResults>(dir.path(), "results.json").map_or(0.0, |r| r.wall_secs);
     dir.write_manifest(&manifest)?;
 

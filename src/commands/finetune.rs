@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use super::fetch::Fetcher;
 use super::lifecycle;
 use super::start::Start;
 use super::{Options, check_gates, print_run};
@@ -43,11 +44,13 @@ struct Parts {
 pub fn finetune(config: &FinetuneConfig, options: &Options, progress: &Progress) -> Result<()> {
     let Some(dir) = lifecycle::open(&config.output_dir, config, options, progress)? else { return Ok(()) };
     let device = device::open(&config.device, progress)?;
-    let start = Start::open(&config.init_from)?;
+    let mut fetcher = Fetcher::new(progress);
+    let local = fetcher.finetune(config)?;
+    let start = Start::open(&local.init_from)?;
 
-    let split = LabelledSplit::load(&config.data)?;
+    let split = LabelledSplit::load(&local.data)?;
     describe_data(&split, progress);
-    let tokenizer = tokenizer(config, &start, &split)?.ending_texts()?;
+    let tokenizer = tokenizer(&local, &start, &split)?.ending_texts()?;
     let model = start.model_config(config.model.as_ref(), tokenizer.vocab_size())?;
     config.train.check(model.max_position_embeddings())?;
     let encode = |rows: &[Example]| Examples::encode(&tokenizer, rows, config.train.seq_len);
@@ -67,7 +70,9 @@ pub fn finetune(config: &FinetuneConfig, options: &Options, progress: &Progress)
     let fingerprints = Fingerprints { data: split.sha256.clone(), tokenizer: tokenizer.sha256().into() };
     lifecycle::resume(&mut state, &dir, &fingerprints, options, progress)?;
 
-    let manifest = lifecycle::manifest("finetune", config.seed, &device, &config.init_from, &fingerprints);
+    let mut manifest =
+        lifecycle::manifest("finetune", config.seed, &device, &config.init_from, &fingerprints);
+    manifest.hub_commits = fetcher.commits;
     let step = state.counters.step;
     lifecycle::recorded(&dir, config, manifest, (options, step), || {
         let data = ClassificationData {

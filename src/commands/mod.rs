@@ -6,6 +6,7 @@ pub mod compare;
 pub mod configs;
 pub mod evaluate;
 pub mod export;
+mod fetch;
 pub mod finetune;
 pub mod generate;
 mod lifecycle;

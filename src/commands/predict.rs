@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use candle_core::Device;
 use serde_json::{Map, json};
 
+use super::fetch;
 use super::finetune::called;
 use crate::config::FinetuneConfig;
 use crate::data::{Example, Examples, read_texts};
@@ -102,14 +103,14 @@ pub fn run(
     device: &str,
     progress: &Progress,
 ) -> Result<()> {
-    let predictor = Predictor::open(path, device, progress)?;
+    let predictor = Predictor::open(&fetch::local(path, progress)?, device, progress)?;
     let answer = |texts: &[String]| -> Result<()> {
         let found = predictor.probabilities(texts, progress)?;
         let lines = texts.iter().zip(&found).map(|(text, probabilities)| predictor.line(text, probabilities));
         super::print(&lines.collect::<String>())
     };
     if let Some(input) = input {
-        let texts = read_texts(input, &predictor.config.data)?;
+        let texts = read_texts(&fetch::local(input, progress)?, &predictor.config.data)?;
         return texts.chunks(TEXTS_AT_ONCE).try_for_each(answer);
     }
     if texts.len() == 1 && texts[0] == "-" {

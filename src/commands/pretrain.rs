@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use candle_core::{Device, Tensor};
 
+use super::fetch::Fetcher;
 use super::lifecycle;
 use super::start::Start;
 use super::{Options, print_run};
@@ -35,14 +36,15 @@ pub fn run(config: &PretrainConfig, options: &Options, progress: &Progress) -> R
 pub fn pretrain(config: &PretrainConfig, options: &Options, progress: &Progress) -> Result<()> {
     let Some(dir) = lifecycle::open(&config.output_dir, config, options, progress)? else { return Ok(()) };
     let device = device::open(&config.device, progress)?;
-    let start = Start::open(&config.init_from)?;
+    let mut fetcher = Fetcher::new(progress);
+    let local = fetcher.pretrain(config)?;
+    let start = Start::open(&local.init_from)?;
 
-    let mut tokenizer_config = config.tokenizer.clone();
+    let mut tokenizer_config = local.tokenizer.clone();
     if let Start::Pretrained(_) = start {
-        let folder = hf_folder::locate(config.init_from.as_ref())?;
-        tokenizer_config.path = folder.display().to_string();
+        tokenizer_config.path = hf_folder::locate(local.init_from.as_ref())?.display().to_string();
     }
-    let corpus = data::tokenize(&config.data, &tokenizer_config, progress)?;
+    let corpus = data::tokenize(&local.data, &tokenizer_config, progress)?;
     let data = LanguageData::new(corpus, config.train.seq_len, config.seed)?;
     let corpus = data.corpus();
     describe_data(&data, progress);
@@ -58,7 +60,9 @@ pub fn pretrain(config: &PretrainConfig, options: &Options, progress: &Progress)
         Fingerprints { data: corpus.data_sha256.clone(), tokenizer: corpus.tokenizer.sha256().into() };
     lifecycle::resume(&mut state, &dir, &fingerprints, options, progress)?;
 
-    let manifest = lifecycle::manifest("pretrain", config.seed, &device, &config.init_from, &fingerprints);
+    let mut manifest =
+        lifecycle::manifest("pretrain", config.seed, &device, &config.init_from, &fingerprints);
+    manifest.hub_commits = fetcher.commits;
     let step = state.counters.step;
     lifecycle::recorded(&dir, config, manifest, (options, step), || {
         let prompts =

@@ -10,14 +10,16 @@ mod labelled;
 mod language;
 mod sampler;
 mod split;
+mod table;
 mod text;
 mod token_file;
 
 pub use batch::Batch;
 pub use corpus::{Corpus, CorpusConfig, DocumentBoundary};
 pub use examples::Examples;
-pub use labelled::{Example, Labelled, LabelledConfig, LabelledFormat, read_labelled, read_texts};
+pub use labelled::{Example, Labelled, LabelledConfig, read_labelled, read_texts};
 pub use language::{LanguageData, TokenizedCorpus, text_windows, tokenize, train_tokenizer};
 pub use sampler::{BucketSampler, WindowSampler};
 pub use split::{LabelledSplit, label_budget};
+pub use table::RowFormat;
 pub use token_file::{TokenFile, TokenWriter};

@@ -5,6 +5,7 @@
 
 mod card;
 mod config;
+mod gguf;
 mod weights;
 
 use std::collections::BTreeMap;
@@ -15,6 +16,7 @@ use serde_json::Value;
 
 pub use self::card::{Sources, write_card};
 pub use self::config::Described;
+pub use self::gguf::{Precision, write_gguf};
 pub use self::weights::shards;
 use crate::error::{Error, Exit, Result};
 use crate::files;
