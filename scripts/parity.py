@@ -6,10 +6,11 @@
 The test trains and exports models, stores what they compute, and calls
 
     parity.py compare EXPORTED OURS     loads EXPORTED by AutoModel and AutoTokenizer, prints the differences
+    parity.py gguf FILE EXPORTED        reads FILE by llama.cpp's gguf package (skipped without it) and compares
     parity.py make FOLDER TEXTS         writes models by transformers with what they compute, for `train` to load
 
-OURS holds texts.json, tensors.safetensors (input_ids.I, lengths.I, logits.I of batch I) and generated.json.
-Ids are stored as floats, exact below 2^24.
+OURS holds texts.json, generated.json and tensors.safetensors with input_ids.I, lengths.I and logits.I of batch I,
+without its padding; here the texts run as padded batches. Ids are stored as floats, exact below 2^24.
 """
 
 import json
@@ -69,14 +70,14 @@ def compare(folder, ours):
     tensors = load_file(ours / "tensors.safetensors")
     largest, same_ids = 0.0, True
     for batch, start in enumerate(range(0, len(texts), ROWS)):
-        ids, lengths = tensors[f"input_ids.{batch}"].long(), tensors[f"lengths.{batch}"].long()
         encoded = encode(tokenizer, texts[start : start + ROWS])
-        mask = torch.arange(ids.shape[1]) < lengths[:, None]
-        same_ids &= torch.equal(encoded["input_ids"], ids) and torch.equal(encoded["attention_mask"], mask.long())
+        mask = encoded["attention_mask"].bool()
+        same_ids &= torch.equal(encoded["input_ids"][mask], tensors[f"input_ids.{batch}"].long())
+        same_ids &= torch.equal(mask.sum(1), tensors[f"lengths.{batch}"].long())
         with torch.no_grad():
-            logits = model(ids, attention_mask=mask.long()).logits
-        difference = (logits - tensors[f"logits.{batch}"].reshape(logits.shape)).abs()
-        largest = max(largest, (difference if classifier else difference[mask]).max().item())
+            logits = model(**encoded).logits
+        logits = logits if classifier else logits[mask]
+        largest = max(largest, (logits - tensors[f"logits.{batch}"]).abs().max().item())
     result = {
         "class": type(model).__name__,
         "texts": len(texts),
@@ -89,6 +90,48 @@ def compare(folder, ours):
     if not classifier:
         theirs = [greedy(model, tokenizer, text) for text in texts[:PROMPTS]]
         result["same_generated"] = theirs == json.loads((ours / "generated.json").read_text())
+    print(json.dumps(result))
+
+
+def gguf(path, folder):
+    """Prints one JSON object: how the GGUF file differs from the exported folder, by llama.cpp's names."""
+    try:
+        from gguf import MODEL_ARCH, GGUFReader, get_tensor_name_map
+        from gguf.quants import dequantize
+    except ImportError:
+        print("null")
+        return
+    reader = GGUFReader(path)
+    config = json.loads((folder / "config.json").read_text())
+    llama = config["model_type"] == "llama"
+    layers = config["num_hidden_layers" if llama else "n_layer"]
+    names = get_tensor_name_map(MODEL_ARCH.LLAMA if llama else MODEL_ARCH.GPT2, layers)
+    stored = {tensor.name: tensor for tensor in reader.tensors}
+    largest, relative, types = 0.0, 0.0, set()
+    for name, tensor in load_file(folder / "model.safetensors").items():
+        tensor = tensor.numpy()
+        # As llama.cpp's convert_hf_to_gguf.py does it.
+        if name.endswith(("q_proj.weight", "k_proj.weight")):
+            heads = config["num_attention_heads" if "q_proj" in name else "num_key_value_heads"]
+            halves = tensor.reshape(heads, 2, tensor.shape[0] // heads // 2, tensor.shape[1])
+            tensor = halves.swapaxes(1, 2).reshape(tensor.shape)
+        elif name.endswith(("c_attn.weight", "c_proj.weight", "c_fc.weight")):
+            tensor = tensor.T
+        found = stored.pop(names.get_name(name, try_suffixes=(".weight", ".bias")))
+        types.add(found.tensor_type.name)
+        values = dequantize(found.data, found.tensor_type).reshape(tensor.shape)
+        difference = float(abs(values - tensor).max())
+        largest, relative = max(largest, difference), max(relative, difference / float(abs(tensor).max()))
+    tokens = reader.fields["tokenizer.ggml.tokens"]
+    result = {
+        "architecture": reader.fields["general.architecture"].contents(),
+        "types": sorted(types),
+        "max_difference": largest,
+        "relative_difference": relative,
+        "unexpected": sorted(stored),
+        "tokens": len(tokens.contents()),
+        "pre": reader.fields["tokenizer.ggml.pre"].contents(),
+    }
     print(json.dumps(result))
 
 
@@ -144,9 +187,11 @@ def store(folder, model, tokenizer, texts, dtype=torch.float32, save=None, **sav
     tensors, generated = {}, []
     for batch, start in enumerate(range(0, len(texts), ROWS)):
         encoded = encode(tokenizer, texts[start : start + ROWS])
+        mask = encoded["attention_mask"].bool()
         with torch.no_grad():
-            tensors[f"logits.{batch}"] = model(**encoded).logits.contiguous()
-        tensors[f"input_ids.{batch}"] = encoded["input_ids"].float()
+            logits = model(**encoded).logits
+        tensors[f"logits.{batch}"] = (logits if classifier else logits[mask]).contiguous()
+        tensors[f"input_ids.{batch}"] = encoded["input_ids"][mask].float()
         tensors[f"lengths.{batch}"] = encoded["attention_mask"].sum(1).float()
     if not classifier:
         generated = [greedy(model, tokenizer, text) for text in texts[:PROMPTS]]
@@ -215,5 +260,7 @@ if __name__ == "__main__":
     command, *paths = sys.argv[1:]
     if command == "compare":
         compare(*map(Path, paths))
+    elif command == "gguf":
+        gguf(*map(Path, paths))
     else:
         make(Path(paths[0]), json.loads(Path(paths[1]).read_text()))

@@ -70,7 +70,7 @@ pub enum Command {
     },
     /// Label texts with a fine-tuned run, one JSON line each.
     Predict {
-        /// Finished run.
+        /// Finished run, Hugging Face folder or hf://OWNER/NAME.
         run_dir: PathBuf,
         /// Texts, or - for standard input with one text a line.
         texts: Vec<String>,
@@ -208,6 +208,11 @@ pub enum TokenizerCommand {
 /// `train config`.
 #[derive(Debug, Subcommand)]
 pub enum ConfigCommand {
+    /// Print the JSON Schema of a config.
+    Schema {
+        /// pretrain, finetune or compare.
+        phase: Phase,
+    },
     /// Read a config as the command would and print it with every key.
     Check {
         /// pretrain, finetune or compare.

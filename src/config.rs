@@ -262,6 +262,45 @@ pub fn to_toml(config: &impl Serialize) -> Result<String> {
     toml::to_string_pretty(config).map_err(|cause| Error::usage(format!("config cannot be written: {cause}")))
 }
 
+/// JSON Schema (2020-12) of a config: every key with its type and default, and no others; editors complete by it.
+pub fn schema<C: Config>() -> serde_json::Value {
+    let mut defaults = Table::try_from(C::default()).unwrap_or_default();
+    add_models(&mut defaults);
+    let mut schema = schema_of(&Value::Table(defaults));
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema".into();
+    schema
+}
+
+/// Puts the keys of both families wherever a model may be described.
+fn add_models(table: &mut Table) {
+    // Fine-tuning has no model of its own by default.
+    if table.contains_key("model") || table.contains_key("classifier") {
+        let families = [ModelConfig::Gpt2(Default::default()), ModelConfig::Llama(Default::default())];
+        let keys = families.iter().filter_map(|model| Table::try_from(model).ok()).flatten();
+        table.insert("model".into(), Value::Table(keys.collect()));
+    }
+    for inner in table.iter_mut().filter_map(|(_, value)| value.as_table_mut()) {
+        add_models(inner);
+    }
+}
+
+fn schema_of(default: &Value) -> serde_json::Value {
+    use serde_json::json;
+    let kind = match default {
+        Value::Table(keys) => {
+            let properties: serde_json::Map<_, _> =
+                keys.iter().map(|(key, value)| (key.clone(), schema_of(value))).collect();
+            return json!({"type": "object", "additionalProperties": false, "properties": properties});
+        }
+        Value::String(_) | Value::Datetime(_) => "string",
+        Value::Integer(_) => "integer",
+        Value::Float(_) => "number",
+        Value::Boolean(_) => "boolean",
+        Value::Array(_) => "array",
+    };
+    json!({"type": kind, "default": default})
+}
+
 /// Dotted names of all keys, with those of both model families.
 fn known_keys<C: Config>() -> Vec<String> {
     let mut keys = Vec::new();

@@ -22,7 +22,8 @@ const DEMONSTRATION: &str = include_str!("../configs/demo-compare.toml");
 fn main() -> ExitCode {
     process::keep_freed_memory();
     signals::install();
-    match parse().and_then(run) {
+    // Everything runs on a worker of the thread pool, which shares out work without going to sleep first.
+    match rayon::scope(|_| parse().and_then(run)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");
@@ -100,6 +101,7 @@ fn run(cli: Cli) -> Result<()> {
             let (against, data) = (against.as_deref(), data.as_deref());
             commands::tokenizer::inspect(&path, against, text.as_deref(), data, json, &progress)
         }
+        Command::Config(ConfigCommand::Schema { phase }) => commands::configs::schema(phase),
         Command::Config(ConfigCommand::Check { phase, config, sets }) => {
             commands::configs::check(phase, &config, &sets)
         }

@@ -49,7 +49,7 @@ fn rewrite(
 ) {
     let path = folder.path("model/model.safetensors");
     let mut stored: Vec<(String, Vec<usize>, Vec<u8>)> = Vec::new();
-    let is_extra = |name: &str| name.ends_with("attn.bias") || name.ends_with("inv_freq");
+    let is_extra = |name: &str| name.ends_with(".attn.bias") || name.ends_with("inv_freq");
     for (old, tensor) in tensor_file::read_some(&path, |name| !is_extra(name)).unwrap() {
         let values = tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
         stored.push((name(&old), tensor.dims().to_vec(), values.into_iter().flat_map(&bytes).collect()));
@@ -237,6 +237,10 @@ fn an_export_is_the_same_model_and_never_overwrites_by_chance() {
     assert_eq!(folder.json("classifier/tokenizer_config.json")["model_max_length"], 24);
     let f1 = folder.json("finetuned/results.json")["test"]["f1"].to_string();
     assert!(folder.text("classifier/README.md").contains(&format!("{{\"type\":\"f1\",\"value\":{f1}}}")));
+    let answer =
+        |run: &str| folder.run(&format!("predict {run} free")).done().object()["probabilities"].clone();
+    assert_eq!(answer("classifier"), answer("finetuned"));
+    folder.run("evaluate classifier --data messages.tsv --json").done();
     set(&folder, "classifier/config.json", "id2label", Value::Null);
     let loaded = hf_folder::load(&folder.path("classifier")).unwrap();
     assert_eq!(loaded.label_names, ["LABEL_0", "LABEL_1"]);
@@ -244,5 +248,27 @@ fn an_export_is_the_same_model_and_never_overwrites_by_chance() {
     let line = "finetune --config finetune.toml --set output_dir=mean --set classifier.pooling=mean";
     folder.run(line).done();
     folder.run("export mean --to other").fails(65, &["averages over all tokens", "classifier.pooling"]);
+    folder.run("export finetuned --to x.gguf").fails(65, &["a classifier cannot be written as GGUF"]);
+    folder.run("export pretrained --to x --quantize q8_0").fails(2, &["--to x", "ends in .gguf"]);
     folder.run("export nowhere --to other").fails(66, &["no model at nowhere"]);
+}
+
+#[test]
+fn a_gguf_file_holds_every_tensor_and_the_vocabulary() {
+    use candle_core::quantized::gguf_file::Content;
+    for family in ["llama", "gpt2"] {
+        let (folder, _) = folder_with_model(family);
+        folder.run("export model --to model.gguf").done();
+        let mut file = std::fs::File::open(folder.path("model.gguf")).unwrap();
+        let content = Content::read(&mut file).unwrap();
+        assert_eq!(content.metadata["general.architecture"].to_string().unwrap(), family);
+        assert_eq!(content.metadata["tokenizer.ggml.tokens"].to_vec().unwrap().len(), 300);
+        let weights = hf_folder::load(&folder.path("model")).unwrap().weights;
+        assert_eq!(content.tensor_infos.len(), weights.len());
+        let device = candle_core::Device::Cpu;
+        let embedding = content.tensor(&mut file, "token_embd.weight", &device).unwrap();
+        let embedding = embedding.dequantize(&device).unwrap().to_vec2::<f32>().unwrap();
+        let name = if family == "llama" { "model.embed_tokens.weight" } else { "transformer.wte.weight" };
+        assert_eq!(embedding, weights[name].to_vec2::<f32>().unwrap());
+    }
 }

@@ -10,9 +10,9 @@ use train::data::Batch;
 use train::error::Result;
 use train::model::{
     Classifier, Dropout, Gpt2Config, Head, KvCache, LanguageModel, LlamaConfig, ModelConfig, Params, Pooling,
-    Weights, parameter_specs,
+    TokenRows, Weights, parameter_specs,
 };
-use train::ops;
+use train::ops::{self, GradientSums, Traced};
 use train::optim::{OptimConfig, ScheduleKind};
 use train::progress::Progress;
 use train::trainer::{Evaluation, State, StepSettings, Task, step};
@@ -123,9 +123,10 @@ impl Golden {
 
     fn logits(&self, input_ids: &Tensor) -> Tensor {
         let model = LanguageModel::new(&self.config, &self.weights).unwrap();
-        let logits = model.logits(input_ids, &mut Dropout::off()).unwrap();
+        let rows = TokenRows::equal(input_ids, 0).unwrap();
+        let logits = model.logits(&rows, &mut Dropout::off()).unwrap();
         let (b, t) = input_ids.dims2().unwrap();
-        logits.reshape((b, t, ())).unwrap()
+        logits.value().reshape((b, t, ())).unwrap()
     }
 }
 
@@ -151,10 +152,10 @@ impl Task for GoldenTask {
         batch.tokens() as f64
     }
 
-    fn loss(&self, batch: &Batch, dropout: &mut Dropout) -> Result<Tensor> {
+    fn loss(&self, batch: &Batch, scale: f64, dropout: &mut Dropout) -> Result<Traced> {
         let inputs = Tensor::from_slice(&batch.input_ids, (batch.rows, batch.seq_len), &Device::Cpu)?;
         let targets = Tensor::from_slice(&batch.targets, batch.targets.len(), &Device::Cpu)?;
-        Ok(ops::cross_entropy(&self.model.logits(&inputs, dropout)?, &targets)?.sum_all()?)
+        Ok(self.model.loss(&TokenRows::equal(&inputs, 0)?, &targets, scale, dropout)?)
     }
 
     fn evaluate(&self, _progress: &Progress) -> Result<Evaluation> {
@@ -196,10 +197,10 @@ fn run(golden: &Golden, rows: usize) -> (GoldenTask, State, StepSettings) {
 fn gradients(golden: &Golden, params: &Params) -> optim::Gradients {
     let task = GoldenTask::new(golden, params, 3);
     let batch = &task.batches[0];
-    let loss = (task.loss(batch, &mut Dropout::off()).unwrap() / task.count(batch)).unwrap();
-    let mut gradients = optim::Gradients::default();
-    gradients.add(loss.backward().unwrap(), params, |_| true).unwrap();
-    gradients
+    let loss = task.loss(batch, 1.0 / task.count(batch), &mut Dropout::off()).unwrap();
+    let mut sums = GradientSums::default();
+    sums.backward(&loss).unwrap();
+    optim::Gradients::of(sums, params, |_| true).unwrap()
 }
 
 fn values(tensor: &Tensor) -> Vec<f64> {
@@ -326,25 +327,26 @@ fn generation_with_a_cache_gives_the_logits_of_the_full_pass() {
 }
 
 #[test]
-fn right_padding_does_not_change_class_logits() {
+fn other_texts_in_the_batch_do_not_change_class_logits() {
     for golden in Golden::both() {
         let head = Head::Classifier { num_labels: 3 };
         let mut weights = fresh(&golden.config, head);
         weights.extend(golden.weights.clone().into_iter().filter(|(name, _)| name != "lm_head.weight"));
         for pooling in [Pooling::Last, Pooling::Mean] {
             let model = Classifier::new(&golden.config, &weights, pooling).unwrap();
-            let logits = |ids: &Tensor, lengths: &[usize]| {
-                model.logits(ids, lengths, &mut Dropout::off()).unwrap() // (B, 3)
+            let logits = |ids: &[Tensor], lengths: &[usize]| {
+                let rows = TokenRows::new(&Tensor::cat(ids, 0).unwrap(), lengths, 0).unwrap();
+                model.logits(&rows, &mut Dropout::off()).unwrap().value().clone() // (B, 3)
             };
             let lengths = [11, 4, 7];
-            let padded = golden.input_ids();
-            let together = logits(&padded, &lengths);
-            for (row, length) in lengths.into_iter().enumerate() {
-                let alone =
-                    padded.narrow(0, row, 1).unwrap().narrow(1, 0, length).unwrap().contiguous().unwrap();
-                let expected = logits(&alone, &[length]);
-                let found = together.narrow(0, row, 1).unwrap();
-                assert_close(&format!("{pooling:?} of {length} tokens"), &found, &expected, LOGITS);
+            let text = |row: usize| golden.input_ids().get(row).unwrap().narrow(0, 0, lengths[row]).unwrap();
+            let texts = [text(0), text(1), text(2)];
+            let together = logits(&texts, &lengths);
+            for (row, text) in texts.into_iter().enumerate() {
+                let (found, expected) =
+                    (together.narrow(0, row, 1).unwrap(), logits(&[text], &lengths[row..=row]));
+                let what = format!("{pooling:?} of {} tokens", lengths[row]);
+                assert_close(&what, &found, &expected, LOGITS);
             }
         }
     }

@@ -200,7 +200,7 @@ fn what_is_no_file_or_has_no_rows_is_refused() {
     for (name, text) in [("x.tsv", ""), ("x.csv", ""), ("x.csv", "label,text\n"), ("x.jsonl", "\n")] {
         assert_refused(name, text, &["FILE has no rows"]);
     }
-    let (folder, path) = written("x.parquet", "PAR1");
+    let (folder, path) = written("x.bin", "PAR1");
     let read = |path: &Path| read_labelled(path, &LabelledConfig::default(), None);
     assert_fails(read(&path), 2, &path, &["FILE", "data.format"]);
     let missing = folder.path().join("none.tsv");

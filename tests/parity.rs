@@ -11,7 +11,7 @@ use candle_core::{Device, Tensor};
 use serde_json::Value;
 use train::generate::{Sampling, continuation};
 use train::hf_folder::{self, HfFolder};
-use train::model::{Classifier, Dropout, LanguageModel};
+use train::model::{Classifier, Dropout, LanguageModel, TokenRows};
 use train::tensor_file;
 
 use crate::support::Folder;
@@ -71,32 +71,26 @@ fn encoded(folder: &HfFolder, texts: &[String]) -> Vec<Vec<u32>> {
     all
 }
 
-/// What the model computes for all texts: input_ids.I (B, T), lengths.I (B) and logits.I of each padded batch.
+/// What the model computes for all texts, batch I without padding: input_ids.I (N), lengths.I (B), and logits.I
+/// of each token (N, V) or of each text (B, num_labels).
 fn computed(folder: &HfFolder, texts: &[String]) -> BTreeMap<String, Tensor> {
     let mut found = BTreeMap::new();
     for (batch, rows) in encoded(folder, texts).chunks(ROWS).enumerate() {
-        let seq_len = rows.iter().map(Vec::len).max().unwrap();
-        let pad = folder.tokenizer.pad();
-        let ids: Vec<u32> =
-            rows.iter().flat_map(|row| row.iter().copied().chain(vec![pad; seq_len - row.len()])).collect();
+        let ids: Vec<u32> = rows.iter().flatten().copied().collect();
         let lengths: Vec<usize> = rows.iter().map(Vec::len).collect();
-        let input = Tensor::from_vec(ids.clone(), (rows.len(), seq_len), &Device::Cpu).unwrap();
+        let input = Tensor::from_vec(ids.clone(), ids.len(), &Device::Cpu).unwrap();
+        let input = TokenRows::new(&input, &lengths, 0).unwrap();
         let logits = if folder.label_names.is_empty() {
             let model = LanguageModel::new(&folder.config, &folder.weights).unwrap();
             model.logits(&input, &mut Dropout::off()).unwrap()
         } else {
             let model = Classifier::new(&folder.config, &folder.weights, folder.pooling).unwrap();
-            model.logits(&input, &lengths, &mut Dropout::off()).unwrap()
+            model.logits(&input, &mut Dropout::off()).unwrap()
         };
-        let floats =
-            |values: Vec<f32>, shape: &[usize]| Tensor::from_vec(values, shape, &Device::Cpu).unwrap();
-        let ids = ids.iter().map(|id| *id as f32).collect();
-        found.insert(format!("input_ids.{batch}"), floats(ids, &[rows.len(), seq_len]));
-        found.insert(
-            format!("lengths.{batch}"),
-            floats(lengths.iter().map(|n| *n as f32).collect(), &[rows.len()]),
-        );
-        found.insert(format!("logits.{batch}"), logits);
+        let floats = |values: Vec<f32>| Tensor::new(values, &Device::Cpu).unwrap();
+        found.insert(format!("input_ids.{batch}"), floats(ids.iter().map(|id| *id as f32).collect()));
+        found.insert(format!("lengths.{batch}"), floats(lengths.iter().map(|n| *n as f32).collect()));
+        found.insert(format!("logits.{batch}"), logits.value().clone());
     }
     found
 }
@@ -185,9 +179,9 @@ fn a_model_of_transformers_computes_the_same_here() {
             let values = |tensor: &Tensor| tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
             let (ours, theirs) = (values(&ours[tensor]), values(theirs));
             assert_eq!(ours.len(), theirs.len(), "{name} {tensor}");
-            let differences = ours.iter().zip(&theirs).map(|(a, b)| f64::from((a - b).abs()));
             if tensor.starts_with("logits") {
-                largest = largest.max(compared(tensor, &reference, &loaded, differences));
+                let differences = ours.iter().zip(&theirs).map(|(a, b)| f64::from((a - b).abs()));
+                largest = differences.fold(largest, f64::max);
             } else {
                 assert!(ours == theirs, "{name}: {tensor} differs");
             }
@@ -205,19 +199,29 @@ fn a_model_of_transformers_computes_the_same_here() {
     assert_eq!(seen, 6);
 }
 
-/// The largest difference where it counts: logits at padding mean nothing.
-fn compared(
-    name: &str,
-    reference: &BTreeMap<String, Tensor>,
-    folder: &HfFolder,
-    differences: impl Iterator<Item = f64>,
-) -> f64 {
-    if !folder.label_names.is_empty() {
-        return differences.fold(0.0, f64::max);
+#[test]
+fn llama_cpp_reads_an_exported_gguf_file() {
+    let Some(python) = python() else { return };
+    for (family, model) in [("llama", LLAMA), ("gpt2", GPT2)] {
+        // Rows of 64 values fill whole blocks.
+        let folder = exported(
+            &model.replace("48", "64").replace("num_attention_heads = 6", "num_attention_heads = 4"),
+        );
+        for (precision, bound) in [("f32", 0.0), ("q8_0", 1.0 / 127.0)] {
+            folder.run(&format!("export pretrained --to {precision}.gguf --quantize {precision}")).done();
+            let paths = [&folder.path(&format!("{precision}.gguf")), &folder.path("exported-pretrained")];
+            let found: Value =
+                serde_json::from_str(&script(&python, &paths.map(PathBuf::as_path), "gguf")).unwrap();
+            if found.is_null() {
+                eprintln!("skipped: {} has no gguf", python.display());
+                return;
+            }
+            eprintln!("{family} {precision} -> gguf: {found}");
+            assert_eq!(found["architecture"], family);
+            assert!(found["relative_difference"].as_f64().unwrap() <= bound, "{found}");
+            assert_eq!(found["types"].as_array().unwrap().len(), if precision == "f32" { 1 } else { 2 });
+            assert_eq!(found["unexpected"].as_array().unwrap().len(), 0, "{found}");
+            assert_eq!(found["tokens"], 300);
+        }
     }
-    let lengths = reference[&name.replace("logits", "lengths")].to_vec1::<f32>().unwrap();
-    let seq_len = reference[&name.replace("logits", "input_ids")].dims()[1];
-    let row = folder.config.vocab_size();
-    let counts = |at: usize| (at / row % seq_len) < lengths[at / row / seq_len] as usize;
-    differences.enumerate().filter(|(at, _)| counts(*at)).map(|(_, d)| d).fold(0.0, f64::max)
 }

@@ -5,7 +5,8 @@ use candle_core::{D, DType, Device, Result, Tensor};
 use super::config::ModelConfig;
 use super::layers::Linear;
 use super::params::Weights;
-use crate::ops;
+use super::transformer::TokenRows;
+use crate::ops::{self, Traced};
 
 /// Query, key and value projections, attention, output projection.
 pub(super) struct Attention {
@@ -54,7 +55,7 @@ impl KvCache {
     }
 }
 
-/// Rotary angles of consecutive positions: cosines and sines (T, D / 2).
+/// Rotary angles of each position: cosines and sines (P, D / 2).
 pub(super) struct Rotary {
     cos: Tensor,
     sin: Tensor,
@@ -76,13 +77,6 @@ impl Rotary {
             Tensor::from_vec(values, (positions, half), &Device::Cpu)?.to_dtype(dtype)?.to_device(device)
         };
         Ok(Self { cos: table(f64::cos)?, sin: table(f64::sin)? })
-    }
-
-    /// Rotates the first `num_heads` heads of x (B, T, heads * D) for positions `start..start + T`.
-    fn rotate(&self, x: &Tensor, start: usize, num_heads: usize) -> Result<Tensor> {
-        let t = x.dim(1)?;
-        let (cos, sin) = (self.cos.narrow(0, start, t)?, self.sin.narrow(0, start, t)?);
-        ops::rope(x, &cos, &sin, num_heads)
     }
 }
 
@@ -109,34 +103,39 @@ impl Attention {
         })
     }
 
-    /// x (B, T, C) -> (B, T, C) over a whole sequence.
-    pub(super) fn forward(&self, x: &Tensor, rotary: Option<&Rotary>) -> Result<Tensor> {
-        let qkv = self.projected(x, rotary, 0)?; // (B, T, (H + 2K) * D)
-        self.output.forward(&ops::attention(&qkv, self.num_heads, self.num_kv_heads)?)
+    /// x (N, C) -> (N, C) over whole sequences.
+    pub(super) fn forward(&self, x: &Traced, rows: &TokenRows, rotary: Option<&Rotary>) -> Result<Traced> {
+        let qkv = self.projected(x, rows, rotary)?; // (N, (H + 2K) * D)
+        self.output.forward(&ops::attention(&qkv, rows.lengths(), self.num_heads, self.num_kv_heads)?)
     }
 
-    /// x (B, T, C) -> (B, T, C) for new positions that also see everything in `cache`.
+    /// x (N, C) -> (N, C) for new positions, as many in each sequence, that also see everything in `cache`.
     pub(super) fn forward_cached(
         &self,
-        x: &Tensor,
+        x: &Traced,
+        rows: &TokenRows,
         rotary: Option<&Rotary>,
         cache: &mut KvCache,
         layer: usize,
-    ) -> Result<Tensor> {
-        let qkv = self.projected(x, rotary, cache.len)?;
+    ) -> Result<Traced> {
+        let qkv = self.projected(x, rows, rotary)?;
+        let qkv = qkv.value().reshape((rows.lengths().len(), (), qkv.value().dim(1)?))?; // (B, T, (H + 2K) * D)
         let (queries, keys) = (self.num_heads * self.head_dim, self.num_kv_heads * self.head_dim);
         let q = qkv.narrow(D::Minus1, 0, queries)?.contiguous()?;
         let k = qkv.narrow(D::Minus1, queries, keys)?.contiguous()?;
         let v = qkv.narrow(D::Minus1, queries + keys, keys)?.contiguous()?;
         let (k, v) = cache.append(layer, k, v)?;
-        self.output.forward(&ops::attention_cached(&q, &k, &v, self.num_heads, self.num_kv_heads)?)
+        let attended = ops::attention_cached(&q, &k, &v, self.num_heads, self.num_kv_heads)?; // (B, T, H * D)
+        self.output.forward(&attended.flatten(0, 1)?.into())
     }
 
     /// Queries, keys and values side by side, rotated where the family does so.
-    fn projected(&self, x: &Tensor, rotary: Option<&Rotary>, start: usize) -> Result<Tensor> {
+    fn projected(&self, x: &Traced, rows: &TokenRows, rotary: Option<&Rotary>) -> Result<Traced> {
         let qkv = self.qkv.forward(x)?;
         match rotary {
-            Some(rotary) => rotary.rotate(&qkv, start, self.num_heads + self.num_kv_heads),
+            Some(Rotary { cos, sin }) => {
+                ops::rope(&qkv, rows.positions(), cos, sin, self.num_heads + self.num_kv_heads)
+            }
             None => Ok(qkv),
         }
     }

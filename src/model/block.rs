@@ -1,6 +1,6 @@
 //! One transformer block: x + attention(norm(x)), then x + mlp(norm(x)).
 
-use candle_core::{Result, Tensor};
+use candle_core::Result;
 
 use super::attention::{Attention, KvCache, Rotary};
 use super::config::ModelConfig;
@@ -8,6 +8,8 @@ use super::dropout::Dropout;
 use super::layers::Norm;
 use super::mlp::Mlp;
 use super::params::Weights;
+use super::transformer::TokenRows;
+use crate::ops::{self, Traced};
 
 /// A pre-norm block.
 pub(super) struct Block {
@@ -38,30 +40,33 @@ impl Block {
         })
     }
 
-    /// x (B, T, C) -> (B, T, C); dropout acts on both branches before they join the residual stream.
+    /// x (N, C) -> (N, C); dropout acts on both branches before they join the residual stream.
     pub(super) fn forward(
         &self,
-        x: &Tensor,
+        x: &Traced,
+        rows: &TokenRows,
         rotary: Option<&Rotary>,
         dropout: &mut Dropout,
-    ) -> Result<Tensor> {
-        let attended = self.attention.forward(&self.attention_norm.forward(x)?, rotary)?;
-        let x = (x + dropout.apply(&attended)?)?;
+    ) -> Result<Traced> {
+        let attended = self.attention.forward(&self.attention_norm.forward(x)?, rows, rotary)?;
+        let x = dropout.add(x, &attended)?;
         let transformed = self.mlp.forward(&self.mlp_norm.forward(&x)?)?;
-        &x + dropout.apply(&transformed)?
+        dropout.add(&x, &transformed)
     }
 
-    /// As `forward`, for new positions after those in `cache`.
+    /// As `forward`, for new positions after those in `cache`, without dropout.
     pub(super) fn forward_cached(
         &self,
-        x: &Tensor,
+        x: &Traced,
+        rows: &TokenRows,
         rotary: Option<&Rotary>,
         cache: &mut KvCache,
         layer: usize,
-    ) -> Result<Tensor> {
+    ) -> Result<Traced> {
         let normed = self.attention_norm.forward(x)?;
-        let x = (x + self.attention.forward_cached(&normed, rotary, cache, layer)?)?;
+        let attended = self.attention.forward_cached(&normed, rows, rotary, cache, layer)?;
+        let x = ops::add(x, &attended, None)?;
         let transformed = self.mlp.forward(&self.mlp_norm.forward(&x)?)?;
-        &x + transformed
+        ops::add(&x, &transformed, None)
     }
 }

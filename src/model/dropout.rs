@@ -6,9 +6,11 @@
 use candle_core::{Result, Tensor};
 use rand::RngCore;
 
+use crate::ops::{self, Traced};
 use crate::rng;
 
 /// Hands out masks in the order of the forward pass.
+#[derive(Clone)]
 pub struct Dropout {
     probability: f64,
     seed: u64,
@@ -31,16 +33,31 @@ impl Dropout {
     /// Zeroes each value with the given probability and scales the rest by 1 / (1 - probability).
     ///
     /// Source: Srivastava et al. 2014, in the inverted form.
-    pub fn apply(&mut self, x: &Tensor) -> Result<Tensor> {
+    pub fn apply(&mut self, x: &Traced) -> Result<Traced> {
+        match self.mask(x)? {
+            Some(mask) => ops::multiply(x, &mask),
+            None => Ok(x.clone()),
+        }
+    }
+
+    /// Drops values of `branch`, then adds it to the residual stream.
+    pub fn add(&mut self, residual: &Traced, branch: &Traced) -> Result<Traced> {
+        let mask = self.mask(branch)?;
+        ops::add(residual, branch, mask.as_ref())
+    }
+
+    /// 0 for what is dropped, the scale for the rest; none where nothing is dropped.
+    fn mask(&mut self, x: &Traced) -> Result<Option<Tensor>> {
         if self.probability == 0.0 {
-            return Ok(x.clone());
+            return Ok(None);
         }
         let mut stream = rng::stream(self.seed, "dropout", &[self.step, self.micro_step, self.place]);
         self.place += 1;
         let threshold = (self.probability * f64::from(u32::MAX)) as u32;
         let scale = (1.0 / (1.0 - self.probability)) as f32;
+        let count = x.dims().iter().product();
         let mask: Vec<f32> =
-            (0..x.elem_count()).map(|_| if stream.next_u32() < threshold { 0.0 } else { scale }).collect();
-        x.mul(&Tensor::from_vec(mask, x.shape(), x.device())?.to_dtype(x.dtype())?)
+            (0..count).map(|_| if stream.next_u32() < threshold { 0.0 } else { scale }).collect();
+        Ok(Some(Tensor::from_vec(mask, x.dims(), x.device())?.to_dtype(x.dtype())?))
     }
 }

@@ -8,14 +8,14 @@ use super::config::ModelConfig;
 use super::dropout::Dropout;
 use super::layers::weight;
 use super::params::Weights;
-use super::transformer::Transformer;
-use crate::ops::{self, WeightLayout};
+use super::transformer::{TokenRows, Transformer};
+use crate::ops::{self, Pool, Traced, WeightLayout};
 
 /// Trunk with a language-model head.
 pub struct LanguageModel {
     trunk: Transformer,
     /// (V, C).
-    head: Tensor,
+    head: Traced,
 }
 
 impl LanguageModel {
@@ -35,20 +35,37 @@ impl LanguageModel {
         self.head.device()
     }
 
-    /// Logits of the next token at every position: input_ids (B, T) -> (B * T, V).
-    pub fn logits(&self, input_ids: &Tensor, dropout: &mut Dropout) -> Result<Tensor> {
-        self.project(&self.trunk.forward(input_ids, dropout)?.flatten(0, 1)?)
+    /// Logits (N, V) of the next token at every position.
+    pub fn logits(&self, rows: &TokenRows, dropout: &mut Dropout) -> Result<Traced> {
+        self.project(&self.trunk.forward(rows, dropout)?)
+    }
+
+    /// The sum over all positions of the cross-entropy of their targets (N), times `scale`; in nats.
+    pub fn loss(
+        &self,
+        rows: &TokenRows,
+        targets: &Tensor,
+        scale: f64,
+        dropout: &mut Dropout,
+    ) -> Result<Traced> {
+        ops::head_cross_entropy(&self.trunk.forward(rows, dropout)?, &self.head, targets, scale)
+    }
+
+    /// The cross-entropy (N) of each target in nats, without gradients; 0 where there is no target.
+    pub fn losses(&self, rows: &TokenRows, targets: &Tensor) -> Result<Tensor> {
+        ops::head_losses(&self.trunk.forward(rows, &mut Dropout::off())?, &self.head, targets)
     }
 
     /// Logits (B, V) after the last of the new positions input_ids (B, T), with everything before in `cache`.
     pub fn next_logits(&self, input_ids: &Tensor, cache: &mut KvCache) -> Result<Tensor> {
-        let hidden = self.trunk.forward_cached(input_ids, cache)?;
-        let last = hidden.narrow(1, hidden.dim(1)? - 1, 1)?.squeeze(1)?; // (B, C)
-        self.project(&last.contiguous()?)
+        let (b, t) = input_ids.dims2()?;
+        let hidden = self.trunk.forward_cached(input_ids, cache)?; // (B * T, C)
+        let last = ops::pool(&hidden, &vec![t; b], Pool::Last)?; // (B, C)
+        Ok(self.project(&last)?.value().clone())
     }
 
-    fn project(&self, hidden: &Tensor) -> Result<Tensor> {
-        ops::linear(hidden, &self.head, None, WeightLayout::OutIn)
+    fn project(&self, hidden: &Traced) -> Result<Traced> {
+        ops::linear(hidden, std::slice::from_ref(&self.head), None, WeightLayout::OutIn)
     }
 }
 
@@ -67,7 +84,7 @@ pub enum Pooling {
 pub struct Classifier {
     trunk: Transformer,
     /// (num_labels, C), no bias.
-    score: Tensor,
+    score: Traced,
     pooling: Pooling,
 }
 
@@ -78,37 +95,13 @@ impl Classifier {
         Ok(Self { trunk, score: weight(weights, "score.weight")?, pooling })
     }
 
-    /// Class logits: input_ids (B, T) padded on the right, `lengths` (B) in tokens -> (B, num_labels).
-    ///
-    /// Errors: a length of 0 or beyond T.
-    pub fn logits(&self, input_ids: &Tensor, lengths: &[usize], dropout: &mut Dropout) -> Result<Tensor> {
-        let (b, t) = input_ids.dims2()?;
-        if lengths.len() != b || lengths.iter().any(|n| *n == 0 || *n > t) {
-            candle_core::bail!("classifier: lengths {lengths:?} do not fit input ids of shape ({b}, {t})");
-        }
-        let hidden = self.trunk.forward(input_ids, dropout)?; // (B, T, C)
-        let pooled = match self.pooling {
-            Pooling::Last => last(&hidden, lengths)?,
-            Pooling::Mean => mean(&hidden, lengths)?,
+    /// Class logits (sequences, num_labels).
+    pub fn logits(&self, rows: &TokenRows, dropout: &mut Dropout) -> Result<Traced> {
+        let which = match self.pooling {
+            Pooling::Last => Pool::Last,
+            Pooling::Mean => Pool::Mean,
         };
-        ops::linear(&dropout.apply(&pooled)?, &self.score, None, WeightLayout::OutIn)
+        let pooled = ops::pool(&self.trunk.forward(rows, dropout)?, rows.lengths(), which)?;
+        ops::linear(&dropout.apply(&pooled)?, std::slice::from_ref(&self.score), None, WeightLayout::OutIn)
     }
-}
-
-/// (B, T, C) -> (B, C), the state at `lengths - 1`.
-fn last(hidden: &Tensor, lengths: &[usize]) -> Result<Tensor> {
-    let t = hidden.dim(1)?;
-    let rows: Vec<u32> = lengths.iter().enumerate().map(|(row, n)| (row * t + n - 1) as u32).collect();
-    let rows = Tensor::from_vec(rows, lengths.len(), hidden.device())?;
-    hidden.flatten(0, 1)?.index_select(&rows, 0)
-}
-
-/// (B, T, C) -> (B, C), the mean over the first `lengths` states, as one product with (B, 1, T) weights.
-fn mean(hidden: &Tensor, lengths: &[usize]) -> Result<Tensor> {
-    let t = hidden.dim(1)?;
-    let share = |n: &usize| (0..t).map(|i| if i < *n { 1.0 / *n as f32 } else { 0.0 }).collect::<Vec<_>>();
-    let shares: Vec<f32> = lengths.iter().flat_map(share).collect();
-    let shares =
-        Tensor::from_vec(shares, (lengths.len(), 1, t), hidden.device())?.to_dtype(hidden.dtype())?;
-    shares.matmul(hidden)?.squeeze(1)
 }

@@ -1,23 +1,23 @@
 //! Linear maps and norms as the blocks use them, with their weights found by Hugging Face name.
 
-use candle_core::{Result, Tensor};
+use candle_core::Result;
 
 use super::params::Weights;
-use crate::ops::{self, WeightLayout};
+use crate::ops::{self, Traced, WeightLayout};
 
 /// Looks up one weight.
-pub(super) fn weight(weights: &Weights, name: &str) -> Result<Tensor> {
+pub(super) fn weight(weights: &Weights, name: &str) -> Result<Traced> {
     match weights.get(name) {
-        Some(tensor) => Ok(tensor.clone()),
+        Some(tensor) => Ok(tensor.into()),
         None => candle_core::bail!("the model has no tensor called {name}"),
     }
 }
 
 /// One or several linear maps of the same input, run as one matrix product.
 pub(super) struct Linear {
-    /// Stacked along the output; several for q|k|v and gate|up of Llama.
-    weights: Vec<Tensor>,
-    bias: Option<Tensor>,
+    /// Side by side in the output; several for q|k|v and gate|up of Llama.
+    weights: Vec<Traced>,
+    bias: Option<Traced>,
     layout: WeightLayout,
 }
 
@@ -39,31 +39,27 @@ impl Linear {
     }
 
     /// x (.., in) -> (.., out).
-    pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        match self.weights.as_slice() {
-            [single] => ops::linear(x, single, self.bias.as_ref(), self.layout),
-            // The parameters change in place between steps, so they are stacked anew for each pass.
-            several => ops::linear(x, &Tensor::cat(several, 0)?, self.bias.as_ref(), self.layout),
-        }
+    pub(super) fn forward(&self, x: &Traced) -> Result<Traced> {
+        ops::linear(x, &self.weights, self.bias.as_ref(), self.layout)
     }
 }
 
 /// RMSNorm without, LayerNorm with bias.
 pub(super) struct Norm {
-    weight: Tensor,
-    bias: Option<Tensor>,
+    weight: Traced,
+    bias: Option<Traced>,
     eps: f64,
 }
 
 impl Norm {
     /// The norm called `name`; it has a bias when the weights hold one.
     pub(super) fn new(weights: &Weights, name: &str, eps: f64) -> Result<Self> {
-        let bias = weights.get(&format!("{name}.bias")).cloned();
+        let bias = weights.get(&format!("{name}.bias")).map(Traced::from);
         Ok(Self { weight: weight(weights, &format!("{name}.weight"))?, bias, eps })
     }
 
     /// x (.., C) -> (.., C).
-    pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {
+    pub(super) fn forward(&self, x: &Traced) -> Result<Traced> {
         match &self.bias {
             Some(bias) => ops::layer_norm(x, &self.weight, bias, self.eps),
             None => ops::rms_norm(x, &self.weight, self.eps),

@@ -1,17 +1,17 @@
 //! The feed-forward half of a block: SwiGLU (Llama) or GELU (GPT-2).
 
-use candle_core::{Result, Tensor};
+use candle_core::Result;
 
 use super::config::ModelConfig;
 use super::layers::Linear;
 use super::params::Weights;
-use crate::ops;
+use crate::ops::{self, Traced};
 
 /// Two linear maps with a non-linearity between.
 pub(super) struct Mlp {
     expand: Linear,
     contract: Linear,
-    activation: fn(&Tensor) -> Result<Tensor>,
+    activation: fn(&Traced) -> Result<Traced>,
 }
 
 impl Mlp {
@@ -37,8 +37,8 @@ impl Mlp {
         }
     }
 
-    /// x (B, T, C) -> (B, T, C).
-    pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {
+    /// x (N, C) -> (N, C).
+    pub(super) fn forward(&self, x: &Traced) -> Result<Traced> {
         self.contract.forward(&(self.activation)(&self.expand.forward(x)?)?)
     }
 }

@@ -19,4 +19,4 @@ pub use dropout::Dropout;
 pub use flops::flops_per_token;
 pub use heads::{Classifier, LanguageModel, Pooling};
 pub use params::{Head, Params, Weights, parameter_specs};
-pub use transformer::Transformer;
+pub use transformer::{TokenRows, Transformer};

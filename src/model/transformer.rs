@@ -8,11 +8,51 @@ use super::config::ModelConfig;
 use super::dropout::Dropout;
 use super::layers::{Norm, weight};
 use super::params::Weights;
-use crate::ops;
+use crate::ops::{self, Traced};
+
+/// The tokens of several sequences, one after the other, without padding.
+pub struct TokenRows {
+    ids: Tensor,
+    positions: Tensor,
+    lengths: Vec<usize>,
+}
+
+impl TokenRows {
+    /// Sequences of these lengths, whose first token stands at position `start`.
+    ///
+    /// Shapes: ids (N) u32, N the sum of the lengths.
+    /// Errors: lengths of 0, or that do not add up to N.
+    pub fn new(ids: &Tensor, lengths: &[usize], start: usize) -> Result<Self> {
+        let rows = ids.dims1()?;
+        if lengths.contains(&0) || lengths.iter().sum::<usize>() != rows {
+            candle_core::bail!("sequences of lengths {lengths:?} do not make up {rows} tokens");
+        }
+        let positions: Vec<u32> =
+            lengths.iter().flat_map(|length| start as u32..(start + length) as u32).collect();
+        let positions = Tensor::from_vec(positions, rows, ids.device())?;
+        Ok(Self { ids: ids.clone(), positions, lengths: lengths.to_vec() })
+    }
+
+    /// Sequences of equal length: input_ids (B, T).
+    pub fn equal(input_ids: &Tensor, start: usize) -> Result<Self> {
+        let (b, t) = input_ids.dims2()?;
+        Self::new(&input_ids.flatten_all()?, &vec![t; b], start)
+    }
+
+    /// Tokens in each sequence.
+    pub(super) fn lengths(&self) -> &[usize] {
+        &self.lengths
+    }
+
+    /// The place (N) of each token in its sequence.
+    pub(super) fn positions(&self) -> &Tensor {
+        &self.positions
+    }
+}
 
 /// Embedding, blocks and final norm of one model.
 pub struct Transformer {
-    embedding: Tensor,
+    embedding: Traced,
     positions: Positions,
     blocks: Vec<Block>,
     final_norm: Norm,
@@ -23,7 +63,7 @@ enum Positions {
     /// Rotations inside each attention.
     Rotary(Rotary),
     /// A table (P, C) added to the embeddings.
-    Learned(Tensor),
+    Learned(Traced),
 }
 
 impl Transformer {
@@ -52,27 +92,27 @@ impl Transformer {
     }
 
     /// The embedding (V, C), also the tied head.
-    pub(super) fn embedding(&self) -> &Tensor {
+    pub(super) fn embedding(&self) -> &Traced {
         &self.embedding
     }
 
-    /// Hidden states after the final norm.
+    /// Hidden states (N, C) after the final norm.
     ///
-    /// Shapes: input_ids (B, T) u32 -> (B, T, C). Right padding needs no mask: no token sees what follows it.
-    /// Errors: T beyond max_position_embeddings; an id outside the vocabulary.
-    pub fn forward(&self, input_ids: &Tensor, dropout: &mut Dropout) -> Result<Tensor> {
-        let mut x = dropout.apply(&self.embed(input_ids, 0)?)?;
+    /// Errors: a sequence beyond max_position_embeddings; an id outside the vocabulary.
+    pub fn forward(&self, rows: &TokenRows, dropout: &mut Dropout) -> Result<Traced> {
+        let mut x = dropout.apply(&self.embed(rows, 0)?)?;
         for block in &self.blocks {
-            x = block.forward(&x, self.rotary(), dropout)?;
+            x = block.forward(&x, rows, self.rotary(), dropout)?;
         }
         self.final_norm.forward(&x)
     }
 
-    /// Hidden states (B, T, C) of T new positions that follow those in `cache`.
-    pub fn forward_cached(&self, input_ids: &Tensor, cache: &mut KvCache) -> Result<Tensor> {
-        let mut x = self.embed(input_ids, cache.len)?;
+    /// Hidden states (N, C) of new positions that follow those in `cache`, as many in each sequence.
+    pub fn forward_cached(&self, input_ids: &Tensor, cache: &mut KvCache) -> Result<Traced> {
+        let rows = TokenRows::equal(input_ids, cache.len)?;
+        let mut x = self.embed(&rows, cache.len)?;
         for (layer, block) in self.blocks.iter().enumerate() {
-            x = block.forward_cached(&x, self.rotary(), cache, layer)?;
+            x = block.forward_cached(&x, &rows, self.rotary(), cache, layer)?;
         }
         cache.len += input_ids.dim(1)?;
         self.final_norm.forward(&x)
@@ -85,19 +125,18 @@ impl Transformer {
         }
     }
 
-    fn embed(&self, input_ids: &Tensor, start: usize) -> Result<Tensor> {
-        let (_, t) = input_ids.dims2()?;
-        if start + t > self.max_position_embeddings {
+    fn embed(&self, rows: &TokenRows, start: usize) -> Result<Traced> {
+        let longest = start + rows.lengths.iter().copied().max().unwrap_or(0);
+        if longest > self.max_position_embeddings {
             candle_core::bail!(
-                "a sequence of {} tokens is longer than the model's {} positions",
-                start + t,
+                "a sequence of {longest} tokens is longer than the model's {} positions",
                 self.max_position_embeddings
             );
         }
-        let x = ops::embedding(&self.embedding, input_ids)?; // (B, T, C)
+        let x = ops::embedding(&self.embedding, &rows.ids)?; // (N, C)
         match &self.positions {
             Positions::Rotary(_) => Ok(x),
-            Positions::Learned(table) => x.broadcast_add(&table.narrow(0, start, t)?),
+            Positions::Learned(table) => ops::add(&x, &ops::embedding(table, &rows.positions)?, None),
         }
     }
 }

@@ -1,11 +1,15 @@
 //! What the ops ask of their tensors: shapes, and the contiguous elements behind them.
 
+use std::cell::Cell;
 use std::marker::PhantomData;
 use std::ops::{Deref, Range};
 
-use candle_core::{CpuStorage, Error, Layout, Result, Storage, StorageRef, Tensor, WithDType, bail};
+use candle_core::{
+    CpuStorage, Error, InplaceOp1, Layout, Result, Storage, StorageRef, Tensor, WithDType, bail,
+};
 
-use super::real::Real;
+use super::real::{Real, by_dtype};
+use super::rows::add_chunks;
 
 /// Fails unless the argument called `name` has exactly this shape.
 pub fn expect_shape(op: &str, name: &str, tensor: &Tensor, expected: &[usize]) -> Result<()> {
@@ -40,7 +44,7 @@ pub fn last_dim(op: &str, name: &str, tensor: &Tensor) -> Result<usize> {
     }
 }
 
-/// The elements of a contiguous argument, as a custom op's forward pass receives it.
+/// The elements of a contiguous tensor that an in-place op reads.
 pub fn elements<'a, T: WithDType>(
     op: &'static str,
     storage: &'a CpuStorage,
@@ -95,11 +99,35 @@ impl<T: WithDType> Deref for Elements<'_, T> {
     }
 }
 
-/// The tensors of a backward pass without their history, so that nothing of it lands on the tape.
-pub fn detached<const N: usize>(tensors: [&Tensor; N]) -> Result<[Tensor; N]> {
-    let mut out = tensors.map(Tensor::detach);
-    for tensor in &mut out {
-        *tensor = tensor.contiguous()?;
+/// Lets `change` write the elements of a contiguous tensor on the CPU.
+pub fn change_in_place<T: Real>(tensor: &Tensor, change: impl FnOnce(&mut [T])) -> Result<()> {
+    tensor.inplace_op1(&Change { change: Cell::new(Some(change)), element: PhantomData })
+}
+
+/// sum += x, two contiguous tensors on the CPU.
+pub fn add_in_place(sum: &Tensor, x: &Tensor) -> Result<()> {
+    expect_shape("sum of gradients", "gradient", x, sum.dims())?;
+    by_dtype!("sum of gradients", x.dtype(), T => {
+        let x = x.contiguous()?;
+        let x = Elements::<T>::of("sum of gradients", &x)?;
+        change_in_place(sum, |sum: &mut [T]| add_chunks(sum, &x))
+    })
+}
+
+struct Change<T, F> {
+    change: Cell<Option<F>>,
+    element: PhantomData<T>,
+}
+
+impl<T: Real, F: FnOnce(&mut [T])> InplaceOp1 for Change<T, F> {
+    fn name(&self) -> &'static str {
+        "change in place"
     }
-    Ok(out)
+
+    fn cpu_fwd(&self, storage: &mut CpuStorage, layout: &Layout) -> Result<()> {
+        if let Some(change) = self.change.take() {
+            change(elements_mut(self.name(), storage, layout)?);
+        }
+        Ok(())
+    }
 }

@@ -8,30 +8,40 @@
 //! V vocabulary, N rows (B * T).
 
 mod adamw;
+mod add;
 mod attention;
 mod cross_entropy;
 mod elements;
 mod embedding;
 mod exp;
 mod gelu;
+mod head_cross_entropy;
 mod layer_norm;
 mod linear;
 mod matmul;
+mod pool;
 mod real;
 mod rms_norm;
 mod rope;
 mod rows;
+mod sum_of_squares;
 mod swiglu;
+mod tape;
 #[cfg(test)]
 mod testing;
 
 pub use adamw::{AdamwStep, adamw};
+pub use add::{add, multiply, weighted_sum};
 pub use attention::{attention, attention_cached};
 pub use cross_entropy::{IGNORE_INDEX, cross_entropy};
 pub use embedding::embedding;
 pub use gelu::gelu;
+pub use head_cross_entropy::{head_cross_entropy, head_losses};
 pub use layer_norm::layer_norm;
 pub use linear::{WeightLayout, linear};
+pub use pool::{Pool, pool};
 pub use rms_norm::rms_norm;
 pub use rope::rope;
+pub use sum_of_squares::sum_of_squares;
 pub use swiglu::swiglu;
+pub use tape::{GradientSums, Traced, recompute};

@@ -9,9 +9,8 @@ use rayon::prelude::*;
 
 use super::real::{Real, vectorised};
 
-/// Elements of one task: 64 KiB of f32, which stays in a core's cache and lasts long enough (some 10 us) to
-/// be worth handing to another thread.
-pub const CHUNK: usize = 16 * 1024;
+/// Elements of one chunk: 16 KiB of f32, which stays in a core's first cache from filling to the last pass.
+pub const CHUNK: usize = 4 * 1024;
 
 /// Least rows of a task that returns a row of partial sums, so that adding these up costs little.
 const MIN_SUMMED_ROWS: usize = 32;
@@ -41,6 +40,19 @@ pub fn fill_rows_and_sum<T: Real>(
     (filled, add_up(sums, partials))
 }
 
+/// `len` zeros.
+pub fn zeros<T: Real>(len: usize) -> Vec<T> {
+    fill_rows(len, 1, |_, _| {})
+}
+
+/// total += x, element by element, in parallel.
+pub fn add_chunks<T: Real>(total: &mut [T], x: &[T]) {
+    if total.len() <= CHUNK {
+        return add_to(total, x);
+    }
+    total.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).for_each(|(total, x)| add_to(total, x));
+}
+
 /// One number for each of the `rows` rows of `x`.
 pub fn map_rows<T: Real>(
     x: &[T],
@@ -55,6 +67,16 @@ pub fn map_rows<T: Real>(
         }
     })
     .0
+}
+
+/// Runs `kernel(row, elements)` on each row of `x` in place, and collects what it returns in order.
+pub fn for_each_row<T: Real>(
+    x: &mut [T],
+    width: usize,
+    kernel: impl Fn(usize, &mut [T]) -> T + Sync,
+) -> Vec<T> {
+    let rows = x.par_chunks_exact_mut(width.max(1)).enumerate();
+    rows.with_min_len((CHUNK / width.max(1)).max(1)).map(|(row, x)| kernel(row, x)).collect()
 }
 
 /// Sum of each of the `width` columns of `x`.

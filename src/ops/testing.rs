@@ -3,6 +3,7 @@
 use candle_core::{DType, Device, Result, Tensor, Var};
 use rand_distr::{Distribution, StandardNormal};
 
+use super::tape::{GradientSums, Traced};
 use crate::rng::stream;
 
 /// Largest error relative to the largest element of the expected tensor.
@@ -55,16 +56,17 @@ pub fn flat(tensor: &Tensor) -> Vec<f64> {
 }
 
 /// Every check of a differentiable op at one set of f64 inputs, all of which get gradients: forward and
-/// backward against the reference in f32 and f64, backward against central differences, transposed inputs,
-/// and the same bits in a second run and on another number of threads.
+/// backward against the reference in f32 and f64, backward against central differences, strided inputs, a
+/// second backward pass onto the first one's gradients, and the same bits in a second run and on another
+/// number of threads.
 pub fn check<F, R>(inputs: &[Tensor], fused: F, reference: R)
 where
-    F: Fn(&[Tensor]) -> Result<Tensor> + Sync,
+    F: Fn(&[Traced]) -> Result<Traced> + Sync,
     R: Fn(&[Tensor]) -> Result<Tensor>,
 {
     for dtype in [DType::F32, DType::F64] {
         let (y, gradients) = run(inputs, dtype, &fused);
-        let (expected, expected_gradients) = run(inputs, dtype, &reference);
+        let (expected, expected_gradients) = run_reference(inputs, dtype, &reference);
         let tolerance = Tolerance::of(dtype);
         assert_close("forward", &y, &expected, tolerance);
         for (i, (got, expected)) in gradients.iter().zip(&expected_gradients).enumerate() {
@@ -94,33 +96,63 @@ fn not_contiguous(tensor: &Tensor) -> Tensor {
     padded.narrow(tensor.rank() - 1, 0, tensor.dim(tensor.rank() - 1).unwrap()).unwrap()
 }
 
+type Fused<'a> = &'a dyn Fn(&[Traced]) -> Result<Traced>;
+
 /// The result, and the gradients of a fixed weighting of its elements.
-fn run(inputs: &[Tensor], dtype: DType, op: &dyn Fn(&[Tensor]) -> Result<Tensor>) -> (Tensor, Vec<Tensor>) {
+fn run(inputs: &[Tensor], dtype: DType, op: Fused) -> (Tensor, Vec<Tensor>) {
     let inputs: Vec<Tensor> = inputs.iter().map(|input| input.to_dtype(dtype).unwrap()).collect();
     let vars: Vec<Var> = inputs.iter().map(|input| Var::from_tensor(input).unwrap()).collect();
     // Keeps the strides of the input, which a Var would lose.
-    let tracked: Vec<Tensor> =
-        vars.iter()
-            .zip(&inputs)
-            .map(|(var, input)| {
-                if input.is_contiguous() { var.as_tensor().clone() } else { not_contiguous(var.as_tensor()) }
-            })
-            .collect();
-    let y = op(&tracked).unwrap();
-    let gradients = weighted_sum(&y).backward().unwrap();
+    let traced: Vec<Traced> = vars.iter().zip(&inputs).map(|(var, input)| traced_as(var, input)).collect();
+    let mut gradients = GradientSums::default();
+    let y = op(&traced).unwrap();
+    gradients.backward_from(&y, weights_of_sum(y.value())).unwrap();
+    let first: Vec<Tensor> =
+        vars.iter().map(|var| gradients.remove(var).expect("no gradient").copy().unwrap()).collect();
+    // The same gradients twice over are double the gradients.
+    for _ in 0..2 {
+        let y = op(&traced).unwrap();
+        gradients.backward_from(&y, weights_of_sum(y.value())).unwrap();
+    }
+    for (var, first) in vars.iter().zip(&first) {
+        let twice = gradients.remove(var).expect("no gradient");
+        assert_close("two backward passes", &twice, &(first * 2.).unwrap(), Tolerance::of(dtype));
+    }
+    (y.value().clone(), first)
+}
+
+/// The variable, with its elements laid out as those of `like`.
+fn traced_as(var: &Var, like: &Tensor) -> Traced {
+    let traced = Traced::from(var.as_tensor());
+    if like.is_contiguous() { traced } else { traced.with_value(not_contiguous(traced.value())) }
+}
+
+/// As `run`, by candle.
+fn run_reference(
+    inputs: &[Tensor],
+    dtype: DType,
+    op: &dyn Fn(&[Tensor]) -> Result<Tensor>,
+) -> (Tensor, Vec<Tensor>) {
+    let vars: Vec<Var> =
+        inputs.iter().map(|input| Var::from_tensor(&input.to_dtype(dtype).unwrap()).unwrap()).collect();
+    let y = op(&vars.iter().map(|var| var.as_tensor().clone()).collect::<Vec<_>>()).unwrap();
+    let gradients = (&y * weights_of_sum(&y)).unwrap().sum_all().unwrap().backward().unwrap();
     let gradients = vars.iter().map(|var| gradients.get(var).expect("no gradient").clone()).collect();
     (y, gradients)
 }
 
-fn weighted_sum(y: &Tensor) -> Tensor {
-    let weights = seeded("weights of the sum", y.dims()).to_dtype(y.dtype()).unwrap();
-    (y * weights).unwrap().sum_all().unwrap()
+fn weights_of_sum(y: &Tensor) -> Tensor {
+    seeded("weights of the sum", y.dims()).to_dtype(y.dtype()).unwrap()
 }
 
-fn check_differences(inputs: &[Tensor], op: &dyn Fn(&[Tensor]) -> Result<Tensor>) {
+fn check_differences(inputs: &[Tensor], op: Fused) {
     const STEP: f64 = 1e-5;
     const SAMPLES: usize = 24;
-    let loss = |inputs: &[Tensor]| flat(&weighted_sum(&op(inputs).unwrap()))[0];
+    let loss = |inputs: &[Tensor]| {
+        let traced: Vec<Traced> = inputs.iter().map(Traced::from).collect();
+        let y = op(&traced).unwrap().value().clone();
+        flat(&(&y * weights_of_sum(&y)).unwrap().sum_all().unwrap())[0]
+    };
     let (_, gradients) = run(inputs, DType::F64, op);
     for (which, gradient) in gradients.iter().enumerate() {
         let gradient = flat(gradient);

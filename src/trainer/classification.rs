@@ -8,8 +8,8 @@ use super::{Evaluation, Task};
 use crate::data::{Batch, BucketSampler, Examples};
 use crate::error::{Error, Result};
 use crate::metrics::{Scores, Threshold};
-use crate::model::{Classifier, Dropout, ModelConfig, Params, Pooling, Weights};
-use crate::ops;
+use crate::model::{Classifier, Dropout, ModelConfig, Params, Pooling, TokenRows, Weights};
+use crate::ops::{self, Traced};
 use crate::progress::Progress;
 use crate::trainer::TrainConfig;
 
@@ -227,13 +227,13 @@ impl Task for ClassificationTask<'_> {
         batch.targets.iter().map(|label| f64::from(self.class_weights[*label as usize])).sum()
     }
 
-    fn loss(&self, batch: &Batch, dropout: &mut Dropout) -> Result<Tensor> {
+    fn loss(&self, batch: &Batch, scale: f64, dropout: &mut Dropout) -> Result<Traced> {
         let logits = class_logits(&self.model, batch, dropout, &self.device)?;
         let targets = Tensor::from_slice(&batch.targets, batch.rows, &self.device)?;
-        let weight = |label: &u32| self.class_weights[*label as usize];
+        let weight = |label: &u32| (f64::from(self.class_weights[*label as usize]) * scale) as f32;
         let weights: Vec<f32> = batch.targets.iter().map(weight).collect();
         let weights = Tensor::from_vec(weights, batch.rows, &self.device)?.to_dtype(logits.dtype())?;
-        Ok((ops::cross_entropy(&logits, &targets)? * weights)?.sum_all()?)
+        Ok(ops::weighted_sum(&ops::cross_entropy(&logits, &targets)?, &weights)?)
     }
 
     fn evaluate(&self, progress: &Progress) -> Result<Evaluation> {
@@ -271,9 +271,16 @@ impl Task for ClassificationTask<'_> {
     }
 }
 
-fn class_logits(model: &Classifier, batch: &Batch, dropout: &mut Dropout, device: &Device) -> Result<Tensor> {
-    let inputs = Tensor::from_slice(&batch.input_ids, (batch.rows, batch.seq_len), device)?;
-    Ok(model.logits(&inputs, &batch.lengths, dropout)?)
+/// Logits (B, labels) of a batch.
+fn class_logits(model: &Classifier, batch: &Batch, dropout: &mut Dropout, device: &Device) -> Result<Traced> {
+    Ok(model.logits(&token_rows(batch, device)?, dropout)?)
+}
+
+/// The tokens of a batch without its padding.
+pub fn token_rows(batch: &Batch, device: &Device) -> Result<TokenRows> {
+    let rows = batch.input_ids.chunks_exact(batch.seq_len).zip(&batch.lengths);
+    let ids: Vec<u32> = rows.flat_map(|(row, length)| &row[..*length]).copied().collect();
+    Ok(TokenRows::new(&Tensor::new(ids, device)?, &batch.lengths, 0)?)
 }
 
 /// Class probabilities of every row, in row order, whatever the batch size.
@@ -289,7 +296,7 @@ pub fn probabilities(
     let mut done = 0;
     for rows in examples.by_length(rows_per_batch) {
         let logits = class_logits(model, &examples.batch(&rows), &mut Dropout::off(), device)?;
-        for (row, logits) in rows.iter().zip(logits.to_dtype(DType::F64)?.to_vec2::<f64>()?) {
+        for (row, logits) in rows.iter().zip(logits.value().to_dtype(DType::F64)?.to_vec2::<f64>()?) {
             let highest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
             let weights: Vec<f64> = logits.iter().map(|logit| (logit - highest).exp()).collect();
             let total: f64 = weights.iter().sum();

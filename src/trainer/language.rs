@@ -8,8 +8,8 @@ use crate::data::{Batch, LanguageData};
 use crate::error::Result;
 use crate::generate::{Sampling, continuation};
 use crate::metrics::LanguageScores;
-use crate::model::{Dropout, LanguageModel, ModelConfig, Params};
-use crate::ops;
+use crate::model::{Dropout, LanguageModel, ModelConfig, Params, TokenRows};
+use crate::ops::Traced;
 use crate::progress::Progress;
 use crate::trainer::TrainConfig;
 
@@ -85,8 +85,9 @@ impl Task for LanguageTask<'_> {
         batch.tokens() as f64
     }
 
-    fn loss(&self, batch: &Batch, dropout: &mut Dropout) -> Result<Tensor> {
-        Ok(token_losses(&self.model, batch, dropout, &self.device)?.sum_all()?)
+    fn loss(&self, batch: &Batch, scale: f64, dropout: &mut Dropout) -> Result<Traced> {
+        let (rows, targets) = on_device(batch, &self.device)?;
+        Ok(self.model.loss(&rows, &targets, scale, dropout)?)
     }
 
     fn evaluate(&self, progress: &Progress) -> Result<Evaluation> {
@@ -104,17 +105,11 @@ impl Task for LanguageTask<'_> {
     }
 }
 
-/// Loss of each target of a batch in nats (B * T); 0 where there is no target.
-fn token_losses(
-    model: &LanguageModel,
-    batch: &Batch,
-    dropout: &mut Dropout,
-    device: &Device,
-) -> Result<Tensor> {
+/// The tokens and the targets (B * T) of a batch.
+fn on_device(batch: &Batch, device: &Device) -> Result<(TokenRows, Tensor)> {
     let inputs = Tensor::from_slice(&batch.input_ids, (batch.rows, batch.seq_len), device)?;
     let targets = Tensor::from_slice(&batch.targets, batch.targets.len(), device)?;
-    let logits = model.logits(&inputs, dropout)?; // (B * T, V)
-    Ok(ops::cross_entropy(&logits, &targets)?)
+    Ok((TokenRows::equal(&inputs, 0)?, targets))
 }
 
 /// Loss, perplexity and bits per byte over batches, from sums: independent of how they are cut.
@@ -132,7 +127,8 @@ pub fn language_scores(
     let bar = progress.bar("evaluating", batches.len() as u64);
     let (mut nats, mut tokens, mut text_nats, mut bytes) = (0.0, 0u64, 0.0, 0u64);
     for (done, batch) in batches.iter().enumerate() {
-        let losses = token_losses(model, batch, &mut Dropout::off(), device)?.to_dtype(DType::F32)?;
+        let (rows, targets) = on_device(batch, device)?;
+        let losses = model.losses(&rows, &targets)?.to_dtype(DType::F32)?;
         for (loss, target) in losses.to_vec1::<f32>()?.into_iter().zip(&batch.targets) {
             if *target == u32::MAX {
                 continue;

@@ -12,6 +12,7 @@ mod step;
 
 pub use classification::{
     ClassificationData, ClassificationTask, ClassifierConfig, Freeze, SelectionMetric, probabilities,
+    token_rows,
 };
 pub use config::TrainConfig;
 pub use language::{LanguageTask, Prompts, language_scores};
@@ -19,12 +20,12 @@ pub use run::{Outcome, Run};
 pub use state::State;
 pub use step::{StepReport, StepSettings, step};
 
-use candle_core::Tensor;
 use serde_json::{Map, Value};
 
 use crate::data::Batch;
 use crate::error::Result;
 use crate::model::Dropout;
+use crate::ops::Traced;
 use crate::progress::Progress;
 
 /// What a run optimises.
@@ -35,8 +36,8 @@ pub trait Task {
     /// What the summed loss of a batch is divided by: its counted targets.
     fn count(&self, batch: &Batch) -> f64;
 
-    /// Sum of the losses over a batch, in nats, with a graph behind it.
-    fn loss(&self, batch: &Batch, dropout: &mut Dropout) -> Result<Tensor>;
+    /// Sum of the losses over a batch, in nats times `scale`, with what backward needs.
+    fn loss(&self, batch: &Batch, scale: f64, dropout: &mut Dropout) -> Result<Traced>;
 
     /// Loss and scores on the whole validation part.
     fn evaluate(&self, progress: &Progress) -> Result<Evaluation>;

@@ -3,6 +3,7 @@
 use super::{State, Task};
 use crate::error::{Error, Exit, Result};
 use crate::model::Dropout;
+use crate::ops::GradientSums;
 use crate::optim::Gradients;
 
 /// What one step did.
@@ -40,15 +41,16 @@ pub fn step(task: &mut dyn Task, state: &mut State, settings: &StepSettings) -> 
     let batches = task.batches(number)?;
     let count: f64 = batches.iter().map(|batch| task.count(batch)).sum();
 
-    let mut gradients = Gradients::default();
+    let mut sums = GradientSums::default();
     let mut train_loss = 0.0;
     for (micro_step, batch) in batches.iter().enumerate() {
         let mut dropout = Dropout::new(settings.dropout, settings.seed, number, micro_step as u64);
-        let loss = (task.loss(batch, &mut dropout)? / count)?;
-        train_loss += f64::from(loss.to_scalar::<f32>()?);
-        gradients.add(loss.backward()?, &state.params, |name| state.trainable.contains(name))?;
+        let loss = task.loss(batch, 1.0 / count, &mut dropout)?;
+        train_loss += f64::from(loss.value().to_scalar::<f32>()?);
+        sums.backward(&loss)?;
     }
 
+    let gradients = Gradients::of(sums, &state.params, |name| state.trainable.contains(name))?;
     let grad_norm = gradients.norm()?;
     if !train_loss.is_finite() || !grad_norm.is_finite() {
         let what = format!("step {}: loss {train_loss}, gradient norm {grad_norm}", number + 1);

@@ -5,20 +5,20 @@
 
 use std::ops::Range;
 
-use gemm::Parallelism;
 use rayon::prelude::*;
 
-use super::super::matmul::{Matrix, MatrixMut, SharedBuffer};
+use super::super::matmul::{Matrix, MatrixMut, Onto, SharedBuffer, Threads};
 use super::super::real::Real;
 use super::softmax::{causal_softmax, softmax_backward};
 
 /// Query rows per step. Small enough that little masked work is done, large enough for efficient products.
-const QUERY_BLOCK: usize = 32;
+const QUERY_BLOCK: usize = 64;
 
-/// The packed tensor is (batch, seq_len, (num_heads + 2 num_kv_heads) head_dim).
+/// The packed tensor is (sum of lengths, (num_heads + 2 num_kv_heads) head_dim).
+#[derive(Clone)]
 pub struct Sizes {
-    pub batch: usize,
-    pub seq_len: usize,
+    /// Rows of each sequence; the sequences stand one after the other.
+    pub lengths: Vec<usize>,
     pub num_heads: usize,
     pub num_kv_heads: usize,
     pub head_dim: usize,
@@ -26,18 +26,18 @@ pub struct Sizes {
 
 /// y = softmax(scale q k^T + mask) v.
 pub fn forward<T: Real>(qkv: &[T], sizes: &Sizes) -> Vec<T> {
-    let y = SharedBuffer::new(sizes.batch * sizes.seq_len * sizes.out_width());
+    let y = SharedBuffer::new(sizes.rows() * sizes.out_width());
     sizes.for_each_kv_head(1, |scratch, sequence, kv_head| {
-        let group = Group::new(qkv, sequence, kv_head, sizes);
+        let group = Group::new(qkv, &sequence, kv_head, sizes);
         for head in group.heads() {
-            for block in sizes.blocks() {
+            for block in blocks(sequence.len()) {
                 let weights = &mut scratch[..block.len() * block.end];
                 group.set_weights(weights, head, &block);
                 let weights = Matrix::new(weights, block.len(), block.end, block.end);
-                let offset = sequence * sizes.seq_len * sizes.out_width() + sizes.out_offset(head, &block);
+                let offset = sizes.out_offset(head, sequence.start + block.start);
                 // SAFETY: a head's rows of one block are written by this step alone.
                 let mut y = unsafe { y.rectangle(offset, block.len(), sizes.head_dim, sizes.out_width()) };
-                y.set_product(false, T::one(), weights, group.v(block.end), Parallelism::None);
+                y.set_product(Onto::Nothing, T::one(), weights, group.v(block.end), Threads::One);
             }
         }
     });
@@ -50,18 +50,17 @@ pub fn forward<T: Real>(qkv: &[T], sizes: &Sizes) -> Vec<T> {
 pub fn backward<T: Real>(qkv: &[T], d_y: &[T], sizes: &Sizes) -> Vec<T> {
     let d_qkv = SharedBuffer::new(qkv.len());
     sizes.for_each_kv_head(2, |scratch, sequence, kv_head| {
-        let group = Group::new(qkv, sequence, kv_head, sizes);
-        let d_y = &d_y[sequence * sizes.seq_len * sizes.out_width()..];
-        let mut accumulate = false;
+        let group = Group::new(qkv, &sequence, kv_head, sizes);
+        let mut onto = Onto::Nothing;
         for head in group.heads() {
             // The last block comes first: it sees all keys, so its products set d_k and d_v, and the
             // products of all other blocks and heads add to them.
-            for block in sizes.blocks().rev() {
-                let d_y = &d_y[sizes.out_offset(head, &block)..];
+            for block in blocks(sequence.len()).rev() {
+                let d_y = &d_y[sizes.out_offset(head, sequence.start + block.start)..];
                 let d_y = Matrix::new(d_y, block.len(), sizes.head_dim, sizes.out_width());
                 // SAFETY: only this task writes the columns of this key-value head and of its query heads.
-                unsafe { group.backward_block(scratch, head, &block, d_y, &d_qkv, accumulate) };
-                accumulate = true;
+                unsafe { group.backward_block(scratch, head, &block, d_y, &d_qkv, onto) };
+                onto = Onto::Itself;
             }
         }
     });
@@ -69,7 +68,18 @@ pub fn backward<T: Real>(qkv: &[T], d_y: &[T], sizes: &Sizes) -> Vec<T> {
     unsafe { d_qkv.into_vec() }
 }
 
+/// The rows of each block of queries of a sequence; it sees the keys up to its end.
+fn blocks(seq_len: usize) -> impl DoubleEndedIterator<Item = Range<usize>> {
+    (0..seq_len.div_ceil(QUERY_BLOCK))
+        .map(move |block| block * QUERY_BLOCK..seq_len.min((block + 1) * QUERY_BLOCK))
+}
+
 impl Sizes {
+    /// Rows of all sequences.
+    fn rows(&self) -> usize {
+        self.lengths.iter().sum()
+    }
+
     /// Width of qkv.
     fn width(&self) -> usize {
         (self.num_heads + 2 * self.num_kv_heads) * self.head_dim
@@ -80,28 +90,35 @@ impl Sizes {
         self.num_heads * self.head_dim
     }
 
-    /// Where a head's rows of a block start in the result of a sequence.
-    fn out_offset(&self, head: usize, block: &Range<usize>) -> usize {
-        block.start * self.out_width() + head * self.head_dim
+    /// Where a head's part of a row stands in the result.
+    fn out_offset(&self, head: usize, row: usize) -> usize {
+        row * self.out_width() + head * self.head_dim
     }
 
     fn scale<T: Real>(&self) -> T {
         T::from_f64((self.head_dim as f64).powf(-0.5))
     }
 
-    /// The rows of each block of queries; it sees the keys up to its end.
-    fn blocks(&self) -> impl DoubleEndedIterator<Item = Range<usize>> + use<> {
-        let seq_len = self.seq_len;
-        (0..seq_len.div_ceil(QUERY_BLOCK))
-            .map(move |block| block * QUERY_BLOCK..seq_len.min((block + 1) * QUERY_BLOCK))
-    }
-
-    /// Runs `task(scratch, sequence, kv_head)` for all pairs, with scratch for `buffers` blocks of scores.
-    fn for_each_kv_head<T: Real>(&self, buffers: usize, task: impl Fn(&mut [T], usize, usize) + Sync) {
-        let len = buffers * QUERY_BLOCK.min(self.seq_len) * self.seq_len;
-        (0..self.batch * self.num_kv_heads).into_par_iter().for_each_init(
+    /// Runs `task(scratch, rows of the sequence, kv_head)` for all pairs, with scratch for `buffers` blocks of
+    /// scores.
+    fn for_each_kv_head<T: Real>(&self, buffers: usize, task: impl Fn(&mut [T], Range<usize>, usize) + Sync) {
+        let mut rows = 0;
+        let sequences: Vec<Range<usize>> = self
+            .lengths
+            .iter()
+            .map(|length| {
+                rows += length;
+                rows - length..rows
+            })
+            .collect();
+        let longest = self.lengths.iter().copied().max().unwrap_or(0);
+        let len = buffers * QUERY_BLOCK.min(longest) * longest;
+        (0..sequences.len() * self.num_kv_heads).into_par_iter().for_each_init(
             || vec![T::zero(); len],
-            |scratch, index| task(scratch, index / self.num_kv_heads, index % self.num_kv_heads),
+            |scratch, index| {
+                let sequence = sequences[index / self.num_kv_heads].clone();
+                task(scratch, sequence, index % self.num_kv_heads);
+            },
         );
     }
 }
@@ -110,17 +127,16 @@ impl Sizes {
 struct Group<'a, T> {
     /// qkv of the sequence, (seq_len, width).
     qkv: &'a [T],
-    /// Where the sequence starts in qkv of the batch.
+    /// Where the sequence starts in qkv of all sequences.
     start: usize,
     kv_head: usize,
     sizes: &'a Sizes,
 }
 
 impl<'a, T: Real> Group<'a, T> {
-    fn new(qkv: &'a [T], sequence: usize, kv_head: usize, sizes: &'a Sizes) -> Self {
-        let len = sizes.seq_len * sizes.width();
-        let start = sequence * len;
-        Self { qkv: &qkv[start..start + len], start, kv_head, sizes }
+    fn new(qkv: &'a [T], sequence: &Range<usize>, kv_head: usize, sizes: &'a Sizes) -> Self {
+        let start = sequence.start * sizes.width();
+        Self { qkv: &qkv[start..sequence.end * sizes.width()], start, kv_head, sizes }
     }
 
     fn heads(&self) -> Range<usize> {
@@ -157,15 +173,15 @@ impl<'a, T: Real> Group<'a, T> {
         let q = self.vectors(self.q_offset(head, block), rows);
         let k = self.vectors(self.k_offset(), keys);
         let mut scores = MatrixMut::new(weights, rows, keys, keys);
-        scores.set_product(false, self.sizes.scale(), q, k.transposed(), Parallelism::None);
+        scores.set_product(Onto::Nothing, self.sizes.scale(), q, k.transposed(), Threads::One);
         causal_softmax(weights, block.start, keys);
     }
 
-    /// What a block of queries adds to d_qkv; `accumulate` says that d_k and d_v already have values.
+    /// What a block of queries adds to d_qkv; d_k and d_v are added onto nothing or themselves.
     ///
     /// # Safety
-    /// Nothing else may write the columns of this key-value head and of `head` meanwhile, and `accumulate`
-    /// must be false for the first block, which must be the last of the sequence.
+    /// Nothing else may write the columns of this key-value head and of `head` meanwhile, and only the first
+    /// block, which must be the last of the sequence, is added onto nothing.
     unsafe fn backward_block(
         &self,
         scratch: &mut [T],
@@ -173,15 +189,15 @@ impl<'a, T: Real> Group<'a, T> {
         block: &Range<usize>,
         d_y: Matrix<T>,
         d_qkv: &SharedBuffer<T>,
-        accumulate: bool,
+        onto: Onto<T>,
     ) {
         let (rows, keys) = (block.len(), block.end);
         let (weights, d_scores) = scratch.split_at_mut(scratch.len() / 2);
         let (weights, d_scores) = (&mut weights[..rows * keys], &mut d_scores[..rows * keys]);
-        let (one, scale, serial) = (T::one(), self.sizes.scale(), Parallelism::None);
+        let (one, scale, serial) = (T::one(), self.sizes.scale(), Threads::One);
         self.set_weights(weights, head, block);
         let mut d_weights = MatrixMut::new(d_scores, rows, keys, keys);
-        d_weights.set_product(false, one, d_y, self.v(keys).transposed(), serial);
+        d_weights.set_product(Onto::Nothing, one, d_y, self.v(keys).transposed(), serial);
         softmax_backward(weights, d_scores, keys);
 
         let weights = Matrix::new(weights, rows, keys, keys);
@@ -195,8 +211,8 @@ impl<'a, T: Real> Group<'a, T> {
                     d_qkv.rectangle(self.start + offset, rows, self.sizes.head_dim, self.sizes.width())
                 },
             );
-        d_q.set_product(false, scale, d_scores, k, serial);
-        d_k.set_product(accumulate, scale, d_scores.transposed(), q, serial);
-        d_v.set_product(accumulate, one, weights.transposed(), d_y, serial);
+        d_q.set_product(Onto::Nothing, scale, d_scores, k, serial);
+        d_k.set_product(onto, scale, d_scores.transposed(), q, serial);
+        d_v.set_product(onto, one, weights.transposed(), d_y, serial);
     }
 }

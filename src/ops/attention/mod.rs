@@ -9,37 +9,53 @@ mod softmax;
 #[cfg(test)]
 mod tests;
 
-use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
+use candle_core::{Result, Tensor, bail};
 
-use super::elements::{Elements, detached, elements};
+use super::elements::Elements;
 use super::real::by_dtype;
+use super::tape::{Traced, record};
 
 pub use reference::attention_cached;
 
 const NAME: &str = "attention";
 
-/// Lets every position attend to itself and to all before it.
+/// Lets every position attend to itself and to all before it in its sequence.
 ///
-/// y = softmax(q k^T / sqrt(D) + mask) v for each head; head h uses key-value head h / (H / K).
-/// Shapes: qkv (B, T, (H + 2K) D), all query heads first, then keys, then values -> (B, T, H D).
-/// Dtypes: f32, f64 on the CPU.
+/// y = softmax(q k^T / sqrt(D) + mask) v for each head; head h uses key-value head h / (H / K). The sequences
+/// stand one after the other, so that short ones need no padding.
+/// Shapes: qkv (N, (H + 2K) D), all query heads first, then keys, then values -> (N, H D), where N is the sum
+/// of `lengths`. Dtypes: f32, f64 on the CPU.
 /// Gradient: qkv.
-/// Errors: not three dimensions, H not a multiple of K, a width that is not a multiple of H + 2K.
+/// Errors: not two dimensions, H not a multiple of K, a width that is not a multiple of H + 2K, lengths that
+/// do not add up to N.
 /// Source: Vaswani et al. 2017, arXiv 1706.03762, eq. 1; grouped queries: Ainslie et al. 2023, arXiv
 /// 2305.13245; blocks and recomputation: Dao et al. 2022, arXiv 2205.14135.
-pub fn attention(qkv: &Tensor, num_heads: usize, num_kv_heads: usize) -> Result<Tensor> {
+pub fn attention(qkv: &Traced, lengths: &[usize], num_heads: usize, num_kv_heads: usize) -> Result<Traced> {
     expect_groups(num_heads, num_kv_heads)?;
     let heads = num_heads + 2 * num_kv_heads;
-    let &[_, _, width] = qkv.dims() else {
-        bail!("{NAME}: expected qkv of shape (B, T, {heads} D), got {:?}", qkv.dims());
+    let &[rows, width] = qkv.dims() else {
+        bail!("{NAME}: expected qkv of shape (N, {heads} D), got {:?}", qkv.dims());
     };
     if width == 0 || !width.is_multiple_of(heads) {
         bail!("{NAME}: expected a qkv width that is a multiple of {heads} heads, got {width}");
     }
-    if !qkv.device().is_cpu() {
-        return reference::attention(qkv, num_heads, num_kv_heads);
+    if lengths.iter().sum::<usize>() != rows {
+        bail!("{NAME}: expected lengths that add up to {rows} rows, got {}", lengths.iter().sum::<usize>());
     }
-    qkv.contiguous()?.apply_op1(Attention { num_heads, num_kv_heads })
+    if !qkv.device().is_cpu() {
+        return Ok(reference::attention(qkv.value(), lengths, num_heads, num_kv_heads)?.into());
+    }
+    let (qkv, head_dim) = (qkv.contiguous()?, width / heads);
+    let sizes = cpu::Sizes { lengths: lengths.to_vec(), num_heads, num_kv_heads, head_dim };
+    by_dtype!(NAME, qkv.dtype(), T => {
+        let y = cpu::forward(&Elements::<T>::of(NAME, qkv.value())?, &sizes);
+        let y = Tensor::from_vec(y, (rows, num_heads * head_dim), qkv.device())?;
+        Ok(record(y, [&qkv.clone()], move |d_y, gradients| {
+            let d_y = Elements::<T>::of(NAME, &d_y)?;
+            let d_qkv = cpu::backward(&Elements::of(NAME, qkv.value())?, &d_y, &sizes);
+            gradients.add(&qkv, Tensor::from_vec(d_qkv, qkv.dims(), qkv.device())?)
+        }))
+    })
 }
 
 fn expect_groups(num_heads: usize, num_kv_heads: usize) -> Result<()> {
@@ -49,45 +65,4 @@ fn expect_groups(num_heads: usize, num_kv_heads: usize) -> Result<()> {
         );
     }
     Ok(())
-}
-
-struct Attention {
-    num_heads: usize,
-    num_kv_heads: usize,
-}
-
-impl Attention {
-    fn sizes(&self, qkv: &[usize]) -> cpu::Sizes {
-        cpu::Sizes {
-            batch: qkv[0],
-            seq_len: qkv[1],
-            num_heads: self.num_heads,
-            num_kv_heads: self.num_kv_heads,
-            head_dim: qkv[2] / (self.num_heads + 2 * self.num_kv_heads),
-        }
-    }
-}
-
-impl CustomOp1 for Attention {
-    fn name(&self) -> &'static str {
-        NAME
-    }
-
-    fn cpu_fwd(&self, qkv: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let sizes = self.sizes(layout.dims());
-        let shape = (sizes.batch, sizes.seq_len, sizes.num_heads * sizes.head_dim).into();
-        by_dtype!(NAME, qkv.dtype(), T => {
-            let y = cpu::forward(elements::<T>(NAME, qkv, layout)?, &sizes);
-            Ok((T::to_cpu_storage_owned(y), shape))
-        })
-    }
-
-    fn bwd(&self, qkv: &Tensor, _y: &Tensor, d_y: &Tensor) -> Result<Option<Tensor>> {
-        let [qkv, d_y] = detached([qkv, d_y])?;
-        let sizes = self.sizes(qkv.dims());
-        by_dtype!(NAME, qkv.dtype(), T => {
-            let d_qkv = cpu::backward(&Elements::<T>::of(NAME, &qkv)?, &Elements::of(NAME, &d_y)?, &sizes);
-            Ok(Some(Tensor::from_vec(d_qkv, qkv.shape(), qkv.device())?))
-        })
-    }
 }

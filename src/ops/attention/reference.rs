@@ -5,13 +5,29 @@ use candle_core::{D, DType, Device, Result, Tensor};
 use super::super::elements::{expect_like, expect_shape};
 use super::{NAME, expect_groups};
 
-pub fn attention(qkv: &Tensor, num_heads: usize, num_kv_heads: usize) -> Result<Tensor> {
-    let head_dim = qkv.dim(2)? / (num_heads + 2 * num_kv_heads);
+pub fn attention(qkv: &Tensor, lengths: &[usize], num_heads: usize, num_kv_heads: usize) -> Result<Tensor> {
+    let width = qkv.dim(1)?;
+    let head_dim = width / (num_heads + 2 * num_kv_heads);
     let (q_width, kv_width) = (num_heads * head_dim, num_kv_heads * head_dim);
-    let q = qkv.narrow(2, 0, q_width)?;
-    let k = qkv.narrow(2, q_width, kv_width)?;
-    let v = qkv.narrow(2, q_width + kv_width, kv_width)?;
-    attention_cached(&q, &k, &v, num_heads, num_kv_heads)
+    let batch = |qkv: &Tensor, batch: usize, seq_len: usize| {
+        let qkv = qkv.reshape((batch, seq_len, width))?;
+        let q = qkv.narrow(2, 0, q_width)?;
+        let k = qkv.narrow(2, q_width, kv_width)?;
+        let v = qkv.narrow(2, q_width + kv_width, kv_width)?;
+        attention_cached(&q, &k, &v, num_heads, num_kv_heads)?.reshape((batch * seq_len, q_width))
+    };
+    if let [first, rest @ ..] = lengths
+        && rest.iter().all(|length| length == first)
+    {
+        return batch(qkv, lengths.len(), *first);
+    }
+    let mut start = 0;
+    let mut parts = Vec::with_capacity(lengths.len());
+    for &length in lengths {
+        parts.push(batch(&qkv.narrow(0, start, length)?, 1, length)?);
+        start += length;
+    }
+    Tensor::cat(&parts, 0)
 }
 
 /// Attention of new positions over a cache that ends with them, for generation.

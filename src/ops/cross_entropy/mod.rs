@@ -2,14 +2,15 @@
 //! in between. The row's log-sum-exp is not stored: backward finds it as loss + logit of the target.
 
 mod cpu;
-mod reference;
+pub(super) mod reference;
 #[cfg(test)]
 mod tests;
 
-use candle_core::{CpuStorage, CustomOp2, DType, Layout, Result, Shape, Tensor, bail};
+use candle_core::{DType, Result, Tensor, bail};
 
-use super::elements::{Elements, detached, elements, expect_same_device, expect_shape};
+use super::elements::{Elements, expect_same_device, expect_shape};
 use super::real::by_dtype;
+use super::tape::{Traced, record};
 
 const NAME: &str = "cross_entropy";
 
@@ -24,64 +25,53 @@ pub const IGNORE_INDEX: u32 = u32::MAX;
 /// Units: nats.
 /// Gradient: logits: softmax(logits) - onehot(target), times the gradient of the row's loss.
 /// Errors: shape, dtype or device mismatch; a target outside the vocabulary that is not [`IGNORE_INDEX`].
-pub fn cross_entropy(logits: &Tensor, targets: &Tensor) -> Result<Tensor> {
-    let &[rows, _] = logits.dims() else {
+pub fn cross_entropy(logits: &Traced, targets: &Tensor) -> Result<Traced> {
+    let &[rows, vocab_size] = logits.dims() else {
         bail!("{NAME}: expected logits of shape (N, V), got {:?}", logits.dims());
     };
-    expect_shape(NAME, "targets", targets, &[rows])?;
-    expect_same_device(NAME, "targets", targets, logits)?;
-    if targets.dtype() != DType::U32 {
-        bail!("{NAME}: expected targets of dtype u32, got {}", targets.dtype().as_str());
-    }
+    expect_targets(NAME, targets, rows, vocab_size, logits.value())?;
     if !logits.device().is_cpu() {
-        return reference::cross_entropy(logits, targets);
+        return Ok(reference::cross_entropy(logits.value(), targets)?.into());
     }
-    logits.contiguous()?.apply_op2(&targets.contiguous()?, CrossEntropy)
-}
-
-struct CrossEntropy;
-
-impl CustomOp2 for CrossEntropy {
-    fn name(&self) -> &'static str {
-        NAME
-    }
-
-    fn cpu_fwd(
-        &self,
-        logits: &CpuStorage,
-        logits_layout: &Layout,
-        targets: &CpuStorage,
-        targets_layout: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let targets = elements::<u32>(NAME, targets, targets_layout)?;
-        let vocab_size = logits_layout.dims()[1];
-        let outside = |&&target: &&u32| target != IGNORE_INDEX && target as usize >= vocab_size;
-        if let Some(target) = targets.iter().find(outside) {
-            bail!("{NAME}: expected targets below the vocabulary size {vocab_size}, got {target}");
-        }
-        by_dtype!(NAME, logits.dtype(), T => {
-            let losses = cpu::forward(elements::<T>(NAME, logits, logits_layout)?, targets, vocab_size);
-            Ok((T::to_cpu_storage_owned(losses), targets_layout.shape().clone()))
-        })
-    }
-
-    fn bwd(
-        &self,
-        logits: &Tensor,
-        targets: &Tensor,
-        losses: &Tensor,
-        d_losses: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let [logits, losses, d_losses] = detached([logits, losses, d_losses])?;
-        by_dtype!(NAME, logits.dtype(), T => {
+    let (logits, targets) = (logits.contiguous()?, targets.contiguous()?);
+    by_dtype!(NAME, logits.dtype(), T => {
+        let losses = cpu::forward(
+            &Elements::<T>::of(NAME, logits.value())?,
+            &Elements::of(NAME, &targets)?,
+            vocab_size,
+        );
+        let losses = Tensor::from_vec(losses, rows, logits.device())?;
+        Ok(record(losses.clone(), [&logits.clone()], move |d_losses, gradients| {
             let d_logits = cpu::backward(
-                &Elements::<T>::of(NAME, &logits)?,
-                &Elements::of(NAME, targets)?,
+                &Elements::<T>::of(NAME, logits.value())?,
+                &Elements::of(NAME, &targets)?,
                 &Elements::of(NAME, &losses)?,
                 &Elements::of(NAME, &d_losses)?,
-                logits.dim(1)?,
+                vocab_size,
             );
-            Ok((Some(Tensor::from_vec(d_logits, logits.shape(), logits.device())?), None))
-        })
+            gradients.add(&logits, Tensor::from_vec(d_logits, logits.dims(), logits.device())?)
+        }))
+    })
+}
+
+/// Fails unless `targets` are (rows) of u32 on the device of `like`, and on the CPU each a class or ignored.
+pub(super) fn expect_targets(
+    op: &str,
+    targets: &Tensor,
+    rows: usize,
+    num_classes: usize,
+    like: &Tensor,
+) -> Result<()> {
+    expect_shape(op, "targets", targets, &[rows])?;
+    expect_same_device(op, "targets", targets, like)?;
+    if targets.dtype() != DType::U32 {
+        bail!("{op}: expected targets of dtype u32, got {}", targets.dtype().as_str());
     }
+    if like.device().is_cpu() {
+        let outside = |&target: &u32| target != IGNORE_INDEX && target as usize >= num_classes;
+        if let Some(target) = targets.to_vec1::<u32>()?.into_iter().find(outside) {
+            bail!("{op}: expected targets below the vocabulary size {num_classes}, got {target}");
+        }
+    }
+    Ok(())
 }

@@ -5,10 +5,11 @@ mod reference;
 #[cfg(test)]
 mod tests;
 
-use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
+use candle_core::{Result, Tensor};
 
-use super::elements::{Elements, detached, elements};
+use super::elements::Elements;
 use super::real::by_dtype;
+use super::tape::{Traced, record};
 
 const NAME: &str = "gelu";
 
@@ -21,32 +22,17 @@ const CUBIC: f64 = 0.044_715;
 /// Shapes: any -> the same. Dtypes: f32, f64 on the CPU.
 /// Gradient: x.
 /// Source: Hendrycks and Gimpel 2016, arXiv 1606.08415, section 2.
-pub fn gelu(x: &Tensor) -> Result<Tensor> {
+pub fn gelu(x: &Traced) -> Result<Traced> {
     if !x.device().is_cpu() {
-        return reference::gelu(x);
+        return Ok(reference::gelu(x.value())?.into());
     }
-    x.contiguous()?.apply_op1(Gelu)
-}
-
-struct Gelu;
-
-impl CustomOp1 for Gelu {
-    fn name(&self) -> &'static str {
-        NAME
-    }
-
-    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        by_dtype!(NAME, x.dtype(), T => {
-            let y = cpu::forward(elements::<T>(NAME, x, layout)?);
-            Ok((T::to_cpu_storage_owned(y), layout.shape().clone()))
-        })
-    }
-
-    fn bwd(&self, x: &Tensor, _y: &Tensor, d_y: &Tensor) -> Result<Option<Tensor>> {
-        let [x, d_y] = detached([x, d_y])?;
-        by_dtype!(NAME, x.dtype(), T => {
-            let d_x = cpu::backward(&Elements::<T>::of(NAME, &x)?, &Elements::of(NAME, &d_y)?);
-            Ok(Some(Tensor::from_vec(d_x, x.shape(), x.device())?))
-        })
-    }
+    let x = x.contiguous()?;
+    by_dtype!(NAME, x.dtype(), T => {
+        let y = cpu::forward(&Elements::<T>::of(NAME, x.value())?);
+        let y = Tensor::from_vec(y, x.dims(), x.device())?;
+        Ok(record(y, [&x.clone()], move |d_y, gradients| {
+            let d_x = cpu::backward(&Elements::<T>::of(NAME, x.value())?, &Elements::of(NAME, &d_y)?);
+            gradients.add(&x, Tensor::from_vec(d_x, x.dims(), x.device())?)
+        }))
+    })
 }

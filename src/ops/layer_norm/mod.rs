@@ -5,10 +5,11 @@ mod reference;
 #[cfg(test)]
 mod tests;
 
-use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor};
+use candle_core::{Result, Tensor};
 
-use super::elements::{Elements, detached, elements, expect_like, expect_shape, last_dim};
+use super::elements::{Elements, expect_like, expect_shape, last_dim};
 use super::real::by_dtype;
+use super::tape::{Traced, record};
 
 const NAME: &str = "layer_norm";
 
@@ -20,65 +21,35 @@ const NAME: &str = "layer_norm";
 /// Gradient: x, weight, bias; mean and variance are computed again in backward.
 /// Errors: shape, dtype or device mismatch; never converts silently.
 /// Source: Ba et al. 2016, arXiv 1607.06450, eq. 3-4.
-pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Result<Tensor> {
-    let columns = last_dim(NAME, "x", x)?;
+pub fn layer_norm(x: &Traced, weight: &Traced, bias: &Traced, eps: f64) -> Result<Traced> {
+    let columns = last_dim(NAME, "x", x.value())?;
     for (name, tensor) in [("weight", weight), ("bias", bias)] {
-        expect_shape(NAME, name, tensor, &[columns])?;
-        expect_like(NAME, name, tensor, x)?;
+        expect_shape(NAME, name, tensor.value(), &[columns])?;
+        expect_like(NAME, name, tensor.value(), x.value())?;
     }
     if !x.device().is_cpu() {
-        return reference::layer_norm(x, weight, bias, eps);
+        return Ok(reference::layer_norm(x.value(), weight.value(), bias.value(), eps)?.into());
     }
-    x.contiguous()?.apply_op3(&weight.contiguous()?, &bias.contiguous()?, LayerNorm { eps })
-}
-
-struct LayerNorm {
-    eps: f64,
-}
-
-impl CustomOp3 for LayerNorm {
-    fn name(&self) -> &'static str {
-        NAME
-    }
-
-    fn cpu_fwd(
-        &self,
-        x: &CpuStorage,
-        x_layout: &Layout,
-        weight: &CpuStorage,
-        weight_layout: &Layout,
-        bias: &CpuStorage,
-        bias_layout: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        by_dtype!(NAME, x.dtype(), T => {
-            let weight = elements::<T>(NAME, weight, weight_layout)?;
-            let bias = elements(NAME, bias, bias_layout)?;
-            let y = cpu::forward(elements(NAME, x, x_layout)?, weight, bias, T::from_f64(self.eps));
-            Ok((T::to_cpu_storage_owned(y), x_layout.shape().clone()))
-        })
-    }
-
-    fn bwd(
-        &self,
-        x: &Tensor,
-        weight: &Tensor,
-        bias: &Tensor,
-        _y: &Tensor,
-        d_y: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let [x, weight, d_y] = detached([x, weight, d_y])?;
-        by_dtype!(NAME, x.dtype(), T => {
+    let (x, weight, bias) = (x.contiguous()?, weight.contiguous()?, bias.contiguous()?);
+    by_dtype!(NAME, x.dtype(), T => {
+        let eps = T::from_f64(eps);
+        let y = cpu::forward(
+            &Elements::<T>::of(NAME, x.value())?,
+            &Elements::of(NAME, weight.value())?,
+            &Elements::of(NAME, bias.value())?,
+            eps,
+        );
+        let y = Tensor::from_vec(y, x.dims(), x.device())?;
+        Ok(record(y, [&x.clone(), &weight.clone(), &bias.clone()], move |d_y, gradients| {
             let (d_x, d_weight, d_bias) = cpu::backward(
-                &Elements::<T>::of(NAME, &x)?,
-                &Elements::of(NAME, &weight)?,
+                &Elements::<T>::of(NAME, x.value())?,
+                &Elements::of(NAME, weight.value())?,
                 &Elements::of(NAME, &d_y)?,
-                T::from_f64(self.eps),
+                eps,
             );
-            Ok((
-                Some(Tensor::from_vec(d_x, x.shape(), x.device())?),
-                Some(Tensor::from_vec(d_weight, weight.shape(), weight.device())?),
-                Some(Tensor::from_vec(d_bias, bias.shape(), bias.device())?),
-            ))
-        })
-    }
+            gradients.add(&x, Tensor::from_vec(d_x, x.dims(), x.device())?)?;
+            gradients.add(&weight, Tensor::from_vec(d_weight, weight.dims(), weight.device())?)?;
+            gradients.add(&bias, Tensor::from_vec(d_bias, bias.dims(), bias.device())?)
+        }))
+    })
 }

@@ -1,77 +1,119 @@
-//! `linear` by the `gemm` crate, which splits one product over all threads.
+//! `linear` by matrix products that read and write rectangles of the stacked tensors in place.
 
-use super::super::matmul::{Matrix, MatrixMut, SharedBuffer, all_threads};
+use std::ops::Range;
+
+use super::super::matmul::{Matrix, MatrixMut, Onto, SharedBuffer, Threads};
 use super::super::real::Real;
-use super::super::rows::{column_sums, fill_rows};
+use super::super::rows::{add_to, column_sums};
 use super::WeightLayout;
 
-/// x is (rows, inputs), y is (rows, outputs).
+/// x is (rows, inputs), y is (rows, width), `outputs[i]` of its columns from weight i.
 pub struct Sizes {
     pub rows: usize,
     pub inputs: usize,
-    pub outputs: usize,
-    layout: WeightLayout,
+    pub outputs: Vec<usize>,
+    pub layout: WeightLayout,
 }
 
 impl Sizes {
-    pub fn new(x: &[usize], weight: &[usize], layout: WeightLayout) -> Self {
-        let (inputs, outputs) = match layout {
-            WeightLayout::OutIn => (weight[1], weight[0]),
-            WeightLayout::InOut => (weight[0], weight[1]),
-        };
-        Self { rows: x[..x.len() - 1].iter().product(), inputs, outputs, layout }
+    pub fn width(&self) -> usize {
+        self.outputs.iter().sum()
     }
 
-    /// The weight as (outputs, inputs).
-    fn out_in<'a, T: Real>(&self, weight: &'a [T]) -> Matrix<'a, T> {
+    /// Columns of y that come from weight i.
+    fn columns(&self, i: usize) -> Range<usize> {
+        let start = self.outputs[..i].iter().sum();
+        start..start + self.outputs[i]
+    }
+
+    /// Weight i as (outputs, inputs).
+    fn out_in<'a, T: Real>(&self, i: usize, weight: &'a [T]) -> Matrix<'a, T> {
         match self.layout {
-            WeightLayout::OutIn => Matrix::new(weight, self.outputs, self.inputs, self.inputs),
-            WeightLayout::InOut => Matrix::new(weight, self.inputs, self.outputs, self.outputs).transposed(),
+            WeightLayout::OutIn => Matrix::new(weight, self.outputs[i], self.inputs, self.inputs),
+            WeightLayout::InOut => {
+                Matrix::new(weight, self.inputs, self.outputs[i], self.outputs[i]).transposed()
+            }
         }
     }
+
+    /// The columns of d_y, (rows, width), that belong to weight i.
+    fn d_y<'a, T: Real>(&self, i: usize, d_y: &'a [T]) -> Matrix<'a, T> {
+        let columns = self.columns(i);
+        Matrix::new(&d_y[columns.start.min(d_y.len())..], self.rows, columns.len(), self.width())
+    }
 }
 
-/// y = x W^T + b.
-pub fn forward<T: Real>(x: &[T], weight: &[T], bias: Option<&[T]>, sizes: &Sizes) -> Vec<T> {
-    let &Sizes { rows, inputs, outputs, .. } = sizes;
-    let x = Matrix::new(x, rows, inputs, inputs);
-    let weight = sizes.out_in(weight).transposed();
-    let Some(bias) = bias else { return product(rows, outputs, x, weight) };
-    // The product is added to rows that already hold the bias.
-    let mut y = fill_rows(rows, outputs, |_, out| {
-        out.chunks_exact_mut(outputs).for_each(|row| row.copy_from_slice(bias));
-    });
-    MatrixMut::new(&mut y, rows, outputs, outputs).set_product(true, T::one(), x, weight, all_threads());
-    y
+/// y while it is computed, weight by weight.
+pub struct Output<'a, T> {
+    y: SharedBuffer<T>,
+    sizes: &'a Sizes,
 }
 
-/// d_x = d_y W.
-pub fn backward_x<T: Real>(weight: &[T], d_y: &[T], sizes: &Sizes) -> Vec<T> {
-    let d_y = Matrix::new(d_y, sizes.rows, sizes.outputs, sizes.outputs);
-    product(sizes.rows, sizes.inputs, d_y, sizes.out_in(weight))
+impl<'a, T: Real> Output<'a, T> {
+    pub fn new(sizes: &'a Sizes) -> Self {
+        Self { y: SharedBuffer::new(sizes.rows * sizes.width()), sizes }
+    }
+
+    /// The columns of weight i: x W^T + b.
+    pub fn set(&mut self, i: usize, x: &[T], weight: &[T], bias: Option<&[T]>) {
+        let &Sizes { rows, inputs, .. } = self.sizes;
+        let columns = self.sizes.columns(i);
+        let x = Matrix::new(x, rows, inputs, inputs);
+        let weight = self.sizes.out_in(i, weight).transposed();
+        let onto = bias.map_or(Onto::Nothing, |bias| Onto::Row(&bias[columns.clone()]));
+        // SAFETY: the only rectangle alive.
+        let mut y = unsafe { self.y.rectangle(columns.start, rows, columns.len(), self.sizes.width()) };
+        y.set_product(onto, T::one(), x, weight, Threads::All);
+    }
+
+    /// y, of which every weight's columns have been set.
+    pub fn finish(self) -> Vec<T> {
+        // SAFETY: the columns of all weights are the whole buffer.
+        unsafe { self.y.into_vec() }
+    }
 }
 
-/// d_W = d_y^T x, or its transpose, as the weight is stored.
-pub fn backward_weight<T: Real>(x: &[T], d_y: &[T], sizes: &Sizes) -> Vec<T> {
+/// d_x while it is computed, weight by weight.
+pub struct InputGradient<'a, T> {
+    d_x: SharedBuffer<T>,
+    sizes: &'a Sizes,
+}
+
+impl<'a, T: Real> InputGradient<'a, T> {
+    pub fn new(sizes: &'a Sizes) -> Self {
+        Self { d_x: SharedBuffer::new(sizes.rows * sizes.inputs), sizes }
+    }
+
+    /// What weight i contributes, the first weight first: d_y W.
+    pub fn add(&mut self, i: usize, weight: &[T], d_y: &[T]) {
+        let &Sizes { rows, inputs, .. } = self.sizes;
+        let onto = if i == 0 { Onto::Nothing } else { Onto::Itself };
+        // SAFETY: the only rectangle alive; the first weight sets what the others add to.
+        let mut d_x = unsafe { self.d_x.rectangle(0, rows, inputs, inputs) };
+        let d_y = self.sizes.d_y(i, d_y);
+        d_x.set_product(onto, T::one(), d_y, self.sizes.out_in(i, weight), Threads::All);
+    }
+
+    /// d_x, to which weight 0 has been added.
+    pub fn finish(self) -> Vec<T> {
+        // SAFETY: the first weight's product is the whole buffer.
+        unsafe { self.d_x.into_vec() }
+    }
+}
+
+/// d_W += d_y^T x for weight i, or its transpose, as the weight is stored.
+pub fn backward_weight<T: Real>(i: usize, x: &[T], d_y: &[T], d_weight: &mut [T], sizes: &Sizes) {
     let x = Matrix::new(x, sizes.rows, sizes.inputs, sizes.inputs);
-    let d_y = Matrix::new(d_y, sizes.rows, sizes.outputs, sizes.outputs);
-    match sizes.layout {
-        WeightLayout::OutIn => product(sizes.outputs, sizes.inputs, d_y.transposed(), x),
-        WeightLayout::InOut => product(sizes.inputs, sizes.outputs, x.transposed(), d_y),
-    }
+    let d_y = sizes.d_y(i, d_y);
+    let (a, b) = match sizes.layout {
+        WeightLayout::OutIn => (d_y.transposed(), x),
+        WeightLayout::InOut => (x.transposed(), d_y),
+    };
+    let (rows, columns) = (a.rows(), b.columns());
+    MatrixMut::new(d_weight, rows, columns, columns).set_product(Onto::Itself, T::one(), a, b, Threads::All);
 }
 
-/// d_b = column sums of d_y.
-pub fn backward_bias<T: Real>(d_y: &[T], outputs: usize) -> Vec<T> {
-    column_sums(d_y, outputs)
-}
-
-/// a b in fresh memory.
-fn product<T: Real>(rows: usize, columns: usize, a: Matrix<T>, b: Matrix<T>) -> Vec<T> {
-    let out = SharedBuffer::new(rows * columns);
-    // SAFETY: this is the only rectangle, it is the whole buffer, and the product sets every element.
-    unsafe {
-        out.rectangle(0, rows, columns, columns).set_product(false, T::one(), a, b, all_threads());
-        out.into_vec()
-    }
+/// d_b += column sums of d_y.
+pub fn backward_bias<T: Real>(d_y: &[T], d_bias: &mut [T]) {
+    add_to(d_bias, &column_sums(d_y, d_bias.len()));
 }

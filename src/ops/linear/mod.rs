@@ -5,10 +5,11 @@ mod reference;
 #[cfg(test)]
 mod tests;
 
-use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor};
+use candle_core::{Result, Tensor, bail};
 
-use super::elements::{Elements, detached, elements, expect_like, expect_shape, last_dim};
-use super::real::{Real, by_dtype};
+use super::elements::{Elements, expect_like, expect_shape, last_dim};
+use super::real::by_dtype;
+use super::tape::{Traced, record};
 
 const NAME: &str = "linear";
 
@@ -21,141 +22,77 @@ pub enum WeightLayout {
     InOut,
 }
 
-/// Multiplies each row by the weight and adds the bias.
+/// Multiplies each row by the weights, whose outputs stand side by side, and adds the bias.
 ///
 /// y = x W^T + b for [`WeightLayout::OutIn`], y = x W + b for [`WeightLayout::InOut`].
-/// Shapes: x (.., I), weight (O, I) or (I, O), bias (O) -> (.., O). Dtypes: f32, f64 on the CPU.
-/// Gradient: x, weight, bias; one that nothing asks for is not computed.
-/// Errors: shape, dtype or device mismatch; never converts silently.
-pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, layout: WeightLayout) -> Result<Tensor> {
-    let inputs = last_dim(NAME, "x", x)?;
-    let (rows, columns) = weight.dims2()?;
-    let outputs = match layout {
-        WeightLayout::OutIn => rows,
-        WeightLayout::InOut => columns,
-    };
-    let expected = match layout {
-        WeightLayout::OutIn => [outputs, inputs],
-        WeightLayout::InOut => [inputs, outputs],
-    };
-    expect_shape(NAME, "weight", weight, &expected)?;
-    expect_like(NAME, "weight", weight, x)?;
-    if let Some(bias) = bias {
-        expect_shape(NAME, "bias", bias, &[outputs])?;
-        expect_like(NAME, "bias", bias, x)?;
-    }
+/// Shapes: x (.., I), weights (O_i, I) or (I, O_i), bias (O) -> (.., O) with O the sum of all O_i. Dtypes:
+/// f32, f64 on the CPU.
+/// Gradient: x, weights, bias; one that nothing asks for is not computed.
+/// Errors: no weight; shape, dtype or device mismatch; never converts silently.
+pub fn linear(x: &Traced, weights: &[Traced], bias: Option<&Traced>, layout: WeightLayout) -> Result<Traced> {
+    let sizes = sizes(x, weights, bias, layout)?;
     if !x.device().is_cpu() {
-        return reference::linear(x, weight, bias, layout);
+        let weights: Vec<&Tensor> = weights.iter().map(Traced::value).collect();
+        return Ok(reference::linear(x.value(), &weights, bias.map(Traced::value), layout)?.into());
     }
-    let (x, weight) = (x.contiguous()?, weight.contiguous()?);
-    match bias {
-        Some(bias) => x.apply_op3(&weight, &bias.contiguous()?, Linear { layout }),
-        None => x.apply_op2(&weight, Linear { layout }),
-    }
-}
-
-struct Linear {
-    layout: WeightLayout,
-}
-
-impl Linear {
-    fn forward(
-        &self,
-        x: (&CpuStorage, &Layout),
-        weight: (&CpuStorage, &Layout),
-        bias: Option<(&CpuStorage, &Layout)>,
-    ) -> Result<(CpuStorage, Shape)> {
-        let sizes = cpu::Sizes::new(x.1.dims(), weight.1.dims(), self.layout);
-        let mut shape = x.1.dims().to_vec();
-        shape[x.1.dims().len() - 1] = sizes.outputs;
-        by_dtype!(NAME, x.0.dtype(), T => {
-            let bias = bias.map(|(storage, layout)| elements::<T>(NAME, storage, layout)).transpose()?;
-            let y = cpu::forward(elements(NAME, x.0, x.1)?, elements(NAME, weight.0, weight.1)?, bias, &sizes);
-            Ok((T::to_cpu_storage_owned(y), shape.into()))
-        })
-    }
-
-    /// Gradients of x and weight.
-    fn backward<T: Real>(&self, x: &Tensor, weight: &Tensor, d_y: &Tensor) -> Result<[Option<Tensor>; 2]> {
-        let wanted = [x.track_op(), weight.track_op()];
-        let [x, weight, d_y] = detached([x, weight, d_y])?;
-        let sizes = cpu::Sizes::new(x.dims(), weight.dims(), self.layout);
-        let d_y = Elements::<T>::of(NAME, &d_y)?;
-        let mut d_x = None;
-        if wanted[0] {
-            let values = cpu::backward_x(&Elements::of(NAME, &weight)?, &d_y, &sizes);
-            d_x = Some(Tensor::from_vec(values, x.shape(), x.device())?);
+    let (x, bias) = (x.contiguous()?, bias.map(Traced::contiguous).transpose()?);
+    let weights = weights.iter().map(Traced::contiguous).collect::<Result<Vec<_>>>()?;
+    let shape = [&x.dims()[..x.dims().len() - 1], &[sizes.width()]].concat();
+    by_dtype!(NAME, x.dtype(), T => {
+        let x_values = Elements::<T>::of(NAME, x.value())?;
+        let bias_values = bias.as_ref().map(|bias| Elements::of(NAME, bias.value())).transpose()?;
+        let mut y = cpu::Output::new(&sizes);
+        for (i, weight) in weights.iter().enumerate() {
+            y.set(i, &x_values, &Elements::of(NAME, weight.value())?, bias_values.as_deref());
         }
-        let mut d_weight = None;
-        if wanted[1] {
-            let values = cpu::backward_weight(&Elements::of(NAME, &x)?, &d_y, &sizes);
-            d_weight = Some(Tensor::from_vec(values, weight.shape(), weight.device())?);
-        }
-        Ok([d_x, d_weight])
-    }
-}
+        let y = Tensor::from_vec(y.finish(), shape, x.device())?;
+        drop((x_values, bias_values));
 
-impl CustomOp2 for Linear {
-    fn name(&self) -> &'static str {
-        NAME
-    }
-
-    fn cpu_fwd(
-        &self,
-        x: &CpuStorage,
-        x_layout: &Layout,
-        weight: &CpuStorage,
-        weight_layout: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        self.forward((x, x_layout), (weight, weight_layout), None)
-    }
-
-    fn bwd(
-        &self,
-        x: &Tensor,
-        weight: &Tensor,
-        _y: &Tensor,
-        d_y: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let [d_x, d_weight] = by_dtype!(NAME, x.dtype(), T => self.backward::<T>(x, weight, d_y))?;
-        Ok((d_x, d_weight))
-    }
-}
-
-impl CustomOp3 for Linear {
-    fn name(&self) -> &'static str {
-        NAME
-    }
-
-    fn cpu_fwd(
-        &self,
-        x: &CpuStorage,
-        x_layout: &Layout,
-        weight: &CpuStorage,
-        weight_layout: &Layout,
-        bias: &CpuStorage,
-        bias_layout: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        self.forward((x, x_layout), (weight, weight_layout), Some((bias, bias_layout)))
-    }
-
-    fn bwd(
-        &self,
-        x: &Tensor,
-        weight: &Tensor,
-        bias: &Tensor,
-        _y: &Tensor,
-        d_y: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        by_dtype!(NAME, x.dtype(), T => {
-            let [d_x, d_weight] = self.backward::<T>(x, weight, d_y)?;
-            let mut d_bias = None;
-            if bias.track_op() {
-                let [d_y] = detached([d_y])?;
-                let values = cpu::backward_bias(&Elements::<T>::of(NAME, &d_y)?, bias.elem_count());
-                d_bias = Some(Tensor::from_vec(values, bias.shape(), bias.device())?);
+        let inputs: Vec<&Traced> = weights.iter().chain(bias.as_ref()).chain([&x]).collect();
+        let tracked = inputs.into_iter().find(|input| input.is_tracked()).unwrap_or(&x).clone();
+        Ok(record(y, [&tracked], move |d_y, gradients| {
+            let d_y = Elements::<T>::of(NAME, &d_y)?;
+            if let Some(bias) = &bias {
+                gradients.add_with(bias, |d_bias: &mut [T]| cpu::backward_bias(&d_y, d_bias))?;
             }
-            Ok((d_x, d_weight, d_bias))
-        })
+            for (i, weight) in weights.iter().enumerate() {
+                let x_values = Elements::<T>::of(NAME, x.value())?;
+                gradients.add_with(weight, |d_weight: &mut [T]| {
+                    cpu::backward_weight(i, &x_values, &d_y, d_weight, &sizes);
+                })?;
+            }
+            if x.is_tracked() {
+                let mut d_x = cpu::InputGradient::new(&sizes);
+                for (i, weight) in weights.iter().enumerate() {
+                    d_x.add(i, &Elements::of(NAME, weight.value())?, &d_y);
+                }
+                gradients.add(&x, Tensor::from_vec(d_x.finish(), x.dims(), x.device())?)?;
+            }
+            Ok(())
+        }))
+    })
+}
+
+fn sizes(x: &Traced, weights: &[Traced], bias: Option<&Traced>, layout: WeightLayout) -> Result<cpu::Sizes> {
+    let inputs = last_dim(NAME, "x", x.value())?;
+    if weights.is_empty() {
+        bail!("{NAME}: expected at least one weight");
     }
+    let mut outputs = Vec::with_capacity(weights.len());
+    for weight in weights.iter().map(Traced::value) {
+        let (rows, columns) = weight.dims2()?;
+        let (expected, count) = match layout {
+            WeightLayout::OutIn => ([rows, inputs], rows),
+            WeightLayout::InOut => ([inputs, columns], columns),
+        };
+        expect_shape(NAME, "weight", weight, &expected)?;
+        expect_like(NAME, "weight", weight, x.value())?;
+        outputs.push(count);
+    }
+    let sizes = cpu::Sizes { rows: x.value().elem_count() / inputs.max(1), inputs, outputs, layout };
+    if let Some(bias) = bias {
+        expect_shape(NAME, "bias", bias.value(), &[sizes.width()])?;
+        expect_like(NAME, "bias", bias.value(), x.value())?;
+    }
+    Ok(sizes)
 }

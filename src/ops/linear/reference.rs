@@ -4,10 +4,15 @@ use candle_core::{Result, Tensor};
 
 use super::WeightLayout;
 
-pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, layout: WeightLayout) -> Result<Tensor> {
+pub fn linear(
+    x: &Tensor,
+    weights: &[&Tensor],
+    bias: Option<&Tensor>,
+    layout: WeightLayout,
+) -> Result<Tensor> {
     let weight = match layout {
-        WeightLayout::OutIn => weight.t()?, // (I, O)
-        WeightLayout::InOut => weight.clone(),
+        WeightLayout::OutIn => Tensor::cat(weights, 0)?.t()?, // (I, O)
+        WeightLayout::InOut => Tensor::cat(weights, 1)?,
     };
     let (inputs, outputs) = weight.dims2()?;
     let rows = x.contiguous()?.reshape(((), inputs))?; // (N, I)

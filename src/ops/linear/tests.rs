@@ -1,7 +1,12 @@
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Device, Result, Tensor};
 
 use super::super::testing::{assert_error, check, seeded};
-use super::{WeightLayout, linear, reference};
+use super::{WeightLayout, reference};
+
+fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, layout: WeightLayout) -> Result<Tensor> {
+    let bias = bias.map(Into::into);
+    super::linear(&x.into(), &[weight.into()], bias.as_ref(), layout).map(|y| y.value().clone())
+}
 
 const LAYOUTS: [WeightLayout; 2] = [WeightLayout::OutIn, WeightLayout::InOut];
 
@@ -22,15 +27,28 @@ fn agrees_with_the_reference() {
             let all = inputs(batch, i, o, layout);
             check(
                 &all,
-                |t| linear(&t[0], &t[1], Some(&t[2]), layout),
-                |t| reference::linear(&t[0], &t[1], Some(&t[2]), layout),
+                |t| super::linear(&t[0], &t[1..2], Some(&t[2]), layout),
+                |t| reference::linear(&t[0], &[&t[1]], Some(&t[2]), layout),
             );
             check(
                 &all[..2],
-                |t| linear(&t[0], &t[1], None, layout),
-                |t| reference::linear(&t[0], &t[1], None, layout),
+                |t| super::linear(&t[0], &t[1..], None, layout),
+                |t| reference::linear(&t[0], &[&t[1]], None, layout),
             );
         }
+    }
+}
+
+#[test]
+fn outputs_of_several_weights_stand_side_by_side() {
+    for layout in LAYOUTS {
+        let [x, first, _] = inputs(&[3, 11], 33, 17, layout);
+        let [_, second, _] = inputs(&[1], 33, 5, layout);
+        check(
+            &[x, first, second, seeded("bias", &[22])],
+            |t| super::linear(&t[0], &t[1..3], Some(&t[3]), layout),
+            |t| reference::linear(&t[0], &[&t[1], &t[2]], Some(&t[3]), layout),
+        );
     }
 }
 

@@ -5,10 +5,11 @@ mod reference;
 #[cfg(test)]
 mod tests;
 
-use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
+use candle_core::{Result, Tensor};
 
-use super::elements::{Elements, detached, elements, expect_like, expect_shape, last_dim};
+use super::elements::{Elements, expect_like, expect_shape, last_dim};
 use super::real::by_dtype;
+use super::tape::{Traced, record};
 
 const NAME: &str = "rms_norm";
 
@@ -20,56 +21,27 @@ const NAME: &str = "rms_norm";
 /// Gradient: x, weight; the mean square is computed again in backward.
 /// Errors: shape, dtype or device mismatch; never converts silently.
 /// Source: Zhang and Sennrich 2019, arXiv 1910.07467, eq. 4.
-pub fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor> {
-    let columns = last_dim(NAME, "x", x)?;
-    expect_shape(NAME, "weight", weight, &[columns])?;
-    expect_like(NAME, "weight", weight, x)?;
+pub fn rms_norm(x: &Traced, weight: &Traced, eps: f64) -> Result<Traced> {
+    let columns = last_dim(NAME, "x", x.value())?;
+    expect_shape(NAME, "weight", weight.value(), &[columns])?;
+    expect_like(NAME, "weight", weight.value(), x.value())?;
     if !x.device().is_cpu() {
-        return reference::rms_norm(x, weight, eps);
+        return Ok(reference::rms_norm(x.value(), weight.value(), eps)?.into());
     }
-    x.contiguous()?.apply_op2(&weight.contiguous()?, RmsNorm { eps })
-}
-
-struct RmsNorm {
-    eps: f64,
-}
-
-impl CustomOp2 for RmsNorm {
-    fn name(&self) -> &'static str {
-        NAME
-    }
-
-    fn cpu_fwd(
-        &self,
-        x: &CpuStorage,
-        x_layout: &Layout,
-        weight: &CpuStorage,
-        weight_layout: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        by_dtype!(NAME, x.dtype(), T => {
-            let weight = elements::<T>(NAME, weight, weight_layout)?;
-            let y = cpu::forward(elements(NAME, x, x_layout)?, weight, T::from_f64(self.eps));
-            Ok((T::to_cpu_storage_owned(y), x_layout.shape().clone()))
-        })
-    }
-
-    fn bwd(
-        &self,
-        x: &Tensor,
-        weight: &Tensor,
-        _y: &Tensor,
-        d_y: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let [x, weight, d_y] = detached([x, weight, d_y])?;
-        by_dtype!(NAME, x.dtype(), T => {
+    let (x, weight) = (x.contiguous()?, weight.contiguous()?);
+    by_dtype!(NAME, x.dtype(), T => {
+        let eps = T::from_f64(eps);
+        let y = cpu::forward(&Elements::<T>::of(NAME, x.value())?, &Elements::of(NAME, weight.value())?, eps);
+        let y = Tensor::from_vec(y, x.dims(), x.device())?;
+        Ok(record(y, [&x.clone(), &weight.clone()], move |d_y, gradients| {
             let (d_x, d_weight) = cpu::backward(
-                &Elements::<T>::of(NAME, &x)?,
-                &Elements::of(NAME, &weight)?,
+                &Elements::<T>::of(NAME, x.value())?,
+                &Elements::of(NAME, weight.value())?,
                 &Elements::of(NAME, &d_y)?,
-                T::from_f64(self.eps),
+                eps,
             );
-            let d_x = Tensor::from_vec(d_x, x.shape(), x.device())?;
-            Ok((Some(d_x), Some(Tensor::from_vec(d_weight, weight.shape(), weight.device())?)))
-        })
-    }
+            gradients.add(&x, Tensor::from_vec(d_x, x.dims(), x.device())?)?;
+            gradients.add(&weight, Tensor::from_vec(d_weight, weight.dims(), weight.device())?)
+        }))
+    })
 }

@@ -1,33 +1,30 @@
-//! Rotary embedding kernels; rows (one position of one sequence) in parallel.
+//! Rotary embedding kernels; rows in parallel.
 
 use super::super::real::{Real, vectorised};
 use super::super::rows::fill_rows;
 
-/// The tensor is (batch, seq_len, width), with heads of 2 `half`.
-pub struct Sizes {
-    pub batch: usize,
-    pub seq_len: usize,
-    pub width: usize,
+/// Where each row stands, and the angles of each position, `half` per position.
+pub struct Tables<'a, T> {
+    pub positions: &'a [u32],
+    pub cos: &'a [T],
+    pub sin: &'a [T],
     pub half: usize,
-    pub num_rotated_heads: usize,
 }
 
-/// Rotates by the angle.
-pub fn forward<T: Real>(x: &[T], cos: &[T], sin: &[T], sizes: &Sizes) -> Vec<T> {
-    rotate(x, cos, sin, T::one(), sizes)
-}
-
-/// d_x from d_y: rotates by the negative angle.
-pub fn backward<T: Real>(d_y: &[T], cos: &[T], sin: &[T], sizes: &Sizes) -> Vec<T> {
-    rotate(d_y, cos, sin, -T::one(), sizes)
-}
-
-fn rotate<T: Real>(x: &[T], cos: &[T], sin: &[T], sign: T, sizes: &Sizes) -> Vec<T> {
-    let &Sizes { batch, seq_len, width, half, num_rotated_heads } = sizes;
-    fill_rows(batch * seq_len, width, |rows, out| {
+/// Rotates the rows of x (N, width) by `sign` times their angles: 1 forward, -1 for the gradient.
+pub fn rotate<T: Real>(
+    x: &[T],
+    sign: T,
+    tables: &Tables<T>,
+    width: usize,
+    num_rotated_heads: usize,
+) -> Vec<T> {
+    let &Tables { positions, cos, sin, half } = tables;
+    fill_rows(positions.len(), width, |rows, out| {
         for (row, y) in rows.zip(out.chunks_exact_mut(width)) {
             let x = &x[row * width..][..width];
-            let angles = row % seq_len * half..(row % seq_len + 1) * half;
+            let position = positions[row] as usize;
+            let angles = position * half..(position + 1) * half;
             let rotated = num_rotated_heads * 2 * half;
             rotate_heads(&x[..rotated], &cos[angles.clone()], &sin[angles], sign, &mut y[..rotated]);
             y[rotated..].copy_from_slice(&x[rotated..]);

@@ -5,10 +5,11 @@ mod reference;
 #[cfg(test)]
 mod tests;
 
-use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, bail};
+use candle_core::{DType, Result, Tensor, bail};
 
-use super::elements::{Elements, detached, elements, expect_like, expect_shape};
+use super::elements::{Elements, expect_like, expect_same_device, expect_shape};
 use super::real::by_dtype;
+use super::tape::{Traced, record};
 
 const NAME: &str = "rope";
 
@@ -16,20 +17,33 @@ const NAME: &str = "rope";
 ///
 /// With a head's vector in two halves (a, b): y = (a cos - b sin, b cos + a sin), the layout of Hugging Face
 /// Llama, not the interleaved one of the paper.
-/// Shapes: qkv (B, T, heads D), cos and sin (T, D / 2) -> (B, T, heads D). Dtypes: f32, f64 on the CPU.
+/// Shapes: qkv (N, heads D), positions (N) u32, cos and sin (P, D / 2) -> (N, heads D). Dtypes: f32, f64 on
+/// the CPU.
 /// Gradient: qkv (the rotation by the negative angle); none for cos and sin.
-/// Errors: shape, dtype or device mismatch, a width that is no multiple of D, more rotated heads than heads.
+/// Errors: shape, dtype or device mismatch, a width that is no multiple of D, more rotated heads than heads,
+/// a position of P or more.
 /// Source: Su et al. 2021, arXiv 2104.09864, eq. 34.
-pub fn rope(qkv: &Tensor, cos: &Tensor, sin: &Tensor, num_rotated_heads: usize) -> Result<Tensor> {
-    let &[_, seq_len, width] = qkv.dims() else {
-        bail!("{NAME}: expected qkv of shape (B, T, heads D), got {:?}", qkv.dims());
+pub fn rope(
+    qkv: &Traced,
+    positions: &Tensor,
+    cos: &Tensor,
+    sin: &Tensor,
+    num_rotated_heads: usize,
+) -> Result<Traced> {
+    let &[rows, width] = qkv.dims() else {
+        bail!("{NAME}: expected qkv of shape (N, heads D), got {:?}", qkv.dims());
     };
-    let &[_, half] = cos.dims() else {
-        bail!("{NAME}: expected cos of shape (T, D / 2), got {:?}", cos.dims());
+    let &[num_positions, half] = cos.dims() else {
+        bail!("{NAME}: expected cos of shape (P, D / 2), got {:?}", cos.dims());
     };
+    expect_shape(NAME, "positions", positions, &[rows])?;
+    expect_same_device(NAME, "positions", positions, qkv.value())?;
+    if positions.dtype() != DType::U32 {
+        bail!("{NAME}: expected positions of dtype u32, got {}", positions.dtype().as_str());
+    }
     for (name, tensor) in [("cos", cos), ("sin", sin)] {
-        expect_shape(NAME, name, tensor, &[seq_len, half])?;
-        expect_like(NAME, name, tensor, qkv)?;
+        expect_shape(NAME, name, tensor, &[num_positions, half])?;
+        expect_like(NAME, name, tensor, qkv.value())?;
     }
     if half == 0 || !width.is_multiple_of(2 * half) || num_rotated_heads * 2 * half > width {
         let head_dim = 2 * half;
@@ -38,58 +52,22 @@ pub fn rope(qkv: &Tensor, cos: &Tensor, sin: &Tensor, num_rotated_heads: usize) 
         );
     }
     if !qkv.device().is_cpu() {
-        return reference::rope(qkv, cos, sin, num_rotated_heads);
+        return Ok(reference::rope(qkv.value(), positions, cos, sin, num_rotated_heads)?.into());
     }
-    qkv.contiguous()?.apply_op3(&cos.contiguous()?, &sin.contiguous()?, Rope { num_rotated_heads })
-}
-
-struct Rope {
-    num_rotated_heads: usize,
-}
-
-impl Rope {
-    fn sizes(&self, qkv: &[usize], cos: &[usize]) -> cpu::Sizes {
-        let [seq_len, half] = [cos[0], cos[1]];
-        cpu::Sizes { batch: qkv[0], seq_len, width: qkv[2], half, num_rotated_heads: self.num_rotated_heads }
-    }
-}
-
-impl CustomOp3 for Rope {
-    fn name(&self) -> &'static str {
-        NAME
-    }
-
-    fn cpu_fwd(
-        &self,
-        qkv: &CpuStorage,
-        qkv_layout: &Layout,
-        cos: &CpuStorage,
-        cos_layout: &Layout,
-        sin: &CpuStorage,
-        sin_layout: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let sizes = self.sizes(qkv_layout.dims(), cos_layout.dims());
-        by_dtype!(NAME, qkv.dtype(), T => {
-            let (cos, sin) = (elements::<T>(NAME, cos, cos_layout)?, elements(NAME, sin, sin_layout)?);
-            let y = cpu::forward(elements(NAME, qkv, qkv_layout)?, cos, sin, &sizes);
-            Ok((T::to_cpu_storage_owned(y), qkv_layout.shape().clone()))
-        })
-    }
-
-    fn bwd(
-        &self,
-        qkv: &Tensor,
-        cos: &Tensor,
-        sin: &Tensor,
-        _y: &Tensor,
-        d_y: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let [d_y] = detached([d_y])?;
-        let sizes = self.sizes(qkv.dims(), cos.dims());
-        by_dtype!(NAME, qkv.dtype(), T => {
-            let (cos, sin) = (Elements::<T>::of(NAME, cos)?, Elements::of(NAME, sin)?);
-            let d_qkv = cpu::backward(&Elements::of(NAME, &d_y)?, &cos, &sin, &sizes);
-            Ok((Some(Tensor::from_vec(d_qkv, qkv.shape(), qkv.device())?), None, None))
-        })
-    }
+    let qkv = qkv.contiguous()?;
+    let [positions, cos, sin] = [positions.contiguous()?, cos.contiguous()?, sin.contiguous()?];
+    by_dtype!(NAME, qkv.dtype(), T => {
+        let rotate = move |x: &Tensor, sign: T| {
+            let positions = Elements::<u32>::of(NAME, &positions)?;
+            if let Some(position) = positions.iter().find(|&&position| position as usize >= num_positions) {
+                bail!("{NAME}: expected positions below {num_positions}, got {position}");
+            }
+            let (cos, sin) = (Elements::<T>::of(NAME, &cos)?, Elements::of(NAME, &sin)?);
+            let tables = cpu::Tables { positions: &positions, cos: &cos, sin: &sin, half };
+            let y = cpu::rotate(&Elements::of(NAME, x)?, sign, &tables, width, num_rotated_heads);
+            Tensor::from_vec(y, x.shape(), x.device())
+        };
+        let y = rotate(qkv.value(), T::from_f64(1.))?;
+        Ok(record(y, [&qkv.clone()], move |d_y, gradients| gradients.add(&qkv, rotate(&d_y, -T::from_f64(1.))?)))
+    })
 }

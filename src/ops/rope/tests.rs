@@ -1,4 +1,4 @@
-use candle_core::{DType, Device, Result, Tensor};
+use candle_core::{DType, Device, Error, Tensor};
 
 use super::super::testing::{Tolerance, assert_close, assert_error, check, flat, seeded};
 use super::{reference, rope};
@@ -9,52 +9,69 @@ fn tables(seq_len: usize, half: usize) -> (Tensor, Tensor) {
     (angles.cos().unwrap(), angles.sin().unwrap())
 }
 
+/// Positions in no order, some twice.
+fn positions(rows: usize, num_positions: usize) -> Tensor {
+    let positions: Vec<u32> = (0..rows).map(|row| (row * 5 % num_positions) as u32).collect();
+    Tensor::from_vec(positions, rows, &Device::Cpu).unwrap()
+}
+
 #[test]
 fn agrees_with_the_reference() {
-    for (b, t, heads, half, rotated) in
-        [(1, 1, 1, 1, 1), (2, 5, 3, 4, 2), (1, 7, 6, 3, 4), (2, 70, 4, 32, 0), (3, 33, 4, 17, 4)]
+    for (rows, num_positions, heads, half, rotated) in
+        [(1, 1, 1, 1, 1), (10, 7, 3, 4, 2), (7, 5, 6, 3, 4), (140, 70, 4, 32, 0), (99, 33, 4, 17, 4)]
     {
-        let (cos, sin) = tables(t, half);
-        let run = |op: fn(&Tensor, &Tensor, &Tensor, usize) -> Result<Tensor>, x: &Tensor| {
-            op(x, &cos.to_dtype(x.dtype())?, &sin.to_dtype(x.dtype())?, rotated)
-        };
-        let qkv = seeded("qkv", &[b, t, heads * 2 * half]);
-        check(&[qkv], |x| run(rope, &x[0]), |x| run(reference::rope, &x[0]));
+        let (cos, sin) = tables(num_positions, half);
+        let at = positions(rows, num_positions);
+        let like = |x: &Tensor| Ok::<_, Error>((cos.to_dtype(x.dtype())?, sin.to_dtype(x.dtype())?));
+        let qkv = seeded("qkv", &[rows, heads * 2 * half]);
+        check(
+            &[qkv],
+            |x| like(x[0].value()).and_then(|(cos, sin)| rope(&x[0], &at, &cos, &sin, rotated)),
+            |x| like(&x[0]).and_then(|(cos, sin)| reference::rope(&x[0], &at, &cos, &sin, rotated)),
+        );
     }
 }
 
 #[test]
 fn a_quarter_turn_swaps_the_halves() {
     let table = |value: f32| Tensor::full(value, (1, 2), &Device::Cpu).unwrap();
-    let x = Tensor::new(&[[[1f32, 2., 3., 4., 5., 6., 7., 8.]]], &Device::Cpu).unwrap();
-    let y = rope(&x, &table(0.), &table(1.), 1).unwrap();
-    assert_eq!(flat(&y), [-3., -4., 1., 2., 5., 6., 7., 8.]);
+    let x = Tensor::new(&[[1f32, 2., 3., 4., 5., 6., 7., 8.]], &Device::Cpu).unwrap();
+    let y = rope(&x.into(), &positions(1, 1), &table(0.), &table(1.), 1).unwrap();
+    assert_eq!(flat(y.value()), [-3., -4., 1., 2., 5., 6., 7., 8.]);
 }
 
 #[test]
 fn scores_depend_on_the_distance_alone() {
     let angles = Tensor::from_vec((0..20).map(f64::from).collect(), (20, 1), &Device::Cpu).unwrap();
     let angles = angles.broadcast_mul(&Tensor::new(&[[0.3f64, 0.05]], &Device::Cpu).unwrap()).unwrap();
-    let vector = |name: &str| seeded(name, &[1, 1, 4]).broadcast_as((1, 20, 4)).unwrap();
-    let rotated =
-        |name: &str| rope(&vector(name), &angles.cos().unwrap(), &angles.sin().unwrap(), 1).unwrap();
-    let (q, k) = (rotated("q"), rotated("k"));
-    let score = |i: usize, j: usize| {
-        let (q, k) = (q.narrow(1, i, 1).unwrap(), k.narrow(1, j, 1).unwrap());
-        (q * k).unwrap().sum_all().unwrap()
+    let (cos, sin) = (angles.cos().unwrap(), angles.sin().unwrap());
+    let at = Tensor::arange(0u32, 20, &Device::Cpu).unwrap();
+    let rotated = |name: &str| {
+        let vectors = seeded(name, &[1, 4]).broadcast_as((20, 4)).unwrap();
+        rope(&vectors.into(), &at, &cos, &sin, 1).unwrap().value().clone()
     };
+    let (q, k) = (rotated("q"), rotated("k"));
+    let score = |i: usize, j: usize| (q.get(i).unwrap() * k.get(j).unwrap()).unwrap().sum_all().unwrap();
     assert_close("3 apart", &score(5, 2), &score(19, 16), 10. * Tolerance::F64);
 }
 
 #[test]
 fn wrong_arguments_are_errors() {
     let zeros = |shape: &[usize]| Tensor::zeros(shape, DType::F32, &Device::Cpu).unwrap();
-    let (x, table) = (zeros(&[1, 3, 8]), zeros(&[3, 2]));
-    assert_error(rope(&x, &zeros(&[4, 2]), &table, 1), &["rope", "cos", "[3, 2]", "[4, 2]"]);
-    assert_error(rope(&x, &table, &zeros(&[3, 1]), 1), &["rope", "sin", "[3, 2]", "[3, 1]"]);
-    assert_error(rope(&x, &table, &table, 3), &["rope", "3 whole heads of 4", "8"]);
-    assert_error(rope(&zeros(&[3, 8]), &table, &table, 1), &["rope", "(B, T, heads D)", "[3, 8]"]);
-    assert_error(rope(&x, &table.to_dtype(DType::F64).unwrap(), &table, 1), &["rope", "cos", "f32", "f64"]);
+    let (x, table, at) = (zeros(&[3, 8]), zeros(&[4, 2]), positions(3, 4));
+    let run = |x: &Tensor, at: &Tensor, cos: &Tensor, sin: &Tensor, rotated| {
+        rope(&x.into(), at, cos, sin, rotated).map(|y| y.value().clone())
+    };
+    assert_error(run(&x, &positions(2, 2), &table, &table, 1), &["rope", "positions", "[3]", "[2]"]);
+    assert_error(run(&x, &at, &table, &zeros(&[4, 1]), 1), &["rope", "sin", "[4, 2]", "[4, 1]"]);
+    assert_error(run(&x, &at, &table, &table, 3), &["rope", "3 whole heads of 4", "8"]);
+    assert_error(run(&zeros(&[1, 3, 8]), &at, &table, &table, 1), &["rope", "(N, heads D)", "[1, 3, 8]"]);
+    let far = Tensor::new(&[0u32, 4, 1], &Device::Cpu).unwrap();
+    assert_error(run(&x, &far, &table, &table, 1), &["rope", "below 4", "got 4"]);
+    assert_error(
+        run(&x, &at, &table.to_dtype(DType::F64).unwrap(), &table, 1),
+        &["rope", "cos", "f32", "f64"],
+    );
     let half = |t: &Tensor| t.to_dtype(DType::BF16).unwrap();
-    assert_error(rope(&half(&x), &half(&table), &half(&table), 1), &["rope", "f32", "bf16"]);
+    assert_error(run(&half(&x), &at, &half(&table), &half(&table), 1), &["rope", "f32", "bf16"]);
 }

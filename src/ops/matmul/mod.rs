@@ -1,14 +1,25 @@
-//! Strided views for the `gemm` crate, checked where they are made.
+//! Products of strided matrices on the CPU: C = scale A B, onto nothing, a row or C itself.
+//!
+//! `kernel` multiplies a few rows by a few vectors of columns, `product` walks the matrices in blocks that
+//! fit the caches and divides them among threads. No element's sum depends on the number of threads.
+
+mod kernel;
+mod product;
+#[cfg(test)]
+mod tests;
 
 use std::cell::UnsafeCell;
 use std::marker::PhantomData;
 use std::mem::{ManuallyDrop, MaybeUninit};
 
-use gemm::Parallelism;
-
 use super::real::Real;
 
-/// A matrix to read: element (i, j) stands at `i * row_stride + j * column_stride`.
+pub use kernel::Portable;
+#[cfg(target_arch = "x86_64")]
+pub use kernel::{Avx2, Avx512, transpose_4x4};
+pub use product::{Product, run};
+
+/// A matrix to read: element (i, j) stands at `i * row_stride + j * column_stride`. One of the strides is 1.
 #[derive(Clone, Copy)]
 pub struct Matrix<'a, T> {
     start: *const T,
@@ -18,6 +29,11 @@ pub struct Matrix<'a, T> {
     column_stride: usize,
     owner: PhantomData<&'a [T]>,
 }
+
+// SAFETY: it is a view of a shared slice.
+unsafe impl<T: Sync> Sync for Matrix<'_, T> {}
+// SAFETY: as above.
+unsafe impl<T: Sync> Send for Matrix<'_, T> {}
 
 impl<'a, T: Real> Matrix<'a, T> {
     /// `rows` x `columns` elements from the start of `data`, rows `row_stride` apart.
@@ -36,6 +52,36 @@ impl<'a, T: Real> Matrix<'a, T> {
             ..self
         }
     }
+
+    /// Number of rows.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Number of columns.
+    pub fn columns(&self) -> usize {
+        self.columns
+    }
+}
+
+/// What a product is added to.
+#[derive(Clone, Copy)]
+pub enum Onto<'a, T> {
+    /// Nothing: the destination may be fresh memory.
+    Nothing,
+    /// The same row everywhere, such as a bias.
+    Row(&'a [T]),
+    /// What stands in the destination.
+    Itself,
+}
+
+/// Who computes a product.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Threads {
+    /// The calling thread.
+    One,
+    /// All threads of rayon's pool.
+    All,
 }
 
 /// A matrix to write, with contiguous rows.
@@ -54,41 +100,19 @@ impl<'a, T: Real> MatrixMut<'a, T> {
         Self { start: data.as_mut_ptr(), rows, columns, row_stride, owner: PhantomData }
     }
 
-    /// self = scale * a b, or self += scale * a b where `accumulate` is set.
-    pub fn set_product(
-        &mut self,
-        accumulate: bool,
-        scale: T,
-        a: Matrix<T>,
-        b: Matrix<T>,
-        parallelism: Parallelism,
-    ) {
+    /// self = onto + scale * a b.
+    pub fn set_product(&mut self, onto: Onto<T>, scale: T, a: Matrix<T>, b: Matrix<T>, threads: Threads) {
         assert_eq!((self.rows, self.columns, a.columns), (a.rows, b.columns, b.rows), "matrix sizes");
-        // SAFETY: the views lie within their borrowed memory, checked when they were made, and the sizes
-        // agree. gemm reads the destination only where told to, so it may be fresh memory otherwise.
-        unsafe {
-            gemm::gemm(
-                a.rows,
-                b.columns,
-                a.columns,
-                self.start,
-                1,
-                self.row_stride as isize,
-                accumulate,
-                a.start,
-                a.column_stride as isize,
-                a.row_stride as isize,
-                b.start,
-                b.column_stride as isize,
-                b.row_stride as isize,
-                T::one(),
-                scale,
-                false,
-                false,
-                false,
-                parallelism,
-            );
-        }
+        let base = match onto {
+            Onto::Nothing => None,
+            Onto::Row(row) => {
+                assert_eq!(row.len(), self.columns, "length of the row");
+                Some((row.as_ptr(), 0))
+            }
+            Onto::Itself => Some((self.start.cast_const(), self.row_stride)),
+        };
+        let c = (self.start, self.row_stride);
+        T::multiply(&Product { c, base, scale, a, b, threads });
     }
 }
 
@@ -121,7 +145,7 @@ impl<T: Real> SharedBuffer<T> {
         columns: usize,
         row_stride: usize,
     ) -> MatrixMut<'_, T> {
-        let data = &self.data[offset..];
+        let data = &self.data[offset.min(self.data.len())..];
         assert_fits(data.len(), rows, columns, row_stride);
         // A cell may be written through a shared reference, and both wrappers have the layout of T.
         let start = data.as_ptr().cast_mut().cast();
@@ -146,9 +170,4 @@ fn assert_fits(len: usize, rows: usize, columns: usize, row_stride: usize) {
         let needed = (rows - 1) * row_stride + columns;
         assert!(needed <= len, "a matrix of {needed} elements does not fit into {len}");
     }
-}
-
-/// Every thread the process is meant to use.
-pub fn all_threads() -> Parallelism {
-    Parallelism::Rayon(candle_core::utils::get_num_threads())
 }

@@ -1,0 +1,129 @@
+//! Sums of tensors: the residual stream, and the loss.
+
+use candle_core::{Result, Tensor};
+
+use super::elements::{Elements, expect_like, expect_shape};
+use super::real::{Real, by_dtype};
+use super::rows::fill_rows;
+use super::tape::{Traced, record};
+
+/// Adds a branch to the residual stream, each element of it times one of `factors` where there are any.
+///
+/// y = residual + branch * factors.
+/// Shapes: all alike.
+/// Gradient: residual, branch; none for the factors, which are dropout's mask.
+/// Errors: shape, dtype or device mismatch.
+pub fn add(residual: &Traced, branch: &Traced, factors: Option<&Tensor>) -> Result<Traced> {
+    for (name, tensor) in [("branch", Some(branch.value())), ("factors", factors)] {
+        let Some(tensor) = tensor else { continue };
+        expect_shape("add", name, tensor, residual.dims())?;
+        expect_like("add", name, tensor, residual.value())?;
+    }
+    let (residual, branch) = (residual.contiguous()?, branch.contiguous()?);
+    let factors = factors.map(Tensor::contiguous).transpose()?;
+    if !residual.device().is_cpu() {
+        let branch = match &factors {
+            Some(factors) => (branch.value() * factors)?,
+            None => branch.value().clone(),
+        };
+        return Ok((residual.value() + branch)?.into());
+    }
+    by_dtype!("add", residual.dtype(), T => {
+        let y = {
+            let a = Elements::<T>::of("add", residual.value())?;
+            let b = Elements::<T>::of("add", branch.value())?;
+            match &factors {
+                Some(factors) => {
+                    let factors = Elements::<T>::of("add", factors)?;
+                    combined([&a, &b, &factors], |[a, b, factor]| a + b * factor)
+                }
+                None => combined([&a, &b], |[a, b]| a + b),
+            }
+        };
+        let y = Tensor::from_vec(y, residual.dims(), residual.device())?;
+        Ok(record(y, [&residual.clone(), &branch.clone()], move |d_y, gradients| {
+            // A copy, since each gradient must be in memory of its own.
+            let d_branch = {
+                let d_y = Elements::<T>::of("add", &d_y)?;
+                match &factors {
+                    Some(factors) => {
+                        let factors = Elements::<T>::of("add", factors)?;
+                        combined([&d_y, &factors], |[d_y, factor]| d_y * factor)
+                    }
+                    None => combined([&d_y], |[d_y]| d_y),
+                }
+            };
+            gradients.add(&branch, Tensor::from_vec(d_branch, branch.dims(), branch.device())?)?;
+            gradients.add(&residual, d_y)
+        }))
+    })
+}
+
+/// `value` of the elements of all inputs that stand at the same place.
+fn combined<T: Real, const N: usize>(inputs: [&[T]; N], value: impl Fn([T; N]) -> T + Sync) -> Vec<T> {
+    let len = inputs.iter().map(|input| input.len()).min().unwrap_or(0);
+    fill_rows(len, 1, |range, out| {
+        let inputs = inputs.map(|input| &input[range.clone()][..out.len()]);
+        for (i, out) in out.iter_mut().enumerate() {
+            *out = value(inputs.map(|input| input[i]));
+        }
+    })
+}
+
+/// Multiplies each element by its factor: dropout where there is no residual stream.
+///
+/// Shapes: both alike. Gradient: x.
+pub fn multiply(x: &Traced, factors: &Tensor) -> Result<Traced> {
+    expect_shape("multiply", "factors", factors, x.dims())?;
+    expect_like("multiply", "factors", factors, x.value())?;
+    let y = (x.value() * factors)?;
+    let (x, factors) = (x.clone(), factors.clone());
+    Ok(record(y, [&x.clone()], move |d_y, gradients| gradients.add(&x, (d_y * factors)?)))
+}
+
+/// The scalar sum of all elements, each times its weight.
+///
+/// Shapes: both alike -> (). Gradient: x.
+pub fn weighted_sum(x: &Traced, weights: &Tensor) -> Result<Traced> {
+    expect_shape("weighted_sum", "weights", weights, x.dims())?;
+    expect_like("weighted_sum", "weights", weights, x.value())?;
+    let y = (x.value() * weights)?.sum_all()?;
+    let (x, weights) = (x.clone(), weights.clone());
+    Ok(record(y, [&x.clone()], move |d_y, gradients| gradients.add(&x, weights.broadcast_mul(&d_y)?)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{assert_error, check, seeded};
+    use super::{add, multiply, weighted_sum};
+
+    #[test]
+    fn sums_agree_with_candles() {
+        for shape in [&[1, 1][..], &[5, 7], &[130, 33]] {
+            let (x, y, factors) = (seeded("x", shape), seeded("y", shape), seeded("factors", shape));
+            let inputs = [x.clone(), y];
+            let like = |x: &candle_core::Tensor| factors.to_dtype(x.dtype());
+            check(&inputs, |t| add(&t[0], &t[1], None), |t| &t[0] + &t[1]);
+            check(
+                &inputs,
+                |t| add(&t[0], &t[1], Some(&like(t[0].value())?)),
+                |t| &t[0] + (&t[1] * like(&t[0])?)?,
+            );
+            check(&[x.clone()], |t| multiply(&t[0], &like(t[0].value())?), |t| &t[0] * like(&t[0])?);
+            check(&[x], |t| weighted_sum(&t[0], &like(t[0].value())?), |t| (&t[0] * like(&t[0])?)?.sum_all());
+        }
+    }
+
+    #[test]
+    fn a_tensor_can_be_added_to_itself() {
+        let x = seeded("x", &[3, 4]);
+        check(&[x], |t| add(&add(&t[0], &t[0], None)?, &t[0], None), |t| (&t[0] + &t[0])? + &t[0]);
+    }
+
+    #[test]
+    fn wrong_arguments_are_errors() {
+        let (x, y) = (seeded("x", &[2, 3]), seeded("y", &[3, 2]));
+        let sum = add(&(&x).into(), &(&y).into(), None).map(|sum| sum.value().clone());
+        assert_error(sum, &["add", "branch", "[2, 3]", "[3, 2]"]);
+    }
+}

@@ -1,0 +1,131 @@
+//! Kernels of head and cross-entropy: per block of rows one product for the logits, one pass over them, and
+//! one product for each gradient.
+
+use std::ops::Range;
+
+use super::super::cross_entropy::IGNORE_INDEX;
+use super::super::matmul::{Matrix, MatrixMut, Onto, Threads};
+use super::super::real::{Real, max_of, sum_of, vectorised};
+use super::super::rows::{for_each_row, zeros};
+
+/// Logits held at once: 8 MiB of f32 stays in the last cache of most processors.
+const BLOCK_LEN: usize = 2 << 20;
+/// Fewer rows at once would read and write the weight's gradient too often.
+const MIN_BLOCK_ROWS: usize = 128;
+
+/// hidden is (rows, columns), weight is (vocab_size, columns).
+pub struct Sizes {
+    pub rows: usize,
+    pub columns: usize,
+    pub vocab_size: usize,
+}
+
+impl Sizes {
+    /// Blocks of rows, all but the last of one size.
+    fn blocks(&self) -> impl Iterator<Item = Range<usize>> + use<> {
+        let (rows, len) = (self.rows, (BLOCK_LEN / self.vocab_size.max(1)).max(MIN_BLOCK_ROWS));
+        (0..rows).step_by(len).map(move |start| start..rows.min(start + len))
+    }
+}
+
+/// The sum of the losses times `scale`, with the gradients of hidden and weight if wanted.
+pub fn loss_and_gradients<T: Real>(
+    hidden: &[T],
+    weight: &[T],
+    targets: &[u32],
+    scale: f64,
+    sizes: &Sizes,
+    wanted: [bool; 2],
+) -> (f64, Option<Vec<T>>, Option<Vec<T>>) {
+    let &Sizes { columns, vocab_size, .. } = sizes;
+    let mut d_hidden = wanted[0].then(|| zeros(hidden.len()));
+    let mut d_weight = wanted[1].then(|| zeros(weight.len()));
+    let mut loss = 0.;
+    for_each_block(hidden, weight, sizes, |rows, logits| {
+        let gradient_scale = T::from_f64(scale);
+        let losses = for_each_row(logits, vocab_size, |row, logits| match targets[rows.start + row] {
+            IGNORE_INDEX => {
+                logits.fill(T::zero());
+                T::zero()
+            }
+            target => loss_and_gradient(logits, target as usize, gradient_scale),
+        });
+        loss += losses.iter().map(|loss| loss.to_f64()).sum::<f64>();
+
+        let d_logits = Matrix::new(logits, rows.len(), vocab_size, vocab_size);
+        let elements = rows.start * columns..rows.end * columns;
+        if let Some(d_hidden) = &mut d_hidden {
+            let weight = Matrix::new(weight, vocab_size, columns, columns);
+            let mut d_hidden = MatrixMut::new(&mut d_hidden[elements.clone()], rows.len(), columns, columns);
+            d_hidden.set_product(Onto::Nothing, T::one(), d_logits, weight, Threads::All);
+        }
+        if let Some(d_weight) = &mut d_weight {
+            let hidden = Matrix::new(&hidden[elements], rows.len(), columns, columns);
+            let mut d_weight = MatrixMut::new(d_weight, vocab_size, columns, columns);
+            d_weight.set_product(Onto::Itself, T::one(), d_logits.transposed(), hidden, Threads::All);
+        }
+    });
+    (loss * scale, d_hidden, d_weight)
+}
+
+/// The loss of each row.
+pub fn losses<T: Real>(hidden: &[T], weight: &[T], targets: &[u32], sizes: &Sizes) -> Vec<T> {
+    let mut losses = Vec::with_capacity(sizes.rows);
+    for_each_block(hidden, weight, sizes, |rows, logits| {
+        losses.extend(for_each_row(logits, sizes.vocab_size, |row, logits| {
+            match targets[rows.start + row] {
+                IGNORE_INDEX => T::zero(),
+                target => log_sum_exp(logits) - logits[target as usize],
+            }
+        }));
+    });
+    losses
+}
+
+/// Runs `task` on the logits of each block of rows.
+fn for_each_block<T: Real>(
+    hidden: &[T],
+    weight: &[T],
+    sizes: &Sizes,
+    mut task: impl FnMut(Range<usize>, &mut [T]),
+) {
+    let &Sizes { columns, vocab_size, .. } = sizes;
+    let largest = sizes.blocks().next().map_or(0, |rows| rows.len());
+    let mut buffer = zeros(largest * vocab_size);
+    for rows in sizes.blocks() {
+        let logits = &mut buffer[..rows.len() * vocab_size];
+        let hidden = Matrix::new(&hidden[rows.start * columns..], rows.len(), columns, columns);
+        let weight = Matrix::new(weight, vocab_size, columns, columns).transposed();
+        MatrixMut::new(logits, rows.len(), vocab_size, vocab_size).set_product(
+            Onto::Nothing,
+            T::one(),
+            hidden,
+            weight,
+            Threads::All,
+        );
+        task(rows, logits);
+    }
+}
+
+vectorised! {
+    fn log_sum_exp<T: Real>(logits: &[T]) -> T {
+        let max = max_of(logits);
+        max + sum_of([logits], |[logit]| (logit - max).exp()).ln()
+    }
+
+    /// The loss of a row, whose logits become scale (softmax - onehot).
+    fn loss_and_gradient<T: Real>(logits: &mut [T], target: usize, scale: T) -> T {
+        let max = max_of(logits);
+        let target_logit = logits[target] - max;
+        for logit in logits.iter_mut() {
+            *logit = (*logit - max).exp();
+        }
+        let sum = sum_of([logits], |[exp]| exp);
+        let factor = scale / sum;
+        for logit in logits.iter_mut() {
+            *logit *= factor;
+        }
+        logits[target] -= scale;
+        sum.ln() - target_logit
+    }
+}

@@ -1,0 +1,187 @@
+//! The innermost loops: a tile of C, a few rows high and up to three vectors wide, held in registers.
+//!
+//! A tile of 8 x 3 vectors fills AVX-512's 32 registers (24 sums, 3 of B, 1 of A), one of 4 x 3 AVX2's 16.
+//! Each step reads the 3 vectors of B and one number of A per row, so arithmetic, not loading, is the limit.
+
+use std::marker::PhantomData;
+
+use super::super::real::Real;
+
+/// Vectors in the row of a tile.
+pub const VECTORS: usize = 3;
+/// Most elements in the row of any kernel's tile.
+pub const MAX_WIDTH: usize = VECTORS * 16;
+/// Most rows of any kernel's tile.
+pub const MAX_ROWS: usize = 8;
+
+/// One tile's work: C = base + scale A B over `depth` steps. Rows of each lie a stride apart.
+pub struct Tile<T> {
+    pub depth: usize,
+    pub a: *const T,
+    pub a_row: usize,
+    /// From one element of a row of A to the next.
+    pub a_step: usize,
+    /// Packed: `VECTORS` vectors per step, the unused ones of any value.
+    pub b: *const T,
+    pub c: *mut T,
+    pub c_row: usize,
+    /// What the product is added to; none for zero.
+    pub base: Option<(*const T, usize)>,
+    pub scale: T,
+}
+
+/// A way to compute tiles. The order of a sum is that of the depth, so kernels that fuse multiplication and
+/// addition all give the same bits.
+pub trait Kernel {
+    type Element: Real;
+    /// Most rows of a tile.
+    const ROWS: usize;
+    /// Elements of a vector.
+    const LANES: usize;
+
+    /// Computes `rows` rows of `vectors` whole vectors.
+    ///
+    /// # Safety
+    /// The processor must have the kernel's instructions, and the tile's pointers must be good for what they
+    /// are said to hold.
+    unsafe fn tile(rows: usize, vectors: usize, tile: &Tile<Self::Element>);
+}
+
+#[cfg(target_arch = "x86_64")]
+macro_rules! x86_kernel {
+    ($kernel:ident, $features:literal, $rows:literal, [$($fewer:literal)*], $lanes:literal, $zero:ident, $load:ident,
+     $store:ident, $splat:ident, $multiply:ident, $multiply_add:ident) => {
+        pub struct $kernel;
+
+        impl Kernel for $kernel {
+            type Element = f32;
+            const ROWS: usize = $rows;
+            const LANES: usize = $lanes;
+
+            unsafe fn tile(rows: usize, vectors: usize, tile: &Tile<f32>) {
+                // SAFETY: by the caller's promise.
+                unsafe {
+                    match (rows, vectors) {
+                        $(($fewer, 1) => Self::run::<$fewer, 1>(tile),
+                        ($fewer, 2) => Self::run::<$fewer, 2>(tile),
+                        ($fewer, _) => Self::run::<$fewer, VECTORS>(tile),)*
+                        (_, 1) => Self::run::<$rows, 1>(tile),
+                        (_, 2) => Self::run::<$rows, 2>(tile),
+                        _ => Self::run::<$rows, VECTORS>(tile),
+                    }
+                }
+            }
+        }
+
+        impl $kernel {
+            #[target_feature(enable = $features)]
+            unsafe fn run<const ROWS: usize, const N: usize>(tile: &Tile<f32>) {
+                use std::arch::x86_64::{$load, $multiply, $multiply_add, $splat, $store, $zero};
+                let mut sums = [[$zero(); N]; ROWS];
+                let (mut a, mut b) = (tile.a, tile.b);
+                // SAFETY: by the caller of `tile`.
+                unsafe {
+                    for _ in 0..tile.depth {
+                        let columns: [_; N] = std::array::from_fn(|v| $load(b.add(v * $lanes)));
+                        for (i, sums) in sums.iter_mut().enumerate() {
+                            let a = $splat(*a.add(i * tile.a_row));
+                            for (sum, column) in sums.iter_mut().zip(columns) {
+                                *sum = $multiply_add(a, column, *sum);
+                            }
+                        }
+                        a = a.wrapping_add(tile.a_step);
+                        b = b.add(VECTORS * $lanes);
+                    }
+                    let scale = $splat(tile.scale);
+                    for (i, sums) in sums.iter().enumerate() {
+                        for (v, &sum) in sums.iter().enumerate() {
+                            let value = match tile.base {
+                                Some((base, row)) => {
+                                    $multiply_add(scale, sum, $load(base.add(i * row + v * $lanes)))
+                                }
+                                None => $multiply(scale, sum),
+                            };
+                            $store(tile.c.add(i * tile.c_row + v * $lanes), value);
+                        }
+                    }
+                }
+            }
+        }
+    };
+}
+
+#[cfg(target_arch = "x86_64")]
+x86_kernel!(
+    Avx512, "avx512f", 8, [1 2 3 4 5 6 7], 16, _mm512_setzero_ps, _mm512_loadu_ps, _mm512_storeu_ps, _mm512_set1_ps,
+    _mm512_mul_ps, _mm512_fmadd_ps
+);
+#[cfg(target_arch = "x86_64")]
+x86_kernel!(
+    Avx2, "avx2,fma", 4, [1 2 3], 8, _mm256_setzero_ps, _mm256_loadu_ps, _mm256_storeu_ps, _mm256_set1_ps,
+    _mm256_mul_ps, _mm256_fmadd_ps
+);
+
+/// to[j * to_stride + i] = from[i * from_stride + j] for i and j below 4.
+///
+/// # Safety
+/// The pointers must be good for these elements.
+#[cfg(target_arch = "x86_64")]
+pub unsafe fn transpose_4x4(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
+    use std::arch::x86_64::{
+        _mm_loadu_ps, _mm_movehl_ps, _mm_movelh_ps, _mm_storeu_ps, _mm_unpackhi_ps, _mm_unpacklo_ps,
+    };
+    // SAFETY: by the caller's promise; SSE is part of every x86-64.
+    unsafe {
+        let [a, b, c, d] = [0, 1, 2, 3].map(|row| _mm_loadu_ps(from.add(row * from_stride)));
+        let (ab_low, ab_high) = (_mm_unpacklo_ps(a, b), _mm_unpackhi_ps(a, b));
+        let (cd_low, cd_high) = (_mm_unpacklo_ps(c, d), _mm_unpackhi_ps(c, d));
+        let columns = [
+            _mm_movelh_ps(ab_low, cd_low),
+            _mm_movehl_ps(cd_low, ab_low),
+            _mm_movelh_ps(ab_high, cd_high),
+            _mm_movehl_ps(cd_high, ab_high),
+        ];
+        for (column, values) in columns.into_iter().enumerate() {
+            _mm_storeu_ps(to.add(column * to_stride), values);
+        }
+    }
+}
+
+/// Any type on any processor, as far as the compiler finds vectors by itself.
+pub struct Portable<T>(PhantomData<T>);
+
+/// Rows and lanes of the portable kernel.
+const PORTABLE: usize = 4;
+
+impl<T: Real> Kernel for Portable<T> {
+    type Element = T;
+    const ROWS: usize = PORTABLE;
+    const LANES: usize = PORTABLE;
+
+    unsafe fn tile(rows: usize, vectors: usize, tile: &Tile<T>) {
+        const WIDTH: usize = VECTORS * PORTABLE;
+        let mut sums = [[T::zero(); WIDTH]; PORTABLE];
+        for step in 0..tile.depth {
+            // SAFETY: by the caller's promise; B is packed whole.
+            let columns = unsafe { &*tile.b.add(step * WIDTH).cast::<[T; WIDTH]>() };
+            for (i, sums) in sums[..rows].iter_mut().enumerate() {
+                // SAFETY: by the caller's promise.
+                let a = unsafe { *tile.a.add(i * tile.a_row + step * tile.a_step) };
+                for (sum, &column) in sums.iter_mut().zip(columns) {
+                    // Without the instruction, a fused operation is a slow call.
+                    let fused = cfg!(target_arch = "aarch64");
+                    *sum = if fused { a.mul_add(column, *sum) } else { *sum + a * column };
+                }
+            }
+        }
+        for (i, sums) in sums[..rows].iter().enumerate() {
+            for (j, &sum) in sums[..vectors * PORTABLE].iter().enumerate() {
+                // SAFETY: by the caller's promise.
+                unsafe {
+                    let base = tile.base.map_or(T::zero(), |(base, row)| *base.add(i * row + j));
+                    *tile.c.add(i * tile.c_row + j) = base + tile.scale * sum;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! One row for each sequence: a weighted sum of its rows.
+
+mod cpu;
+mod reference;
+#[cfg(test)]
+mod tests;
+
+use candle_core::{Result, Tensor, bail};
+
+use super::elements::Elements;
+use super::real::by_dtype;
+use super::tape::{Traced, record};
+
+const NAME: &str = "pool";
+
+/// Which rows of a sequence count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pool {
+    /// The last one.
+    Last,
+    /// All alike.
+    Mean,
+}
+
+/// The last row, or the mean of the rows, of each sequence.
+///
+/// Shapes: x (N, C), where N is the sum of `lengths` -> (lengths.len(), C). Dtypes: f32, f64 on the CPU.
+/// Gradient: x.
+/// Errors: not two dimensions, a length of 0, lengths that do not add up to N.
+pub fn pool(x: &Traced, lengths: &[usize], which: Pool) -> Result<Traced> {
+    let &[rows, columns] = x.dims() else {
+        bail!("{NAME}: expected x of shape (N, C), got {:?}", x.dims());
+    };
+    if lengths.contains(&0) || lengths.iter().sum::<usize>() != rows {
+        bail!("{NAME}: expected lengths above 0 that add up to {rows} rows, got {lengths:?}");
+    }
+    if !x.device().is_cpu() {
+        return Ok(reference::pool(x.value(), lengths, which)?.into());
+    }
+    let (x, lengths) = (x.contiguous()?, lengths.to_vec());
+    by_dtype!(NAME, x.dtype(), T => {
+        let y = cpu::forward(&Elements::<T>::of(NAME, x.value())?, &lengths, columns, which);
+        let y = Tensor::from_vec(y, (lengths.len(), columns), x.device())?;
+        Ok(record(y, [&x.clone()], move |d_y, gradients| {
+            let d_x = cpu::backward(&Elements::<T>::of(NAME, &d_y)?, &lengths, columns, which);
+            gradients.add(&x, Tensor::from_vec(d_x, x.dims(), x.device())?)
+        }))
+    })
+}

@@ -1,0 +1,230 @@
+//! Reverse-mode differentiation of the ops in this folder, on the CPU.
+//!
+//! candle's own walk fills every gradient with zeros before it adds to it, keeps all activations until the
+//! loss is dropped, and drops a gradient silently where an op has no backward. Here a gradient is moved into
+//! its place, an op's activations go as soon as its backward has run, and every op has one. On other devices
+//! ops run as their references, and candle walks the graph.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, HashMap};
+use std::rc::Rc;
+
+use candle_core::{DType, Device, Result, Tensor, TensorId, bail};
+
+use super::elements::{add_in_place, change_in_place};
+use super::real::Real;
+use super::rows::zeros;
+
+/// A tensor that ops compute with, and where its gradient goes when it wants one.
+#[derive(Clone)]
+pub struct Traced {
+    value: Tensor,
+    node: Option<Rc<Node>>,
+}
+
+enum Node {
+    /// A `candle_core::Var`.
+    Variable(TensorId),
+    /// The result of an op: its place in the order of computation, and the op's backward until it has run.
+    Computed { number: u64, backward: RefCell<Option<Backward>> },
+}
+
+/// Takes the gradient of an op's result and adds to those of its inputs.
+type Backward = Box<dyn FnOnce(Tensor, &mut GradientSums) -> Result<()>>;
+
+thread_local! {
+    static NEXT_NUMBER: Cell<u64> = const { Cell::new(0) };
+    static RECORDING: Cell<bool> = const { Cell::new(true) };
+}
+
+impl From<&Tensor> for Traced {
+    /// A variable wants its gradient, any other tensor does not.
+    fn from(tensor: &Tensor) -> Self {
+        if tensor.is_variable() && tensor.device().is_cpu() {
+            Self { value: tensor.detach(), node: Some(Rc::new(Node::Variable(tensor.id()))) }
+        } else {
+            Self { value: tensor.clone(), node: None }
+        }
+    }
+}
+
+impl From<Tensor> for Traced {
+    fn from(tensor: Tensor) -> Self {
+        Self::from(&tensor)
+    }
+}
+
+impl Traced {
+    /// The tensor itself. What candle computes from it gets no gradient on the CPU.
+    pub fn value(&self) -> &Tensor {
+        &self.value
+    }
+
+    /// Sizes of the dimensions.
+    pub fn dims(&self) -> &[usize] {
+        self.value.dims()
+    }
+
+    /// Type of the elements.
+    pub fn dtype(&self) -> DType {
+        self.value.dtype()
+    }
+
+    /// Where the elements are.
+    pub fn device(&self) -> &Device {
+        self.value.device()
+    }
+
+    /// Whether a gradient is wanted.
+    pub(super) fn is_tracked(&self) -> bool {
+        self.node.is_some()
+    }
+
+    /// The same elements, contiguous.
+    pub(super) fn contiguous(&self) -> Result<Self> {
+        Ok(self.with_value(self.value.contiguous()?))
+    }
+
+    /// The same place for a gradient, with the same elements in other memory.
+    pub(super) fn with_value(&self, value: Tensor) -> Self {
+        Self { value, node: self.node.clone() }
+    }
+
+    /// The same elements in another shape.
+    pub fn reshape(&self, shape: &[usize]) -> Result<Self> {
+        let value = self.value.reshape(shape)?;
+        let x = self.clone();
+        Ok(record(value, [self], move |d_y, gradients| gradients.add(&x, d_y.reshape(x.dims())?)))
+    }
+}
+
+/// The result `y` of an op on `inputs`, with the op's backward if any input wants a gradient.
+pub(super) fn record<const N: usize>(
+    y: Tensor,
+    inputs: [&Traced; N],
+    backward: impl FnOnce(Tensor, &mut GradientSums) -> Result<()> + 'static,
+) -> Traced {
+    if inputs.iter().any(|input| input.is_tracked()) { computed(y, backward) } else { y.into() }
+}
+
+fn computed(y: Tensor, backward: impl FnOnce(Tensor, &mut GradientSums) -> Result<()> + 'static) -> Traced {
+    if !RECORDING.get() {
+        return y.into();
+    }
+    let number = NEXT_NUMBER.get();
+    NEXT_NUMBER.set(number + 1);
+    let backward = RefCell::new(Some(Box::new(backward) as Backward));
+    Traced { value: y, node: Some(Rc::new(Node::Computed { number, backward })) }
+}
+
+/// Runs `forward` on `x` and keeps `x` alone; backward computes everything between anew.
+///
+/// Saves the memory of the activations for one more forward pass. `forward` must give the same bits again.
+/// Source: Chen et al. 2016, arXiv 1604.06174.
+pub fn recompute(x: &Traced, forward: impl Fn(&Traced) -> Result<Traced> + 'static) -> Result<Traced> {
+    if !x.device().is_cpu() {
+        return forward(x);
+    }
+    let recording = RECORDING.replace(false);
+    let y = forward(x);
+    RECORDING.set(recording);
+    let x = x.clone();
+    // Even where `x` wants no gradient, variables inside `forward` may.
+    Ok(computed(y?.value, move |d_y, gradients| gradients.add(&forward(&x)?, d_y)))
+}
+
+/// Gradients by variable, added up over any number of backward passes.
+#[derive(Default)]
+pub struct GradientSums {
+    variables: HashMap<TensorId, Tensor>,
+    /// Of results whose backward has not run yet, by age.
+    computed: BTreeMap<u64, (Rc<Node>, Tensor)>,
+}
+
+impl GradientSums {
+    /// Adds the gradients of `loss`, a scalar, for every variable it depends on.
+    pub fn backward(&mut self, loss: &Traced) -> Result<()> {
+        self.backward_from(loss, Tensor::ones(loss.dims(), loss.dtype(), loss.device())?)
+    }
+
+    /// As [`backward`](Self::backward), for any tensor `y` and its gradient `d_y`.
+    pub(super) fn backward_from(&mut self, y: &Traced, d_y: Tensor) -> Result<()> {
+        if !y.device().is_cpu() {
+            return self.backward_by_candle(&y.value, &d_y);
+        }
+        self.add(y, d_y)?;
+        // An op's inputs are older than its result, so the newest result has all of its gradient.
+        while let Some((_, (node, d_y))) = self.computed.pop_last() {
+            let Node::Computed { backward, .. } = &*node else { continue };
+            match backward.take() {
+                Some(backward) => backward(d_y, self)?,
+                None => bail!("a second backward pass over the same results"),
+            }
+        }
+        Ok(())
+    }
+
+    fn backward_by_candle(&mut self, y: &Tensor, d_y: &Tensor) -> Result<()> {
+        let gradients = (y * d_y)?.sum_all()?.backward()?;
+        for &id in gradients.get_ids() {
+            let Some(gradient) = gradients.get_id(id) else { continue };
+            let sum = match self.variables.remove(&id) {
+                Some(sum) => (sum + gradient)?,
+                None => gradient.clone(),
+            };
+            // candle's own gradients would keep the whole graph alive.
+            self.variables.insert(id, sum.detach());
+        }
+        Ok(())
+    }
+
+    /// Adds to the gradient of `input`, if it wants one. The tensor is given up: others may be added to it
+    /// in place.
+    pub(super) fn add(&mut self, input: &Traced, gradient: Tensor) -> Result<()> {
+        let Some(node) = &input.node else { return Ok(()) };
+        match self.sum_of(node) {
+            Some(sum) => add_in_place(sum, &gradient),
+            None => {
+                self.insert(node, gradient);
+                Ok(())
+            }
+        }
+    }
+
+    /// As [`add`](Self::add), where `kernel` adds to the elements.
+    pub(super) fn add_with<T: Real>(&mut self, input: &Traced, kernel: impl FnOnce(&mut [T])) -> Result<()> {
+        let Some(node) = &input.node else { return Ok(()) };
+        match self.sum_of(node) {
+            Some(sum) => change_in_place(sum, kernel),
+            None => {
+                let mut sum = zeros(input.value.elem_count());
+                kernel(&mut sum);
+                self.insert(node, Tensor::from_vec(sum, input.dims(), input.device())?);
+                Ok(())
+            }
+        }
+    }
+
+    fn sum_of(&self, node: &Node) -> Option<&Tensor> {
+        match node {
+            Node::Variable(id) => self.variables.get(id),
+            Node::Computed { number, .. } => self.computed.get(number).map(|(_, sum)| sum),
+        }
+    }
+
+    fn insert(&mut self, node: &Rc<Node>, gradient: Tensor) {
+        match **node {
+            Node::Variable(id) => {
+                self.variables.insert(id, gradient);
+            }
+            Node::Computed { number, .. } => {
+                self.computed.insert(number, (node.clone(), gradient));
+            }
+        }
+    }
+
+    /// The gradient of a variable, given away; none if no loss depended on it.
+    pub fn remove(&mut self, variable: &Tensor) -> Option<Tensor> {
+        self.variables.remove(&variable.id())
+    }
+}
