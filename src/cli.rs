@@ -70,7 +70,7 @@ pub enum Command {
     },
     /// Label texts with a fine-tuned run, one JSON line each.
     Predict {
-        /// Finished run.
+        /// Finished run, Hugging Face folder or hf://OWNER/NAME.
         run_dir: PathBuf,
         /// Texts, or - for standard input with one text a line.
         texts: Vec<String>,
@@ -107,6 +107,20 @@ pub enum Command {
         #[arg(long, default_value = "auto")]
         device: String,
     },
+    /// Write the model of a finished run for other programs: a folder that transformers loads, or a GGUF file.
+    Export {
+        /// Finished run or Hugging Face folder.
+        run_dir: PathBuf,
+        /// Folder to write, or file whose name ends in .gguf.
+        #[arg(long)]
+        to: PathBuf,
+        /// How a GGUF file stores matrices.
+        #[arg(long, value_enum, default_value_t = Quantize::F32)]
+        quantize: Quantize,
+        /// Replace what is there.
+        #[arg(long)]
+        overwrite: bool,
+    },
     /// Print the tables of finished runs again.
     Report {
         /// Run directories.
@@ -122,6 +136,16 @@ pub enum Command {
     /// Check a config without running it.
     #[command(subcommand)]
     Config(ConfigCommand),
+}
+
+/// Forms of matrices in a GGUF file.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub enum Quantize {
+    /// As they are.
+    F32,
+    /// 8-bit integers in blocks of 32 with one scale each.
+    #[value(name = "q8_0")]
+    Q8_0,
 }
 
 /// Flags that all runs share.
@@ -247,8 +271,11 @@ pub enum TokenizerCommand {
     },
     /// Show how a tokenizer cuts a text and how well it compresses it.
     Inspect {
-        /// tokenizer.json, run directory or Hugging Face folder.
+        /// tokenizer.json, run directory, Hugging Face folder or hf://OWNER/NAME.
         path: PathBuf,
+        /// Another one to compare with, given in the same way.
+        #[arg(long)]
+        against: Option<PathBuf>,
         /// Text to cut.
         #[arg(long, conflicts_with = "data")]
         text: Option<String>,
@@ -261,6 +288,11 @@ pub enum TokenizerCommand {
 /// `train config`.
 #[derive(Debug, Subcommand)]
 pub enum ConfigCommand {
+    /// Print the JSON Schema of a config.
+    Schema {
+        /// pretrain, finetune or compare.
+        phase: Phase,
+    },
     /// Read a config as the command would and print it with every key.
     Check {
         /// pretrain, finetune or compare.

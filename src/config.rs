@@ -30,7 +30,7 @@ pub struct PretrainConfig {
     pub output_dir: String,
     /// Seed of weights, data order, dropout and samples.
     pub seed: u64,
-    /// `scratch`, a run directory or a Hugging Face folder.
+    /// `scratch`, a run directory, a Hugging Face folder or `hf://OWNER/NAME[@REVISION]`.
     pub init_from: String,
     /// `auto`, `cpu`, `cuda` or `cuda:N`.
     pub device: String,
@@ -60,7 +60,7 @@ pub struct FinetuneConfig {
     pub output_dir: String,
     /// Seed of head, data order and dropout, and of all weights from scratch.
     pub seed: u64,
-    /// `scratch`, a run directory or a Hugging Face folder.
+    /// `scratch`, a run directory, a Hugging Face folder or `hf://OWNER/NAME[@REVISION]`.
     pub init_from: String,
     /// `auto`, `cpu`, `cuda` or `cuda:N`.
     pub device: String,
@@ -326,6 +326,45 @@ pub fn parse<C: Config>(name: &str, text: &str, sets: &[String]) -> Result<C> {
 /// The config as TOML with every key.
 pub fn to_toml(config: &impl Serialize) -> Result<String> {
     toml::to_string_pretty(config).map_err(|cause| Error::usage(format!("config cannot be written: {cause}")))
+}
+
+/// JSON Schema (2020-12) of a config: every key with its type and default, and no others; editors complete by it.
+pub fn schema<C: Config>() -> serde_json::Value {
+    let mut defaults = Table::try_from(C::default()).unwrap_or_default();
+    add_models(&mut defaults);
+    let mut schema = schema_of(&Value::Table(defaults));
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema".into();
+    schema
+}
+
+/// Puts the keys of both families wherever a model may be described.
+fn add_models(table: &mut Table) {
+    // Fine-tuning has no model of its own by default.
+    if table.contains_key("model") || table.contains_key("classifier") {
+        let families = [ModelConfig::Gpt2(Default::default()), ModelConfig::Llama(Default::default())];
+        let keys = families.iter().filter_map(|model| Table::try_from(model).ok()).flatten();
+        table.insert("model".into(), Value::Table(keys.collect()));
+    }
+    for inner in table.iter_mut().filter_map(|(_, value)| value.as_table_mut()) {
+        add_models(inner);
+    }
+}
+
+fn schema_of(default: &Value) -> serde_json::Value {
+    use serde_json::json;
+    let kind = match default {
+        Value::Table(keys) => {
+            let properties: serde_json::Map<_, _> =
+                keys.iter().map(|(key, value)| (key.clone(), schema_of(value))).collect();
+            return json!({"type": "object", "additionalProperties": false, "properties": properties});
+        }
+        Value::String(_) | Value::Datetime(_) => "string",
+        Value::Integer(_) => "integer",
+        Value::Float(_) => "number",
+        Value::Boolean(_) => "boolean",
+        Value::Array(_) => "array",
+    };
+    json!({"type": kind, "default": default})
 }
 
 /// Dotted names of all keys, with those of both model families.

@@ -27,6 +27,8 @@ pub enum Exit {
     Output,
     /// Reading or writing failed, disk full included.
     Io,
+    /// The network or the other side fails; another try may work.
+    TryAgain,
     /// Loss or gradients are not finite.
     Diverged,
     /// Stopped by this signal with a checkpoint saved.
@@ -45,6 +47,7 @@ impl Exit {
             Exit::Device => 69,
             Exit::Output => 73,
             Exit::Io => 74,
+            Exit::TryAgain => 75,
             Exit::Diverged => 76,
             Exit::Signal(n) => 128 + n,
         }

@@ -19,6 +19,7 @@ pub mod tensorboard;
 
 // Layer 1: text to ids, tensors on disk, operations with gradients.
 pub mod baseline;
+pub mod hub;
 pub mod ops;
 pub mod tensor_file;
 pub mod tokenizer;

@@ -4,13 +4,14 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use train::cli::{Cli, ColumnArgs, Command, ConfigCommand, DataCommand, RunArgs, TokenizerCommand};
+use train::cli::{Cli, ColumnArgs, Command, ConfigCommand, DataCommand, Quantize, RunArgs, TokenizerCommand};
 use train::commands::data::{AuditOptions, ColumnNames, InspectOptions, SplitOptions};
 use train::commands::{self, Options};
 use train::config::{self, CompareConfig, Config, FinetuneConfig, PretrainConfig};
 use train::data::CorpusConfig;
 use train::error::{Error, Result};
 use train::generate::Sampling;
+use train::hf_folder::Precision;
 use train::progress::Progress;
 use train::run_dir::Existing;
 use train::tokenizer::TokenizerConfig;
@@ -78,6 +79,13 @@ fn run(cli: Cli) -> Result<()> {
             let sampling = Sampling { temperature, top_k, top_p, max_new_tokens };
             commands::generate::run(&run_dir, &prompt, &sampling, seed, (&device, json), &progress)
         }
+        Command::Export { run_dir, to, quantize, overwrite } => {
+            let precision = match quantize {
+                Quantize::F32 => Precision::F32,
+                Quantize::Q8_0 => Precision::Q8_0,
+            };
+            commands::export::run(&run_dir, &to, precision, overwrite, &progress)
+        }
         Command::Report { run_dirs } => commands::report(&run_dirs, json, &progress),
         Command::Data(command) => data(command, json, &progress),
         Command::Tokenizer(TokenizerCommand::Train {
@@ -91,9 +99,11 @@ fn run(cli: Cli) -> Result<()> {
             let config = TokenizerConfig { path: String::new(), vocab_size, min_frequency };
             commands::tokenizer::train(&data, &config, &output, overwrite, &progress)
         }
-        Command::Tokenizer(TokenizerCommand::Inspect { path, text, data }) => {
-            commands::tokenizer::inspect(&path, text.as_deref(), data.as_deref(), json)
+        Command::Tokenizer(TokenizerCommand::Inspect { path, against, text, data }) => {
+            let (against, data) = (against.as_deref(), data.as_deref());
+            commands::tokenizer::inspect(&path, against, text.as_deref(), data, json, &progress)
         }
+        Command::Config(ConfigCommand::Schema { phase }) => commands::configs::schema(phase),
         Command::Config(ConfigCommand::Check { phase, config, sets }) => {
             commands::configs::check(phase, &config, &sets)
         }

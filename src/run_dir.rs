@@ -2,6 +2,7 @@
 //!
 //! Layer 0. Everything a run leaves behind goes through here, so reports can find it again.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
@@ -62,6 +63,9 @@ pub struct Manifest {
     pub tokenizer_sha256: String,
     /// Where the weights came from.
     pub init_from: String,
+    /// Commit of each source on the Hub.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub hub_commits: BTreeMap<String, String>,
     /// Seconds since 1970 at the start.
     pub started_at: u64,
     /// How far it came.
@@ -82,6 +86,7 @@ impl Manifest {
             data_sha256: String::new(),
             tokenizer_sha256: String::new(),
             init_from: init_from.into(),
+            hub_commits: BTreeMap::new(),
             started_at: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs()),
             status: Status::Running,
         }
@@ -125,6 +130,11 @@ impl RunDir {
     /// The directory.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Last part of its path, such as `demo-pretrain`.
+    pub fn name(&self) -> &str {
+        self.path.file_name().and_then(|name| name.to_str()).unwrap_or("model")
     }
 
     /// `checkpoints/`.

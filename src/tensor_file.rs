@@ -42,11 +42,16 @@ pub fn write(path: &Path, tensors: &BTreeMap<String, Tensor>) -> Result<String> 
 /// Errors: missing file (66); damaged header, sizes that do not fit, an unsupported dtype, NaN or infinite
 /// values (65), each naming file and tensor.
 pub fn read(path: &Path) -> Result<BTreeMap<String, Tensor>> {
-    parse(path, &files::read(path)?)
+    read_some(path, |_| true)
 }
 
-/// As `read`, for bytes already in memory; `path` is only named in errors.
-pub fn parse(path: &Path, bytes: &[u8]) -> Result<BTreeMap<String, Tensor>> {
+/// As `read`, for the tensors whose names are wanted; others may be of any kind.
+pub fn read_some(path: &Path, wanted: impl Fn(&str) -> bool) -> Result<BTreeMap<String, Tensor>> {
+    parse(path, &files::read(path)?, wanted)
+}
+
+/// As `read_some`, for bytes already in memory; `path` is only named in errors.
+pub fn parse(path: &Path, bytes: &[u8], wanted: impl Fn(&str) -> bool) -> Result<BTreeMap<String, Tensor>> {
     let damaged = |why: String| {
         let size = bytes.len();
         Error::data(format!("{} ({size} bytes) is damaged: {why}; fetch or train it again", path.display()))
@@ -56,7 +61,7 @@ pub fn parse(path: &Path, bytes: &[u8]) -> Result<BTreeMap<String, Tensor>> {
     }
     let file = SafeTensors::deserialize(bytes).map_err(|cause| damaged(cause.to_string()))?;
     let mut tensors = BTreeMap::new();
-    for (name, view) in file.tensors() {
+    for (name, view) in file.tensors().into_iter().filter(|(name, _)| wanted(name)) {
         let values = floats(&view).ok_or_else(|| {
             damaged(format!("tensor {name} has dtype {:?}, expected F32, F16 or BF16", view.dtype()))
         })?;

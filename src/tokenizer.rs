@@ -7,6 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use tokenizers::decoders::byte_level::ByteLevel;
 use tokenizers::models::bpe::{BPE, BpeTrainerBuilder};
 use tokenizers::{AddedToken, TokenizerBuilder};
@@ -23,7 +24,8 @@ pub const PAD: &str = "<|pad|>";
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TokenizerConfig {
-    /// An existing tokenizer.json; empty trains one on the training text.
+    /// An existing tokenizer.json, a folder with one or with GPT-2's vocab.json and merges.txt, or
+    /// `hf://OWNER/NAME`; empty trains one on the training text.
     pub path: String,
     /// Size to train to, the two special tokens and 256 bytes included.
     pub vocab_size: usize,
@@ -53,8 +55,10 @@ pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
     json: Vec<u8>,
     sha256: String,
+    begin_of_text: u32,
     end_of_text: u32,
     pad: u32,
+    byte_level: bool,
 }
 
 impl Tokenizer {
@@ -87,17 +91,24 @@ impl Tokenizer {
             .build();
         tokenizer.train(&mut trainer, documents).map_err(failed)?;
         let json = tokenizer.to_string(false).map_err(failed)?;
-        Self::parse(Path::new("the new tokenizer"), json.into_bytes())
+        Self::parse(Path::new("the new tokenizer"), json.into_bytes(), &Names::default())
     }
 
-    /// Reads a tokenizer.json.
+    /// Reads a tokenizer.json, or the tokenizer of a folder: its tokenizer.json, or vocab.json and merges.txt.
     ///
+    /// A tokenizer_config.json beside it says which tokens begin, end and pad a text.
     /// Errors: missing (66), not a tokenizer or without an end-of-text token (65).
     pub fn load(path: &Path) -> Result<Self> {
-        Self::parse(path, files::read(path)?)
+        let folder = if path.is_dir() { path } else { path.parent().unwrap_or(Path::new("")) };
+        let file = if path.is_dir() { path.join("tokenizer.json") } else { path.to_path_buf() };
+        let names = Names::read(folder)?;
+        if path.is_dir() && !file.exists() && path.join("vocab.json").exists() {
+            return Self::parse(&path.join("vocab.json"), from_vocab_and_merges(path)?, &names);
+        }
+        Self::parse(&file, files::read(&file)?, &names)
     }
 
-    fn parse(path: &Path, json: Vec<u8>) -> Result<Self> {
+    fn parse(path: &Path, json: Vec<u8>, names: &Names) -> Result<Self> {
         let damaged = |why: String| {
             let hint = "name a tokenizer.json that the tokenizers library saved";
             Error::data(format!("{} is not a usable tokenizer: {why}; {hint}", path.display()))
@@ -114,17 +125,58 @@ impl Tokenizer {
         inner.with_truncation(None).map_err(|cause| damaged(cause.to_string()))?;
         // Text that spells a special token is text like any other.
         inner.set_encode_special_tokens(true);
-        let find = |names: &[&str]| names.iter().find_map(|name| inner.token_to_id(name));
-        let end_of_text = find(&[END_OF_TEXT, "</s>", "<|end_of_text|>", "<eos>", "[SEP]"])
+        let find = |named: &Option<String>, usual: &[&str]| {
+            let named = named.iter().map(String::as_str);
+            named.chain(usual.iter().copied()).find_map(|name| inner.token_to_id(name))
+        };
+        let end_of_text = find(&names.eos_token, &[END_OF_TEXT, "</s>", "<|end_of_text|>", "<eos>", "[SEP]"])
             .ok_or_else(|| damaged(format!("it has no {END_OF_TEXT} token")))?;
+        let begin_of_text = find(&names.bos_token, &[]).unwrap_or(end_of_text);
         // Right padding is never attended to, so a tokenizer without its own pad token pads with the end.
-        let pad = find(&[PAD, "<pad>", "[PAD]"]).unwrap_or(end_of_text);
-        Ok(Self { sha256: files::sha256(&json), inner, json, end_of_text, pad })
+        let pad = find(&names.pad_token, &[PAD, "<pad>", "[PAD]"]).unwrap_or(end_of_text);
+        let described: Value = serde_json::from_slice(&json).unwrap_or_default();
+        let byte_level = described["decoder"].to_string().contains("\"ByteLevel\"");
+        Ok(Self { sha256: files::sha256(&json), inner, json, begin_of_text, end_of_text, pad, byte_level })
     }
 
     /// Content of tokenizer.json.
     pub fn json(&self) -> &[u8] {
         &self.json
+    }
+
+    /// The same tokenizer ending each text with the end of text, as texts to classify do; its tokenizer.json
+    /// says so, hence other programs encode them to the same ids.
+    ///
+    /// Where that token is also the padding, models of transformers could not tell it from padding, so there it
+    /// is left out. Errors: the library refuses the result (65).
+    pub fn ending_texts(self) -> Result<Self> {
+        if self.pad == self.end_of_text || self.encode("")?.last() == Some(&self.end_of_text) {
+            return Ok(self);
+        }
+        let end = self.token(self.end_of_text);
+        let text = |id: &str, type_id: u32| json!({"Sequence": {"id": id, "type_id": type_id}});
+        let mark = |type_id: u32| json!({"SpecialToken": {"id": end, "type_id": type_id}});
+        let ending = json!({
+            "type": "TemplateProcessing",
+            "single": [text("A", 0), mark(0)],
+            "pair": [text("A", 0), mark(0), text("B", 1), mark(1)],
+            "special_tokens": {&end: {"id": end, "ids": [self.end_of_text], "tokens": [end]}},
+        });
+        let failed =
+            |cause: serde_json::Error| Error::data(format!("the tokenizer cannot be changed: {cause}"));
+        let mut described: Value = serde_json::from_slice(&self.json).map_err(failed)?;
+        let before = described["post_processor"].take();
+        described["post_processor"] = match before {
+            Value::Null => ending,
+            before => json!({"type": "Sequence", "processors": [before, ending]}),
+        };
+        let name = |id| Some(self.token(id));
+        let names = Names {
+            bos_token: name(self.begin_of_text),
+            eos_token: name(self.end_of_text),
+            pad_token: name(self.pad),
+        };
+        Self::parse(Path::new("the tokenizer"), serde_json::to_vec(&described).map_err(failed)?, &names)
     }
 
     /// SHA-256 of tokenizer.json.
@@ -135,6 +187,11 @@ impl Tokenizer {
     /// V: one more than the largest id.
     pub fn vocab_size(&self) -> usize {
         self.inner.get_vocab(true).values().max().map_or(0, |id| *id as usize + 1)
+    }
+
+    /// Id of the token that begins a text; the one that ends it where there is no other.
+    pub fn begin_of_text(&self) -> u32 {
+        self.begin_of_text
     }
 
     /// Id of the token that ends a document.
@@ -152,10 +209,11 @@ impl Tokenizer {
         self.inner.id_to_token(id).unwrap_or_default()
     }
 
-    /// Ids of each text, in parallel, without special tokens: text that spells `<|pad|>` stays text.
+    /// Ids of each text, in parallel, with the special tokens that the file itself adds (such as `<s>` of
+    /// Llama 2). Text that spells `<|pad|>` stays text.
     pub fn encode_batch(&self, texts: &[String]) -> Result<Vec<Vec<u32>>> {
         let inputs: Vec<&str> = texts.iter().map(String::as_str).collect();
-        let encodings = self.inner.encode_batch_fast(inputs, false);
+        let encodings = self.inner.encode_batch_fast(inputs, true);
         let encodings = encodings.map_err(|cause| Error::data(format!("text cannot be encoded: {cause}")))?;
         Ok(encodings.iter().map(|encoding| encoding.get_ids().to_vec()).collect())
     }
@@ -181,13 +239,56 @@ impl Tokenizer {
             .filter(|(_, t)| t.special)
             .map(|(id, _)| *id)
             .collect();
-        let alphabet = ByteLevel::alphabet();
         let bytes = |id: u32| match self.inner.id_to_token(id) {
-            // Byte-level tokens write each byte as one character of this alphabet.
-            Some(token) if token.chars().all(|c| alphabet.contains(&c)) => token.chars().count() as u32,
+            // Byte-level tokens write each byte as one character.
+            Some(token) if self.byte_level => token.chars().count() as u32,
+            // SentencePiece falls back to single bytes, written as <0x0A>.
+            Some(token) if token.len() == 6 && token.starts_with("<0x") && token.ends_with('>') => 1,
             Some(token) => token.replace('▁', " ").len() as u32,
             None => 0,
         };
         (0..self.vocab_size() as u32).map(|id| if special.contains(&id) { 0 } else { bytes(id) }).collect()
     }
+}
+
+/// Special tokens by their part, as tokenizer_config.json names them.
+#[derive(Default)]
+struct Names {
+    bos_token: Option<String>,
+    eos_token: Option<String>,
+    pad_token: Option<String>,
+}
+
+impl Names {
+    /// Errors: the file is there and no JSON object (65).
+    fn read(folder: &Path) -> Result<Self> {
+        let path = folder.join("tokenizer_config.json");
+        if !path.exists() {
+            return Ok(Self::default());
+        }
+        let keys: Value = serde_json::from_slice(&files::read(&path)?)
+            .map_err(|cause| Error::data(format!("{}: not JSON: {cause}", path.display())))?;
+        // Older writers store an object with the token under "content".
+        let name = |key: &str| {
+            let value = keys[key].as_str().or_else(|| keys[key]["content"].as_str());
+            value.map(str::to_string)
+        };
+        Ok(Self { bos_token: name("bos_token"), eos_token: name("eos_token"), pad_token: name("pad_token") })
+    }
+}
+
+/// The tokenizer.json of GPT-2's older two files: byte-level BPE, `<|endoftext|>` special.
+fn from_vocab_and_merges(folder: &Path) -> Result<Vec<u8>> {
+    let (vocab, merges) = (folder.join("vocab.json"), folder.join("merges.txt"));
+    files::check_regular(&merges)?;
+    let damaged = |cause: tokenizers::Error| {
+        Error::data(format!("{} and merges.txt are not a byte-level BPE: {cause}", vocab.display()))
+    };
+    let bpe = BPE::from_file(&vocab.to_string_lossy(), &merges.to_string_lossy()).build().map_err(damaged)?;
+    let bytes = ByteLevel::new(false, true, true);
+    let mut tokenizer = tokenizers::Tokenizer::new(bpe);
+    tokenizer.with_pre_tokenizer(Some(bytes)).with_post_processor(Some(bytes)).with_decoder(Some(bytes));
+    let special = [AddedToken::from(END_OF_TEXT, true).special(true)];
+    tokenizer.add_special_tokens(special).map_err(damaged)?;
+    Ok(tokenizer.to_string(false).map_err(damaged)?.into_bytes())
 }

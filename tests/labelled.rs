@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
 use tempfile::TempDir;
-use train::data::{LabelledConfig, LabelledFormat, LabelledSplit, read_labelled, read_texts};
+use train::data::{LabelledConfig, LabelledSplit, RowFormat, read_labelled, read_texts};
 use train::error::Error;
 
 fn written(name: &str, content: impl AsRef<[u8]>) -> (TempDir, PathBuf) {
@@ -200,7 +200,7 @@ fn what_is_no_file_or_has_no_rows_is_refused() {
     for (name, text) in [("x.tsv", ""), ("x.csv", ""), ("x.csv", "label,text\n"), ("x.jsonl", "\n")] {
         assert_refused(name, text, &["FILE has no rows"]);
     }
-    let (folder, path) = written("x.parquet", "PAR1");
+    let (folder, path) = written("x.bin", "PAR1");
     let read = |path: &Path| read_labelled(path, &LabelledConfig::default(), None);
     assert_fails(read(&path), 2, &path, &["FILE", "data.format"]);
     let missing = folder.path().join("none.tsv");
@@ -363,7 +363,7 @@ fn the_fingerprint_follows_content_and_split() {
     assert_ne!(sha256(config(&longer)), first);
     assert_ne!(sha256(LabelledConfig { test_fraction: 0.3, ..config(&path) }), first);
     assert_ne!(sha256(LabelledConfig { label_budget: 10, ..config(&path) }), first);
-    assert_ne!(sha256(LabelledConfig { format: LabelledFormat::Tsv, ..config(&path) }), first);
+    assert_ne!(sha256(LabelledConfig { format: RowFormat::Tsv, ..config(&path) }), first);
 }
 
 #[test]

@@ -266,3 +266,34 @@ fn differing_keys(folder: &Folder, budget: &str, seed: u64) -> Vec<String> {
     keys.sort();
     keys
 }
+
+#[test]
+fn the_schema_knows_the_keys_that_a_config_may_have() {
+    let folder = Folder::new();
+    for phase in ["pretrain", "finetune", "compare"] {
+        let text = folder.run(&format!("config schema {phase}")).done().stdout;
+        let schema: Value = serde_json::from_str(&text).unwrap();
+        let checked = folder.run(&format!("config check {phase} --config {phase}.toml")).done().stdout;
+        let config: toml::Table = toml::from_str(&checked).unwrap();
+        assert_described(&schema, &toml::Value::Table(config), phase);
+        assert_eq!(schema["additionalProperties"], false);
+    }
+}
+
+/// Every key of `value` is in the schema with the right type.
+fn assert_described(schema: &Value, value: &toml::Value, place: &str) {
+    let kinds: &[&str] = match value {
+        toml::Value::Table(keys) => {
+            for (key, value) in keys {
+                assert_described(&schema["properties"][key], value, &format!("{place}.{key}"));
+            }
+            &["object"]
+        }
+        toml::Value::Integer(_) => &["integer", "number"],
+        toml::Value::Float(_) => &["number"],
+        toml::Value::Boolean(_) => &["boolean"],
+        toml::Value::Array(_) => &["array"],
+        _ => &["string"],
+    };
+    assert!(kinds.contains(&schema["type"].as_str().unwrap_or_default()), "{place}: {}", schema["type"]);
+}

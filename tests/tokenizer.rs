@@ -93,3 +93,15 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn two_tokenizers_are_compared_on_the_same_text() {
+    let folder = crate::support::Folder::pretrained();
+    folder.run("tokenizer train corpus.txt --output larger.json --vocab-size 350").done();
+    let line = "tokenizer inspect pretrained --against larger.json --data corpus.txt";
+    let found = folder.run(&format!("{line} --json")).done().object();
+    let each = |cut: &serde_json::Value| cut["bytes_per_token"].as_f64().unwrap();
+    assert!(each(&found["against"]) > each(&found), "{found}");
+    assert_eq!(found["bytes"], found["against"]["bytes"]);
+    assert!(folder.run(line).done().stdout.contains("% of the tokens of the other"));
+}

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use super::baselines::baseline;
+use super::fetch::Fetcher;
 use super::finetune::finetune;
 use super::pretrain::pretrain;
 use super::{Options, audit, lifecycle, print_run, search, transfer};
@@ -28,6 +29,8 @@ const HARMLESS: [&str; 6] = ["device", "seeds", "budgets", "audit", "match_compu
 /// `--resume` goes on from there.
 pub fn run(config: &CompareConfig, options: &Options, progress: &Progress) -> Result<()> {
     let started = Instant::now();
+    let mut fetcher = Fetcher::new(progress);
+    let config = &fetcher.compare(config)?;
     let dir = RunDir::open(Path::new(&config.output_dir), options.existing)?;
     if options.existing == Existing::Resume && dir.config().exists() {
         lifecycle::check_unchanged(&dir.config(), config, &HARMLESS, progress)?;
@@ -38,6 +41,7 @@ pub fn run(config: &CompareConfig, options: &Options, progress: &Progress) -> Re
     files::write_atomic(&dir.config(), crate::config::to_toml(config)?.as_bytes())?;
     let mut manifest =
         Manifest::new("compare", config.seeds[0], &config.device, crate::device::threads(), SCRATCH);
+    manifest.hub_commits = fetcher.commits;
     let before = read_json::<CompareResults>(dir.path(), "results.json").map_or(0.0, |r| r.wall_secs);
     dir.write_manifest(&manifest)?;
 
@@ -147,14 +151,14 @@ pub fn arm_config(
     seed: u64,
 ) -> Result<FinetuneConfig> {
     let folder = hf_folder::locate(Path::new(pretrained))?;
-    let (model, _) = hf_folder::read_config(&folder)?;
+    let model = hf_folder::read_config(&folder)?.config;
     let mut one = config.finetune.clone();
     one.output_dir = cell(config, arm, budget, seed).display().to_string();
     one.device = config.device.clone();
     one.seed = seed;
     one.data.label_budget = budget;
     one.data.budget_seed = seed;
-    one.tokenizer.path = folder.join("tokenizer.json").display().to_string();
+    one.tokenizer.path = folder.display().to_string();
     one.model = Some(model);
     one.init_from = SCRATCH.into();
     if arm == Arm::Pretrained {

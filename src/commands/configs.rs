@@ -1,4 +1,4 @@
-//! `train config check`: reads a config as a run would, prints it with every key, does nothing else.
+//! `train config check|schema`: a config as a run would read it, with every key; what keys there are.
 
 use std::path::Path;
 
@@ -15,6 +15,16 @@ pub enum Phase {
     Finetune,
     /// `train compare`.
     Compare,
+}
+
+/// Prints the JSON Schema of a phase's config.
+pub fn schema(phase: Phase) -> Result<()> {
+    let schema = match phase {
+        Phase::Pretrain => config::schema::<PretrainConfig>(),
+        Phase::Finetune => config::schema::<FinetuneConfig>(),
+        Phase::Compare => config::schema::<CompareConfig>(),
+    };
+    print(&format!("{schema:#}\n"))
 }
 
 /// Checks the config of `phase` and prints the resolved form.

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::json;
 
 use super::predict::Predictor;
-use super::{check_gates, print};
+use super::{check_gates, fetch, print};
 use crate::config::PretrainConfig;
 use crate::data::{DocumentBoundary, LabelledConfig, read_labelled, text_windows};
 use crate::device;
@@ -19,6 +19,7 @@ use crate::report::{Style, scores_table};
 use crate::trainer::language_scores;
 
 /// Flags of the command.
+#[derive(Clone)]
 pub struct EvaluateOptions<'a> {
     /// File to evaluate on.
     pub data: &'a Path,
@@ -35,6 +36,8 @@ pub struct EvaluateOptions<'a> {
 /// Evaluates the run at `path`; what kind of run it is decides what is measured.
 pub fn run(path: &Path, options: &EvaluateOptions<'_>, progress: &Progress) -> Result<()> {
     options.gates.iter().try_for_each(|text| super::gate(text).map(drop))?;
+    let path = &fetch::local(path, progress)?;
+    let options = &EvaluateOptions { data: &fetch::local(options.data, progress)?, ..options.clone() };
     let folder = hf_folder::load(&hf_folder::locate(path)?)?;
     if folder.label_names.is_empty() {
         return language(path, folder, options, progress);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::fetch::Fetcher;
 use super::lifecycle;
 use super::start::Start;
 use super::{Options, check_gates, print_run};
@@ -12,7 +13,7 @@ use crate::data::{Example, Examples, LabelledSplit};
 use crate::device;
 use crate::error::{Error, Result};
 use crate::files;
-use crate::hf_folder;
+use crate::hf_folder::{self, ModelFiles, Sources, write_card};
 use crate::metrics::calibration::Calibration;
 use crate::metrics::decision::operating_points;
 use crate::metrics::{History, Scores, Threshold, Verdict};
@@ -46,11 +47,13 @@ struct Parts {
 pub fn finetune(config: &FinetuneConfig, options: &Options, progress: &Progress) -> Result<()> {
     let Some(dir) = lifecycle::open(&config.output_dir, config, options, progress)? else { return Ok(()) };
     let device = device::open(&config.device, progress)?;
-    let start = Start::open(&config.init_from)?;
+    let mut fetcher = Fetcher::new(progress);
+    let local = fetcher.finetune(config)?;
+    let start = Start::open(&local.init_from)?;
 
-    let split = LabelledSplit::load(&config.data)?;
+    let split = LabelledSplit::load(&local.data)?;
     describe_data(&split, progress);
-    let tokenizer = tokenizer(config, &start, &split)?;
+    let tokenizer = tokenizer(&local, &start, &split)?.ending_texts()?;
     let model = start.model_config(config.model.as_ref(), tokenizer.vocab_size())?;
     config.train.check(model.max_position_embeddings())?;
     let encode = |rows: &[Example]| Examples::encode(&tokenizer, rows, config.train.seq_len);
@@ -70,7 +73,9 @@ pub fn finetune(config: &FinetuneConfig, options: &Options, progress: &Progress)
     let fingerprints = Fingerprints { data: split.sha256.clone(), tokenizer: tokenizer.sha256().into() };
     lifecycle::resume(&mut state, &dir, &fingerprints, options, progress)?;
 
-    let manifest = lifecycle::manifest("finetune", config.seed, &device, &config.init_from, &fingerprints);
+    let mut manifest =
+        lifecycle::manifest("finetune", config.seed, &device, &config.init_from, &fingerprints);
+    manifest.hub_commits = fetcher.commits;
     let step = state.counters.step;
     lifecycle::recorded(&dir, config, manifest, (options, step), || {
         let data = ClassificationData {
@@ -98,9 +103,20 @@ pub fn finetune(config: &FinetuneConfig, options: &Options, progress: &Progress)
             if config.train.restore_best {
                 state.restore_best()?;
             }
-            hf_folder::save(&dir.model(), &model, &split.label_names, &state.params.detached(), &tokenizer)?;
+            let files = ModelFiles {
+                config: &model,
+                label_names: &split.label_names,
+                pooling: config.classifier.pooling,
+                max_tokens: config.train.seq_len,
+                weights: &state.params.detached(),
+                tokenizer: &tokenizer,
+            };
+            hf_folder::save(&dir.model(), &files)?;
             let results = measure(config, &state, &task, &split, &parts, &dir, progress)?;
             dir.write_json("results.json", &results)?;
+            let data = [config.data.train.clone(), config.data.validation.clone(), config.data.test.clone()];
+            let sources = Sources { init_from: &config.init_from, data: &data };
+            write_card(&dir.model(), dir.name(), &results, config.classifier.pooling, &sources)?;
             let text = finetune_report(&results, Style::Markdown);
             files::write_atomic(&dir.path().join("report.md"), text.as_bytes())?;
             report::write_html(dir.path())?;
@@ -140,10 +156,7 @@ fn tokenizer(config: &FinetuneConfig, start: &Start, split: &LabelledSplit) -> R
             Err(Error::data(format!("{why}; leave tokenizer.path empty to take the model's own")))
         }
         (Start::Pretrained(_), Some(named)) => Ok(named),
-        (Start::Pretrained(_), None) => {
-            let folder = hf_folder::locate(config.init_from.as_ref())?;
-            Tokenizer::load(&folder.join("tokenizer.json"))
-        }
+        (Start::Pretrained(_), None) => Tokenizer::load(&hf_folder::locate(config.init_from.as_ref())?),
     }
 }
 

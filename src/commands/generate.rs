@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::json;
 
-use super::print;
+use super::{fetch, print};
 use crate::device;
 use crate::error::{Error, Result};
 use crate::generate::{Sampling, TextStream, generate};
@@ -24,6 +24,7 @@ pub fn run(
     progress: &Progress,
 ) -> Result<()> {
     sampling.check()?;
+    let path = &fetch::local(path, progress)?;
     let device = device::open(device, progress)?;
     let folder = hf_folder::load(&hf_folder::locate(path)?)?;
     if !folder.label_names.is_empty() {

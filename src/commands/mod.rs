@@ -8,6 +8,8 @@ pub mod compare;
 pub mod configs;
 pub mod data;
 pub mod evaluate;
+pub mod export;
+mod fetch;
 pub mod finetune;
 pub mod generate;
 mod lifecycle;

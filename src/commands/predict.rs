@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use candle_core::Device;
 use serde_json::{Map, json};
 
+use super::fetch;
 use super::finetune::called;
 use crate::config::FinetuneConfig;
 use crate::data::{Example, Examples, read_texts};
@@ -28,8 +29,8 @@ pub struct Predictor {
     pub config: FinetuneConfig,
     /// Label that the threshold is about.
     pub positive: usize,
-    /// Scores on validation, as stored.
-    pub validation: Scores,
+    /// Scores on validation, as stored; a model folder has none.
+    pub validation: Option<Scores>,
     /// Chosen on validation; none with more than two labels.
     pub threshold: Option<f64>,
     model: Classifier,
@@ -37,12 +38,15 @@ pub struct Predictor {
 }
 
 impl Predictor {
-    /// Opens the finished run at `path`.
+    /// Opens the finished run or Hugging Face classifier at `path`.
     ///
-    /// Errors: no run there (66), not a fine-tuned one (65).
+    /// Errors: nothing there (66), not a classifier (65).
     pub fn open(path: &Path, device: &str, progress: &Progress) -> Result<Self> {
         let device = device::open(device, progress)?;
-        hf_folder::locate(path)?;
+        let folder = hf_folder::locate(path)?;
+        if folder == path && !path.join("results.json").exists() {
+            return Self::of_folder(&folder, device);
+        }
         let results: FinetuneResults = read_json(path, "results.json").map_err(|cause| {
             if cause.exit != Exit::BadData {
                 return cause;
@@ -56,7 +60,22 @@ impl Predictor {
         let positive = results.positive;
         let positive = folder.label_names.iter().position(|name| *name == positive).unwrap_or(0);
         let threshold = results.validation.threshold;
-        Ok(Self { config, positive, validation: results.validation, threshold, model, folder, device })
+        let validation = Some(results.validation);
+        Ok(Self { config, positive, validation, threshold, model, folder, device })
+    }
+
+    /// A classifier without a run: with two labels the second is called from a probability of one half on.
+    fn of_folder(path: &Path, device: Device) -> Result<Self> {
+        let folder = hf_folder::load(path)?;
+        if folder.label_names.len() < 2 {
+            let why = "it is no classifier; predict and evaluate --data want a model with labels";
+            return Err(Error::data(format!("{}: {why}", path.display())));
+        }
+        let mut config = FinetuneConfig::default();
+        config.train.seq_len = folder.max_tokens;
+        let model = Classifier::new(&folder.config, &folder.weights_on(&device)?, folder.pooling)?;
+        let threshold = (folder.label_names.len() == 2).then_some(0.5);
+        Ok(Self { config, positive: 1, validation: None, threshold, model, folder, device })
     }
 
     /// Class probabilities of each text.
@@ -102,14 +121,14 @@ pub fn run(
     device: &str,
     progress: &Progress,
 ) -> Result<()> {
-    let predictor = Predictor::open(path, device, progress)?;
+    let predictor = Predictor::open(&fetch::local(path, progress)?, device, progress)?;
     let answer = |texts: &[String]| -> Result<()> {
         let found = predictor.probabilities(texts, progress)?;
         let lines = texts.iter().zip(&found).map(|(text, probabilities)| predictor.line(text, probabilities));
         super::print(&lines.collect::<String>())
     };
     if let Some(input) = input {
-        let texts = read_texts(input, &predictor.config.data)?;
+        let texts = read_texts(&fetch::local(input, progress)?, &predictor.config.data)?;
         return texts.chunks(TEXTS_AT_ONCE).try_for_each(answer);
     }
     if texts.len() == 1 && texts[0] == "-" {

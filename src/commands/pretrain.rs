@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use candle_core::{Device, Tensor};
 
+use super::fetch::Fetcher;
 use super::lifecycle;
 use super::start::Start;
 use super::{Options, print_run};
@@ -14,9 +15,9 @@ use crate::device;
 use crate::error::Result;
 use crate::files;
 use crate::generate::{Sampling, continuation};
-use crate::hf_folder;
+use crate::hf_folder::{self, ModelFiles, Sources, write_card};
 use crate::metrics::Bleu;
-use crate::model::{Head, LanguageModel, ModelConfig, flops_per_token};
+use crate::model::{Head, LanguageModel, ModelConfig, Pooling, flops_per_token};
 use crate::ops::{self, Traced, WeightLayout};
 use crate::process;
 use crate::progress::Progress;
@@ -36,14 +37,15 @@ pub fn run(config: &PretrainConfig, options: &Options, progress: &Progress) -> R
 pub fn pretrain(config: &PretrainConfig, options: &Options, progress: &Progress) -> Result<()> {
     let Some(dir) = lifecycle::open(&config.output_dir, config, options, progress)? else { return Ok(()) };
     let device = device::open(&config.device, progress)?;
-    let start = Start::open(&config.init_from)?;
+    let mut fetcher = Fetcher::new(progress);
+    let local = fetcher.pretrain(config)?;
+    let start = Start::open(&local.init_from)?;
 
-    let mut tokenizer_config = config.tokenizer.clone();
+    let mut tokenizer_config = local.tokenizer.clone();
     if let Start::Pretrained(_) = start {
-        let folder = hf_folder::locate(config.init_from.as_ref())?;
-        tokenizer_config.path = folder.join("tokenizer.json").display().to_string();
+        tokenizer_config.path = hf_folder::locate(local.init_from.as_ref())?.display().to_string();
     }
-    let corpus = data::tokenize(&config.data, &tokenizer_config, progress)?;
+    let corpus = data::tokenize(&local.data, &tokenizer_config, progress)?;
     let data = LanguageData::new(corpus, config.train.seq_len, config.seed)?;
     let corpus = data.corpus();
     describe_data(&data, progress);
@@ -59,7 +61,9 @@ pub fn pretrain(config: &PretrainConfig, options: &Options, progress: &Progress)
         Fingerprints { data: corpus.data_sha256.clone(), tokenizer: corpus.tokenizer.sha256().into() };
     lifecycle::resume(&mut state, &dir, &fingerprints, options, progress)?;
 
-    let manifest = lifecycle::manifest("pretrain", config.seed, &device, &config.init_from, &fingerprints);
+    let mut manifest =
+        lifecycle::manifest("pretrain", config.seed, &device, &config.init_from, &fingerprints);
+    manifest.hub_commits = fetcher.commits;
     let step = state.counters.step;
     lifecycle::recorded(&dir, config, manifest, (options, step), || {
         let prompts =
@@ -117,7 +121,15 @@ fn finish(
     let bleu = continuation_bleu(config, model.max_position_embeddings(), task.eval_model(), data, progress)?;
     let samples: Vec<String> = task.samples()?.iter().map(|sample| format!("{sample}\n")).collect();
     files::write_atomic(&dir.path().join("samples.jsonl"), samples.concat().as_bytes())?;
-    hf_folder::save(&dir.model(), model, &[], &state.params.detached(), &corpus.tokenizer)?;
+    let files = ModelFiles {
+        config: model,
+        label_names: &[],
+        pooling: Pooling::Last,
+        max_tokens: model.max_position_embeddings(),
+        weights: &state.params.detached(),
+        tokenizer: &corpus.tokenizer,
+    };
+    hf_folder::save(&dir.model(), &files)?;
 
     let counters = &state.counters;
     let tokens_per_sec = counters.tokens as f64 / counters.elapsed_secs.max(f64::MIN_POSITIVE);
@@ -142,10 +154,10 @@ fn finish(
         bleu_signature: bleu.map(|bleu| bleu.signature),
     };
     dir.write_json("results.json", &results)?;
-    files::write_atomic(
-        &dir.path().join("report.md"),
-        pretrain_report(&results, Style::Markdown).as_bytes(),
-    )?;
+    let sources = Sources { init_from: &config.init_from, data: &config.data.train };
+    write_card(&dir.model(), dir.name(), &results, Pooling::Last, &sources)?;
+    let text = pretrain_report(&results, Style::Markdown);
+    files::write_atomic(&dir.path().join("report.md"), text.as_bytes())?;
     report::write_html(dir.path())
 }
 

@@ -25,7 +25,7 @@ impl Start {
             return Ok(Self::Scratch);
         }
         if init_from.contains("://") {
-            let why = "models are read from local folders only";
+            let why = "models come from local folders and from hf://OWNER/NAME";
             return Err(Error::usage(format!("init_from '{init_from}': {why}; download the model first")));
         }
         let folder = hf_folder::locate(Path::new(init_from))?;

@@ -1,13 +1,15 @@
 //! `train tokenizer train|inspect`: a tokenizer by itself.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::print;
+use super::fetch::Fetcher;
+use super::{fetch, print};
 use crate::data::{Corpus, CorpusConfig};
 use crate::error::{Error, Exit, Result};
 use crate::files;
+use crate::hub;
 use crate::progress::Progress;
 use crate::tokenizer::{Tokenizer, TokenizerConfig};
 
@@ -32,31 +34,90 @@ pub fn train(
     Ok(())
 }
 
-/// Says how a tokenizer cuts a text, and how well it compresses it.
-pub fn inspect(path: &Path, text: Option<&str>, data: Option<&Path>, json: bool) -> Result<()> {
-    let path = if path.is_dir() { &crate::hf_folder::locate(path)?.join("tokenizer.json") } else { path };
-    let tokenizer = Tokenizer::load(path)?;
+/// Tokens of a text shown in full.
+const SHOWN_TOKENS: usize = 50;
+
+/// Says how a tokenizer cuts a text and how well it compresses it, beside another one where `against` names it.
+pub fn inspect(
+    path: &Path,
+    against: Option<&Path>,
+    text: Option<&str>,
+    data: Option<&Path>,
+    json: bool,
+    progress: &Progress,
+) -> Result<()> {
     let text = match (text, data) {
         (Some(text), _) => text.to_string(),
-        (None, Some(data)) => String::from_utf8(files::read(data)?)
-            .map_err(|cause| Error::data(format!("{}: not UTF-8 text: {cause}", data.display())))?,
+        (None, Some(data)) => {
+            let data = fetch::local(data, progress)?;
+            String::from_utf8(files::read(&data)?)
+                .map_err(|cause| Error::data(format!("{}: not UTF-8 text: {cause}", data.display())))?
+        }
         (None, None) => String::new(),
     };
-    let ids = tokenizer.encode(&text)?;
-    let bytes_per_token = text.len() as f64 / ids.len().max(1) as f64;
-    let tokens: Vec<String> = ids.iter().take(50).map(|id| tokenizer.token(*id)).collect();
+    let one = Cut::of(path, &text, progress)?;
+    let other = against.map(|path| Cut::of(path, &text, progress)).transpose()?;
     if json {
-        let results = json!({
-            "vocab_size": tokenizer.vocab_size(), "sha256": tokenizer.sha256(), "tokens": ids.len(),
-            "bytes": text.len(), "bytes_per_token": bytes_per_token, "first_tokens": tokens,
-        });
+        let mut results = one.json();
+        if let (Some(other), Some(results)) = (&other, results.as_object_mut()) {
+            results.insert("against".into(), other.json());
+        }
         return print(&format!("{results}\n"));
     }
-    let mut lines = format!("vocabulary {}, sha256 {}\n", tokenizer.vocab_size(), &tokenizer.sha256()[..12]);
-    if !ids.is_empty() {
-        let (bytes, count) = (text.len(), ids.len());
-        lines.push_str(&format!("{bytes} bytes, {count} tokens, {bytes_per_token:.2} bytes per token\n"));
-        lines.push_str(&format!("{}\n", tokens.join(" ")));
+    let mut lines = one.lines();
+    if let Some(other) = other {
+        lines.push_str(&format!("against {}: {}", against.unwrap_or(path).display(), other.lines()));
+        if one.bytes > 0 {
+            let share = 100.0 * one.ids.len() as f64 / other.ids.len().max(1) as f64;
+            lines.push_str(&format!("{share:.1} % of the tokens of the other\n"));
+        }
     }
     print(&lines)
+}
+
+/// A text cut by one tokenizer.
+struct Cut {
+    tokenizer: Tokenizer,
+    ids: Vec<u32>,
+    bytes: usize,
+}
+
+impl Cut {
+    fn of(path: &Path, text: &str, progress: &Progress) -> Result<Self> {
+        let path = match path.to_str().filter(|name| hub::is_name(name)) {
+            Some(name) => PathBuf::from(Fetcher::new(progress).tokenizer(name)?),
+            None if path.is_dir() && !path.join("vocab.json").exists() => crate::hf_folder::locate(path)?,
+            None => path.to_path_buf(),
+        };
+        let tokenizer = Tokenizer::load(&path)?;
+        let ids = tokenizer.encode(text)?;
+        Ok(Self { tokenizer, ids, bytes: text.len() })
+    }
+
+    fn bytes_per_token(&self) -> f64 {
+        self.bytes as f64 / self.ids.len().max(1) as f64
+    }
+
+    fn tokens(&self) -> Vec<String> {
+        self.ids.iter().take(SHOWN_TOKENS).map(|id| self.tokenizer.token(*id)).collect()
+    }
+
+    fn json(&self) -> Value {
+        json!({
+            "vocab_size": self.tokenizer.vocab_size(), "sha256": self.tokenizer.sha256(), "tokens": self.ids.len(),
+            "bytes": self.bytes, "bytes_per_token": self.bytes_per_token(), "first_tokens": self.tokens(),
+        })
+    }
+
+    fn lines(&self) -> String {
+        let (vocabulary, sha256) = (self.tokenizer.vocab_size(), &self.tokenizer.sha256()[..12]);
+        let mut lines = format!("vocabulary {vocabulary}, sha256 {sha256}\n");
+        if self.bytes > 0 {
+            let (bytes, count) = (self.bytes, self.ids.len());
+            let each = self.bytes_per_token();
+            lines.push_str(&format!("{bytes} bytes, {count} tokens, {each:.2} bytes per token\n"));
+            lines.push_str(&format!("{}\n", self.tokens().join(" ")));
+        }
+        lines
+    }
 }

@@ -9,7 +9,7 @@ use super::{Options, search};
 use crate::checkpoint::{self, Checkpoint};
 use crate::config::CompareConfig;
 use crate::error::{Error, Exit, Result};
-use crate::hf_folder;
+use crate::hf_folder::{self, ModelFiles};
 use crate::progress::Progress;
 use crate::report::{Arm, FinetuneResults, TransferPoint, cell_folder};
 use crate::run_dir::{is_done, read_json};
@@ -80,7 +80,8 @@ fn as_model(config: &CompareConfig, pretrained: &str, folder: &Path) -> Result<(
     let target = format!("{}/transfer/step_{step:06}", config.output_dir);
     let source = hf_folder::load(&hf_folder::locate(Path::new(pretrained))?)?;
     if !Path::new(&target).exists() {
-        hf_folder::save(Path::new(&target), &source.config, &[], &checkpoint.model, &source.tokenizer)?;
+        let files = ModelFiles { weights: &checkpoint.model, ..source.files() };
+        hf_folder::save(Path::new(&target), &files)?;
     }
     Ok((step, checkpoint.counters.history.last().map(|(_, val_loss)| *val_loss), target))
 }

@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::demo;
-use super::text::{Lines, MAX_LINE_BYTES};
+use super::table::{self, Columns, Row, RowFormat, Rows};
+use super::text::{Lines, MAX_LINE_BYTES, is_packed};
 use crate::error::{Error, Exit, Result};
 use crate::files;
 
@@ -36,8 +37,12 @@ pub struct CorpusConfig {
     pub validation: Vec<String>,
     /// Share of documents in validation when it has no files of its own.
     pub validation_fraction: f64,
-    /// What ends a document: `blank_line`, `line` or `file`.
+    /// What ends a document of plain text: `blank_line`, `line` or `file`. Each row of a table is one.
     pub document: DocumentBoundary,
+    /// `auto` (by extension, others are text), `text`, `tsv`, `csv`, `jsonl` or `parquet`.
+    pub format: RowFormat,
+    /// Column or key of the text in a table.
+    pub text_column: String,
     /// Replace undecodable bytes instead of stopping.
     pub lossy: bool,
     /// Folder of the token files.
@@ -51,6 +56,8 @@ impl Default for CorpusConfig {
             validation: Vec::new(),
             validation_fraction: 0.05,
             document: DocumentBoundary::BlankLine,
+            format: RowFormat::Auto,
+            text_column: "text".into(),
             lossy: false,
             cache_dir: "runs/cache".into(),
         }
@@ -68,7 +75,16 @@ impl CorpusConfig {
             let why = "it must lie between 0 and 1 when data.validation is empty";
             return Err(Error::usage(format!("data.validation_fraction is {value}; {why}")));
         }
+        if self.text_column.is_empty() {
+            return Err(Error::usage("data.text_column is empty; name the column or key of the text"));
+        }
         Ok(())
+    }
+
+    /// The format of a source that is a table; none where it is plain text.
+    fn table_format(&self, source: &Source) -> Option<RowFormat> {
+        let Source::File(path) = source else { return None };
+        self.format.of(path).filter(|format| *format != RowFormat::Text)
     }
 }
 
@@ -113,6 +129,9 @@ impl Corpus {
         }
         hash.update((train.len() as u64).to_le_bytes());
         hash.update(format!("{:?} {} {}", config.document, config.lossy, config.validation_fraction));
+        if train.iter().chain(&validation).any(|source| config.table_format(source).is_some()) {
+            hash.update(format!("{:?} {}", config.format, config.text_column));
+        }
         let sha256 = files::hex(hash.finalize().as_slice());
         Ok(Self { config: config.clone(), train, validation, sha256 })
     }
@@ -122,9 +141,11 @@ impl Corpus {
         &self.sha256
     }
 
-    /// Size of all files in bytes, for progress.
+    /// About the size of all texts in bytes, for progress.
     pub fn bytes(&self) -> u64 {
         let size = |source: &Source| match source {
+            // Compressed text is usually two to four times as long.
+            Source::File(path) if is_packed(path) => path.metadata().map_or(0, |meta| 3 * meta.len()),
             Source::File(path) => path.metadata().map_or(0, |meta| meta.len()),
             Source::Embedded(_, text) => text.len() as u64,
         };
@@ -154,6 +175,13 @@ impl Corpus {
     }
 
     fn documents(&self, source: &Source, take: &mut dyn FnMut(String) -> Result<()>) -> Result<()> {
+        if let (Source::File(path), Some(format)) = (source, self.config.table_format(source)) {
+            let columns = Columns { text: &self.config.text_column, label: None };
+            let mut take = |row: Row| take(row.text);
+            let mut rows = Rows::new(path, &mut take).skipping_blank();
+            table::read_file(path, format, self.config.lossy, columns, &mut rows)?;
+            return rows.finish();
+        }
         let mut lines = match source {
             Source::File(path) => Lines::open(path, self.config.lossy)?,
             Source::Embedded(name, text) => Lines::new(Path::new(name), Box::new(text.as_bytes()), false),
@@ -194,7 +222,7 @@ fn find(patterns: &[String]) -> Result<Vec<Source>> {
             continue;
         }
         if pattern.contains("://") {
-            let why = "only local paths and globs can be read";
+            let why = "text comes from local paths, globs and hf://datasets/OWNER/NAME/PATH";
             return Err(Error::usage(format!(
                 "data source '{pattern}' is not known: {why}; download it first"
             )));

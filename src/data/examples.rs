@@ -16,16 +16,22 @@ pub struct Examples {
 }
 
 impl Examples {
-    /// Encodes each text, cut to `max_tokens` ids of which the last is the end of text: the pre-trained model
-    /// has seen every document end with it, and an empty text still has one token.
+    /// Encodes each text, cut to `max_tokens` ids; an end of text that the tokenizer adds stays the last of
+    /// them. An empty text still has one token.
     pub fn encode(tokenizer: &Tokenizer, examples: &[Example], max_tokens: usize) -> Result<Self> {
         let texts: Vec<String> = examples.iter().map(|example| example.text.clone()).collect();
         let mut ids = tokenizer.encode_batch(&texts)?;
+        let end = tokenizer.end_of_text();
         let mut truncated = 0;
         for row in &mut ids {
-            truncated += usize::from(row.len() + 1 > max_tokens);
-            row.truncate(max_tokens - 1);
-            row.push(tokenizer.end_of_text());
+            let ends = row.last() == Some(&end);
+            truncated += usize::from(row.len() > max_tokens);
+            row.truncate(max_tokens);
+            match row.last_mut() {
+                Some(last) if ends => *last = end,
+                Some(_) => {}
+                None => row.push(end),
+            }
         }
         let labels = examples.iter().map(|example| example.label).collect();
         Ok(Self { ids, labels, pad: tokenizer.pad(), truncated })

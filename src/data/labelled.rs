@@ -1,38 +1,16 @@
-//! Labelled rows from TSV, CSV or JSON Lines, with honest errors for everything else.
+//! Labelled rows from TSV, CSV, JSON Lines or Parquet.
 //!
-//! Station before `split`. A file with bad rows is refused as a whole: a silently dropped row would change
-//! what the figures are about.
-
-mod csv_rows;
-mod jsonl_rows;
-mod rows;
-mod tsv_rows;
+//! Station before `split`.
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use self::rows::{Columns, Row, Rows};
-pub(super) use self::rows::{listed, quoted, quoted_all};
 use super::demo;
+use super::table::{self, Columns, Row, RowFormat, Rows};
 use super::text::Lines;
 use crate::error::{Error, Result};
-
-/// How rows are written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum LabelledFormat {
-    /// By extension: .tsv .txt, .csv, .jsonl .ndjson .json.
-    #[default]
-    Auto,
-    /// `label<TAB>text`, no quoting.
-    Tsv,
-    /// With a header, quoted as RFC 4180 says.
-    Csv,
-    /// One object a line.
-    Jsonl,
-}
 
 /// `[data]` of finetune.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -44,12 +22,14 @@ pub struct LabelledConfig {
     pub validation: String,
     /// File to measure on; empty takes a part of `train`.
     pub test: String,
-    /// `auto`, `tsv`, `csv` or `jsonl`.
-    pub format: LabelledFormat,
+    /// `auto`, `tsv`, `csv`, `jsonl` or `parquet`.
+    pub format: RowFormat,
     /// Column or key of the text.
     pub text_column: String,
     /// Column or key of the label.
     pub label_column: String,
+    /// Names of labels that are numbers from 0; empty takes those a Parquet file of the Hub holds, or the numbers.
+    pub label_names: Vec<String>,
     /// The class that precision, recall and F1 are about; empty is the rarer one.
     pub positive_label: String,
     /// Share of `train` in validation when it has no file of its own.
@@ -70,9 +50,10 @@ impl Default for LabelledConfig {
             train: demo::NAME.into(),
             validation: String::new(),
             test: String::new(),
-            format: LabelledFormat::Auto,
+            format: RowFormat::Auto,
             text_column: "text".into(),
             label_column: "label".into(),
+            label_names: Vec::new(),
             positive_label: String::new(),
             validation_fraction: 0.1,
             test_fraction: 0.2,
@@ -97,6 +78,10 @@ impl LabelledConfig {
             let why = format!("data.text_column is '{text}' and data.label_column '{label}'");
             return Err(Error::usage(format!("{why}; they must be two names")));
         }
+        let distinct: BTreeSet<&String> = self.label_names.iter().collect();
+        if distinct.len() < self.label_names.len() || distinct.iter().any(|name| name.trim().is_empty()) {
+            return Err(Error::usage("data.label_names must be distinct and not empty"));
+        }
         let parts = [
             ("validation", &self.validation, self.validation_fraction),
             ("test", &self.test, self.test_fraction),
@@ -119,20 +104,20 @@ impl LabelledConfig {
         Ok(())
     }
 
-    fn format_of(&self, path: &Path) -> Result<LabelledFormat> {
-        if self.format != LabelledFormat::Auto {
-            return Ok(self.format);
-        }
-        let extension = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
-        match extension.as_str() {
-            "tsv" | "txt" => Ok(LabelledFormat::Tsv),
-            "csv" => Ok(LabelledFormat::Csv),
-            "jsonl" | "ndjson" | "json" => Ok(LabelledFormat::Jsonl),
-            _ => {
+    /// Text files are taken for `label<TAB>text`.
+    fn format_of(&self, path: &Path) -> Result<RowFormat> {
+        match self.format.of(path) {
+            Some(RowFormat::Text) => Ok(RowFormat::Tsv),
+            Some(format) => Ok(format),
+            None => {
                 let why = format!("the name of {} does not tell its format", path.display());
-                Err(Error::usage(format!("{why}; set data.format to tsv, csv or jsonl")))
+                Err(Error::usage(format!("{why}; set data.format to tsv, csv, jsonl or parquet")))
             }
         }
+    }
+
+    fn columns(&self) -> Columns<'_> {
+        Columns { text: &self.text_column, label: Some(&self.label_column) }
     }
 }
 
@@ -164,7 +149,7 @@ pub struct Labelled {
 /// that cannot be told (2).
 pub fn read_labelled(path: &Path, config: &LabelledConfig, known: Option<&[String]>) -> Result<Labelled> {
     let format = config.format_of(path)?;
-    labelled(path, Lines::open(path, config.lossy)?, format, config, known)
+    labelled(path, config, known, |rows| table::read_file(path, format, config.lossy, config.columns(), rows))
 }
 
 /// The same for rows inside the program, which are TSV; `name` stands for the path in errors.
@@ -176,7 +161,7 @@ pub(super) fn read_embedded(
 ) -> Result<Labelled> {
     let path = Path::new(name);
     let lines = Lines::new(path, Box::new(text.as_bytes()), false);
-    labelled(path, lines, LabelledFormat::Tsv, config, known)
+    labelled(path, config, known, |rows| table::read_lines(lines, RowFormat::Tsv, config.columns(), rows))
 }
 
 /// Reads the texts of a file to predict on: labels need not be there and are ignored if they are.
@@ -184,47 +169,44 @@ pub(super) fn read_embedded(
 /// A .txt file holds one text a line unless `data.format` says otherwise.
 /// Errors: as `read_labelled`.
 pub fn read_texts(path: &Path, config: &LabelledConfig) -> Result<Vec<String>> {
-    let format = config.format_of(path)?;
-    let plain = config.format == LabelledFormat::Auto
-        && path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("txt"));
-    let lines = Lines::open(path, config.lossy)?;
-    let columns = Columns { text: &config.text_column, label: None };
-    let mut rows = Rows::new(path, None);
-    if plain {
-        tsv_rows::read_plain(lines, &mut rows)?;
-    } else {
-        read(format, lines, columns, &mut rows)?;
-    }
-    Ok(rows.finish()?.into_iter().map(|row| row.text).collect())
+    let plain = config.format == RowFormat::Auto && config.format.of(path) == Some(RowFormat::Text);
+    let format = if plain { RowFormat::Text } else { config.format_of(path)? };
+    let mut texts = Vec::new();
+    let mut take = |row: Row| {
+        texts.push(row.text);
+        Ok(())
+    };
+    let mut rows = Rows::new(path, &mut take);
+    let columns = Columns { label: None, ..config.columns() };
+    table::read_file(path, format, config.lossy, columns, &mut rows)?;
+    rows.finish()?;
+    Ok(texts)
 }
 
 fn labelled(
     path: &Path,
-    lines: Lines,
-    format: LabelledFormat,
     config: &LabelledConfig,
     known: Option<&[String]>,
+    read: impl FnOnce(&mut Rows) -> Result<()>,
 ) -> Result<Labelled> {
-    let columns = Columns { text: &config.text_column, label: Some(&config.label_column) };
-    let mut rows = Rows::new(path, known);
-    read(format, lines, columns, &mut rows)?;
-    let rows = rows.finish()?;
-    let label_names = known.map_or_else(|| found_labels(&rows), <[String]>::to_vec);
+    let named = (!config.label_names.is_empty()).then_some(config.label_names.as_slice());
+    let known = known.or(named);
+    let mut found = Vec::new();
+    let mut take = |row: Row| {
+        found.push(row);
+        Ok(())
+    };
+    let mut rows = Rows::new(path, &mut take).with_labels(known, &config.label_names);
+    read(&mut rows)?;
+    rows.finish()?;
+    let label_names = known.map_or_else(|| found_labels(&found), <[String]>::to_vec);
     let numbers: HashMap<&str, u32> = label_names.iter().map(String::as_str).zip(0..).collect();
-    let examples = rows.into_iter().map(|Row { label, text, line }| {
+    let examples = found.into_iter().map(|Row { label, text, line }| {
         let label = *numbers.get(label.as_str()).expect("every label was found or known");
         Example { text, label, line }
     });
     let examples = examples.collect();
     Ok(Labelled { examples, label_names })
-}
-
-fn read(format: LabelledFormat, lines: Lines, columns: Columns, rows: &mut Rows) -> Result<()> {
-    match format {
-        LabelledFormat::Csv => csv_rows::read(lines, columns, rows),
-        LabelledFormat::Jsonl => jsonl_rows::read(lines, columns, rows),
-        LabelledFormat::Auto | LabelledFormat::Tsv => tsv_rows::read(lines, columns, rows),
-    }
 }
 
 fn found_labels(rows: &[Row]) -> Vec<String> {

@@ -111,7 +111,7 @@ fn encode(
     let mut write = |(parts, documents): (Vec<Part>, Vec<String>)| -> Result<()> {
         let encoded = tokenizer.encode_batch(&documents)?;
         for ((part, document), mut ids) in parts.into_iter().zip(&documents).zip(encoded) {
-            ids.push(tokenizer.end_of_text());
+            end_document(&mut ids, tokenizer);
             let writer = if part == Part::Train { &mut writers.0 } else { &mut writers.1 };
             writer.push(&ids, document.len())?;
         }
@@ -131,6 +131,13 @@ fn encode(
     write(piece)?;
     writers.0.finish(key)?;
     writers.1.finish(key)
+}
+
+/// Adds the end of text, where the tokenizer has not done so.
+fn end_document(ids: &mut Vec<u32>, tokenizer: &Tokenizer) {
+    if ids.last() != Some(&tokenizer.end_of_text()) {
+        ids.push(tokenizer.end_of_text());
+    }
 }
 
 /// Windows of a tokenised corpus as batches.
@@ -222,8 +229,9 @@ pub fn text_windows(
     let corpus = Corpus::open(&CorpusConfig { train, document, ..CorpusConfig::default() })?;
     let mut ids = Vec::new();
     corpus.for_each(|_, document| {
-        ids.extend(tokenizer.encode(&document)?);
-        ids.push(tokenizer.end_of_text());
+        let mut document = tokenizer.encode(&document)?;
+        end_document(&mut document, tokenizer);
+        ids.extend(document);
         Ok(())
     })?;
     let starts: Vec<usize> = (0..ids.len().saturating_sub(1)).step_by(seq_len).collect();

@@ -11,10 +11,9 @@ use rand::seq::SliceRandom;
 
 use super::corpus::content_fraction;
 use super::demo::{self, Part};
-use super::labelled::{
-    Example, Labelled, LabelledConfig, listed, quoted, quoted_all, read_embedded, read_labelled,
-};
+use super::labelled::{Example, Labelled, LabelledConfig, read_embedded, read_labelled};
 use super::near::normalised;
+use super::table::{listed, quoted, quoted_all};
 use crate::error::{Error, Result};
 use crate::{files, rng};
 
@@ -182,12 +181,15 @@ impl Sources {
             text += &source.as_ref().map_or(Ok("cut".into()), Source::sha256)?;
         }
         // Paths, and the positive label, do not decide which row is where.
-        let LabelledConfig { format, text_column, label_column, lossy, .. } = config;
+        let LabelledConfig { format, text_column, label_column, label_names, lossy, .. } = config;
         let (validation, test) = (config.validation_fraction, config.test_fraction);
         let (budget, seed) = (config.label_budget, config.budget_seed);
         text += &format!(
             " {format:?} {text_column:?} {label_column:?} {lossy} {validation} {test} {budget} {seed}"
         );
+        if !label_names.is_empty() {
+            text += &format!(" {label_names:?}");
+        }
         Ok(files::sha256(text.as_bytes()))
     }
 }

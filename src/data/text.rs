@@ -4,17 +4,52 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
+use flate2::read::MultiGzDecoder;
+
 use crate::error::{Error, Result};
 use crate::files;
 
 /// A longer line is handed on in pieces, so that memory stays bounded whatever the file holds.
 pub(super) const MAX_LINE_BYTES: usize = 1 << 20;
 
+/// How a text file is compressed, by the end of its name.
+enum Compression {
+    Gzip,
+    Zstd,
+}
+
+fn compression(path: &Path) -> Option<Compression> {
+    match last_extension(path).as_str() {
+        "gz" => Some(Compression::Gzip),
+        "zst" => Some(Compression::Zstd),
+        _ => None,
+    }
+}
+
+/// What the name of a file says about its content: its extension in lower case, that of the compression aside.
+pub(super) fn extension(path: &Path) -> String {
+    match compression(path) {
+        Some(_) => last_extension(&path.with_extension("")),
+        None => last_extension(path),
+    }
+}
+
+/// Whether the text of a file is longer than the file.
+pub(super) fn is_packed(path: &Path) -> bool {
+    compression(path).is_some() || last_extension(path) == "parquet"
+}
+
+fn last_extension(path: &Path) -> String {
+    path.extension().unwrap_or_default().to_string_lossy().to_lowercase()
+}
+
 /// Reads a text file line by line; a byte order mark at its start is dropped, CRLF becomes LF.
 pub(super) struct Lines {
     path: PathBuf,
     reader: BufReader<Box<dyn Read + Send>>,
     lossy: bool,
+    /// Read errors are damage to the file.
+    compressed: bool,
     /// Bytes handed on so far.
     offset: u64,
     /// Line number of the newest line, from 1.
@@ -24,17 +59,25 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    /// Opens `path`; with `lossy` every undecodable byte becomes U+FFFD.
+    /// Opens `path`, compressed where its name ends in .gz or .zst; with `lossy` every undecodable byte becomes
+    /// U+FFFD.
     pub(super) fn open(path: &Path, lossy: bool) -> Result<Self> {
         files::check_regular(path)?;
-        let file = File::open(path).map_err(|cause| Error::reading(path, &cause))?;
-        Ok(Self::new(path, Box::new(file), lossy))
+        let cannot = |cause| Error::reading(path, &cause);
+        let file = File::open(path).map_err(cannot)?;
+        let source: Box<dyn Read + Send> = match compression(path) {
+            Some(Compression::Gzip) => Box::new(MultiGzDecoder::new(BufReader::new(file))),
+            Some(Compression::Zstd) => Box::new(zstd::stream::read::Decoder::new(file).map_err(cannot)?),
+            None => Box::new(file),
+        };
+        Ok(Self { compressed: compression(path).is_some(), ..Self::new(path, source, lossy) })
     }
 
     /// Reads from memory or a stream; `path` is only named in errors.
     pub(super) fn new(path: &Path, source: Box<dyn Read + Send>, lossy: bool) -> Self {
         let reader = BufReader::with_capacity(1 << 16, source);
-        Self { path: path.to_path_buf(), reader, lossy, offset: 0, number: 0, carried: Vec::new() }
+        let path = path.to_path_buf();
+        Self { path, reader, lossy, compressed: false, offset: 0, number: 0, carried: Vec::new() }
     }
 
     /// The next line with its line feed; `None` at the end.
@@ -44,7 +87,7 @@ impl Lines {
         let mut bytes = std::mem::take(&mut self.carried);
         let room = (MAX_LINE_BYTES - bytes.len()) as u64;
         let read = self.reader.by_ref().take(room).read_until(b'\n', &mut bytes);
-        read.map_err(|cause| Error::reading(&self.path, &cause))?;
+        read.map_err(|cause| self.unreadable(&cause))?;
         if bytes.is_empty() {
             return Ok(None);
         }
@@ -86,6 +129,14 @@ impl Lines {
         {
             self.carried = bytes.split_off(cause.valid_up_to());
         }
+    }
+
+    fn unreadable(&self, cause: &std::io::Error) -> Error {
+        if !self.compressed {
+            return Error::reading(&self.path, cause);
+        }
+        let place = format!("{}:{}", self.path.display(), self.number + 1);
+        Error::data(format!("{place}: the compressed file is damaged or cut short: {cause}; fetch it again"))
     }
 
     fn not_text(&self, at: usize, bytes: &[u8]) -> Error {

@@ -36,7 +36,7 @@ pub(super) fn read(lines: Lines, columns: Columns, rows: &mut Rows) -> Result<()
     let header = std::mem::take(&mut record);
     let text_at = column(&header, columns.text, "data.text_column", rows)?;
     let label_at = columns.label.map(|name| column(&header, name, "data.label_column", rows)).transpose()?;
-    while next(&mut reader, &mut record, rows)? {
+    while !rows.stopped() && next(&mut reader, &mut record, rows)? {
         let open = record.iter().next_back().is_some_and(|field| field.ends_with(END));
         // The crate's position of a record is that of the blank lines above it.
         let breaks = record.iter().map(|field| field.matches('\n').count() as u64).sum::<u64>();

@@ -1,0 +1,49 @@
+//! `train export`: a finished run as a folder that transformers loads, or as one GGUF file.
+
+use std::path::Path;
+
+use super::fetch;
+use crate::error::{Error, Exit, Result};
+use crate::files;
+use crate::hf_folder::{self, Precision, write_gguf};
+use crate::model::Pooling;
+use crate::progress::Progress;
+
+/// Writes the model of the run (or Hugging Face folder) at `path` to `to`: a file where its name ends in .gguf,
+/// else a folder.
+///
+/// Errors: no model (66); `to` exists and is not to be replaced (73); a classifier that transformers would
+/// compute differently (65).
+pub fn run(path: &Path, to: &Path, precision: Precision, overwrite: bool, progress: &Progress) -> Result<()> {
+    let path = &fetch::local(path, progress)?;
+    let from = hf_folder::locate(path)?;
+    if to.exists() && !overwrite {
+        let why = format!("{} exists; use --overwrite or another --to", to.display());
+        return Err(Error::new(Exit::Output, why));
+    }
+    let gguf = to.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gguf"));
+    if !gguf && precision != Precision::F32 {
+        let why = "only a GGUF file can be quantized";
+        return Err(Error::usage(format!("--to {}: {why}; give it a name that ends in .gguf", to.display())));
+    }
+    let folder = hf_folder::load(&from)?;
+    if gguf {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        write_gguf(to, &name, &folder, precision)?;
+        progress.note(format!("written to {}", to.display()));
+        return Ok(());
+    }
+    if folder.pooling == Pooling::Mean {
+        let why = "its classifier averages over all tokens, those of transformers read the last one";
+        let hint = "fine-tune with classifier.pooling = \"last\"";
+        return Err(Error::data(format!("{} cannot be exported: {why}; {hint}", path.display())));
+    }
+    let card = from.join("README.md");
+    let card = card.exists().then(|| files::read(&card)).transpose()?;
+    hf_folder::save(to, &folder.files())?;
+    if let Some(card) = card {
+        files::write_atomic(&to.join("README.md"), &card)?;
+    }
+    progress.note(format!("written to {}", to.display()));
+    Ok(())
+}

@@ -1,0 +1,293 @@
+//! config.json and its small neighbours: what transformers is told, and what is taken from it.
+
+use std::path::Path;
+
+use serde_json::{Map, Value, json};
+
+use super::ModelFiles;
+use crate::error::{Error, Result};
+use crate::files;
+use crate::model::{ModelConfig, Pooling};
+use crate::tokenizer::Tokenizer;
+
+/// Where config.json says how the classifier pools; transformers does not know the key.
+const POOLING: &str = "classifier_pooling";
+
+/// Sizes and classes of a folder.
+pub struct Described {
+    /// Sizes.
+    pub config: ModelConfig,
+    /// Class names in label order; empty where none are named.
+    pub label_names: Vec<String>,
+    /// How a classifier pools.
+    pub pooling: Pooling,
+}
+
+/// The content of config.json.
+pub(super) fn config_json(model: &ModelFiles) -> Value {
+    let ModelFiles { config, label_names, tokenizer, .. } = model;
+    let mut keys = match serde_json::to_value(config) {
+        Ok(Value::Object(keys)) => keys,
+        _ => Map::new(),
+    };
+    let classifier = !label_names.is_empty();
+    let (architecture, more) = match config {
+        ModelConfig::Llama(c) => (
+            if classifier { "LlamaForSequenceClassification" } else { "LlamaForCausalLM" },
+            json!({
+                "head_dim": config.head_dim(), "hidden_act": "silu", "attention_bias": false, "mlp_bias": false,
+                "attention_dropout": 0.0,
+                "rope_parameters": {"rope_type": "default", "rope_theta": c.rope_theta},
+            }),
+        ),
+        ModelConfig::Gpt2(_) => (
+            if classifier { "GPT2ForSequenceClassification" } else { "GPT2LMHeadModel" },
+            json!({
+                "n_inner": config.intermediate_size(), "activation_function": "gelu_new",
+                "attn_pdrop": 0.0, "embd_pdrop": 0.0, "resid_pdrop": 0.0,
+                "scale_attn_weights": true, "scale_attn_by_inverse_layer_idx": false,
+                "reorder_and_upcast_attn": false,
+            }),
+        ),
+    };
+    keys.extend(more.as_object().cloned().unwrap_or_default());
+    keys.insert("architectures".into(), json!([architecture]));
+    // Readers before version 5 of transformers know the second name.
+    keys.insert("dtype".into(), json!("float32"));
+    keys.insert("torch_dtype".into(), json!("float32"));
+    keys.insert("bos_token_id".into(), json!(tokenizer.begin_of_text()));
+    keys.insert("eos_token_id".into(), json!(tokenizer.end_of_text()));
+    keys.insert("pad_token_id".into(), json!(tokenizer.pad()));
+    if classifier {
+        let id2label: Map<_, _> =
+            label_names.iter().enumerate().map(|(id, name)| (id.to_string(), json!(name))).collect();
+        let label2id: Map<_, _> =
+            label_names.iter().enumerate().map(|(id, name)| (name.clone(), json!(id))).collect();
+        keys.insert("id2label".into(), Value::Object(id2label));
+        keys.insert("label2id".into(), Value::Object(label2id));
+        keys.insert("problem_type".into(), json!("single_label_classification"));
+        keys.insert(POOLING.into(), json!(model.pooling));
+    }
+    Value::Object(keys)
+}
+
+/// The content of generation_config.json.
+pub(super) fn generation_config(tokenizer: &Tokenizer) -> Value {
+    json!({
+        "bos_token_id": tokenizer.begin_of_text(), "eos_token_id": tokenizer.end_of_text(),
+        "pad_token_id": tokenizer.pad(), "do_sample": true,
+    })
+}
+
+/// The content of tokenizer_config.json.
+pub(super) fn tokenizer_config(model: &ModelFiles) -> Value {
+    let mut keys = json!({
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "model_max_length": model.max_tokens,
+        "padding_side": "right",
+        "clean_up_tokenization_spaces": false,
+        // Text that spells a special token is text, here as there.
+        "split_special_tokens": true,
+    });
+    if let (Value::Object(keys), Value::Object(special)) = (&mut keys, special_tokens(model.tokenizer)) {
+        keys.extend(special);
+    }
+    keys
+}
+
+/// `model_max_length` of tokenizer_config.json in tokens; where it sets none, the largest number there is.
+pub(super) fn longest_text(folder: &Path) -> Result<usize> {
+    let path = folder.join("tokenizer_config.json");
+    if !path.exists() {
+        return Ok(usize::MAX);
+    }
+    let keys: Value = serde_json::from_slice(&files::read(&path)?)
+        .map_err(|cause| Error::data(format!("{}: not JSON: {cause}", path.display())))?;
+    // transformers writes 1e30 for no limit.
+    let limit = keys["model_max_length"].as_u64().filter(|limit| *limit > 0);
+    Ok(limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX)))
+}
+
+/// The content of special_tokens_map.json, for readers before version 5 of transformers.
+pub(super) fn special_tokens(tokenizer: &Tokenizer) -> Value {
+    let (begin, end) = (tokenizer.token(tokenizer.begin_of_text()), tokenizer.token(tokenizer.end_of_text()));
+    let pad = tokenizer.token(tokenizer.pad());
+    json!({"bos_token": begin, "eos_token": end, "unk_token": end, "pad_token": pad})
+}
+
+/// Keys of config.json that change the mathematics, with the values that mean "as built here".
+const AS_BUILT: [(&str, &[&str]); 13] = [
+    ("hidden_act", &["\"silu\"", "\"swish\""]),
+    ("activation_function", &["\"gelu_new\"", "\"gelu_pytorch_tanh\""]),
+    ("sliding_window", &["null"]),
+    ("attention_bias", &["false"]),
+    ("mlp_bias", &["false"]),
+    ("pretraining_tp", &["1"]),
+    ("scale_attn_weights", &["true"]),
+    ("scale_attn_by_inverse_layer_idx", &["false"]),
+    ("reorder_and_upcast_attn", &["false"]),
+    ("add_cross_attention", &["false"]),
+    ("is_encoder_decoder", &["false"]),
+    ("rope_interleaved", &["false"]),
+    ("quantization_config", &["null"]),
+];
+
+/// Keys without an effect on logits: what files are called, dropout, and how transformers generates or reports.
+const WITHOUT_EFFECT: [&str; 58] = [
+    "architectures",
+    "attention_dropout",
+    "attn_pdrop",
+    "bad_words_ids",
+    "begin_suppress_tokens",
+    "bos_token_id",
+    "chunk_size_feed_forward",
+    "decoder_start_token_id",
+    "diversity_penalty",
+    "do_sample",
+    "dtype",
+    "early_stopping",
+    "embd_pdrop",
+    "encoder_no_repeat_ngram_size",
+    "eos_token_id",
+    "exponential_decay_length_penalty",
+    "finetuning_task",
+    "forced_bos_token_id",
+    "forced_eos_token_id",
+    "id2label",
+    "is_llama_config",
+    "label2id",
+    "length_penalty",
+    "max_length",
+    "min_length",
+    "n_ctx",
+    "no_repeat_ngram_size",
+    "num_beam_groups",
+    "num_beams",
+    "num_labels",
+    "num_return_sequences",
+    "output_attentions",
+    "output_hidden_states",
+    "output_past",
+    "output_scores",
+    "pad_token_id",
+    "prefix",
+    "problem_type",
+    "remove_invalid_values",
+    "repetition_penalty",
+    "resid_pdrop",
+    "return_dict",
+    "return_dict_in_generate",
+    "rope_parameters",
+    "rope_scaling",
+    "sep_token_id",
+    "suppress_tokens",
+    "task_specific_params",
+    "temperature",
+    "tokenizer_class",
+    "top_k",
+    "top_p",
+    "torch_dtype",
+    "transformers.js_config",
+    "transformers_version",
+    "typical_p",
+    "use_cache",
+    POOLING,
+];
+
+/// What transformers takes for keys that a file leaves out.
+fn defaults(family: &str) -> Option<Value> {
+    match family {
+        "llama" => Some(json!({
+            "vocab_size": 32000, "hidden_size": 4096, "intermediate_size": 11008, "num_hidden_layers": 32,
+            "num_attention_heads": 32, "num_key_value_heads": 0, "head_dim": 0, "max_position_embeddings": 2048,
+            "rms_norm_eps": 1e-6, "rope_theta": 10_000.0, "tie_word_embeddings": false, "initializer_range": 0.02,
+        })),
+        "gpt2" => Some(json!({
+            "vocab_size": 50257, "n_positions": 1024, "n_embd": 768, "n_layer": 12, "n_head": 12, "n_inner": 0,
+            "layer_norm_epsilon": 1e-5, "tie_word_embeddings": true, "initializer_range": 0.02,
+        })),
+        _ => None,
+    }
+}
+
+/// Sizes, label names and pooling of a folder.
+///
+/// Errors: missing (66); not a config of the two families, or a key that asks for something else (65).
+pub(super) fn read(folder: &Path) -> Result<Described> {
+    let path = folder.join("config.json");
+    let bytes = files::read(&path)?;
+    let wrong = |why: String| Error::data(format!("{}: {why}", path.display()));
+    let keys: Map<String, Value> =
+        serde_json::from_slice(&bytes).map_err(|cause| wrong(format!("not a JSON object: {cause}")))?;
+    let family = keys.get("model_type").and_then(Value::as_str).unwrap_or_default();
+    let Some(Value::Object(mut ours)) = defaults(family) else {
+        return Err(wrong(format!("model_type is '{family}'; only llama and gpt2 are supported")));
+    };
+    check_keys(&keys, &ours).map_err(wrong)?;
+    for (key, value) in &mut ours {
+        if let Some(given) = keys.get(key).filter(|given| !given.is_null()) {
+            *value = given.clone();
+        }
+    }
+    let rope = keys.get("rope_parameters").or(keys.get("rope_scaling"));
+    if let (Some(theta), "llama") = (rope.and_then(|rope| rope.get("rope_theta")), family) {
+        ours.insert("rope_theta".into(), theta.clone());
+    }
+    if ours.get("num_key_value_heads") == Some(&json!(0)) {
+        // Absent in files from before grouped queries: one key head per query head.
+        ours.insert("num_key_value_heads".into(), ours["num_attention_heads"].clone());
+    }
+    ours.insert("model_type".into(), json!(family));
+    let config: ModelConfig =
+        serde_json::from_value(Value::Object(ours)).map_err(|cause| wrong(cause.to_string()))?;
+    config.check().map_err(wrong)?;
+    let labels = keys.get("id2label").and_then(Value::as_object).cloned().unwrap_or_default();
+    let name = |id: usize| labels.get(&id.to_string()).and_then(Value::as_str).map(str::to_string);
+    let label_names: Option<Vec<String>> = (0..labels.len()).map(name).collect();
+    let label_names = label_names.ok_or_else(|| wrong("id2label must number its labels from 0".into()))?;
+    let pooling = keys.get(POOLING).cloned().map(serde_json::from_value).transpose();
+    let pooling = pooling.map_err(|cause| wrong(format!("{POOLING}: {cause}")))?.unwrap_or_default();
+    Ok(Described { config, label_names, pooling })
+}
+
+/// Errors: a key that asks for something this program does not compute, or that it does not know.
+fn check_keys(keys: &Map<String, Value>, ours: &Map<String, Value>) -> std::result::Result<(), String> {
+    for (key, value) in keys {
+        let as_built = AS_BUILT.iter().find(|(name, _)| name == key);
+        if let Some((_, allowed)) = as_built {
+            if !allowed.contains(&value.to_string().as_str()) {
+                return Err(format!("{key} = {value} is not supported, only {}", allowed.join(" or ")));
+            }
+            continue;
+        }
+        let known = key == "model_type" || ours.contains_key(key) || WITHOUT_EFFECT.contains(&key.as_str());
+        let known = known || key.starts_with('_') || key.starts_with("summary_");
+        let off = match value {
+            Value::Null | Value::Bool(false) => true,
+            Value::Array(items) => items.is_empty(),
+            Value::Object(items) => items.is_empty(),
+            _ => false,
+        };
+        if !known && !off {
+            let why = "is not known here and may change what the model computes";
+            return Err(format!("{key} = {value} {why}; remove it if it does not"));
+        }
+    }
+    for key in ["rope_parameters", "rope_scaling"] {
+        let Some(rope) = keys.get(key).filter(|rope| !rope.is_null()) else { continue };
+        let plain = rope.as_object().is_some_and(|rope| {
+            rope.iter().all(|(key, value)| match key.as_str() {
+                "rope_type" | "type" => value == "default",
+                "partial_rotary_factor" => value.as_f64() == Some(1.0),
+                "rope_theta" => value.is_number(),
+                _ => value.is_null(),
+            })
+        });
+        if !plain {
+            return Err(format!(
+                "{key} = {rope} is not supported, only rope_type \"default\" with rope_theta"
+            ));
+        }
+    }
+    Ok(())
+}

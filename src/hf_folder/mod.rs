@@ -1,0 +1,172 @@
+//! A model folder in Hugging Face layout: config.json, safetensors, tokenizer files, model card.
+//!
+//! Layer 4. What this program writes, transformers loads; what it reads may come from transformers. Keys
+//! that would change the mathematics are refused by name.
+
+mod card;
+mod config;
+mod gguf;
+mod weights;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use candle_core::Device;
+use serde_json::Value;
+
+pub use self::card::{Sources, write_card};
+pub use self::config::Described;
+pub use self::gguf::{Precision, write_gguf};
+pub use self::weights::shards;
+use crate::error::{Error, Exit, Result};
+use crate::files;
+use crate::model::{Head, ModelConfig, Pooling, Weights, parameter_specs};
+use crate::tensor_file;
+use crate::tokenizer::Tokenizer;
+
+/// A model on disk with its tokenizer.
+pub struct HfFolder {
+    /// Sizes.
+    pub config: ModelConfig,
+    /// Class names in label order; empty for a language model.
+    pub label_names: Vec<String>,
+    /// How a classifier pools.
+    pub pooling: Pooling,
+    /// Longest text in tokens.
+    pub max_tokens: usize,
+    /// Tensors by name.
+    pub weights: Weights,
+    /// Its tokenizer.
+    pub tokenizer: Tokenizer,
+}
+
+/// What a model folder is written from.
+#[derive(Clone, Copy)]
+pub struct ModelFiles<'a> {
+    /// Sizes.
+    pub config: &'a ModelConfig,
+    /// Class names in label order; empty for a language model.
+    pub label_names: &'a [String],
+    /// How a classifier pools.
+    pub pooling: Pooling,
+    /// Longest text in tokens.
+    pub max_tokens: usize,
+    /// Tensors by name.
+    pub weights: &'a Weights,
+    /// Its tokenizer.
+    pub tokenizer: &'a Tokenizer,
+}
+
+impl HfFolder {
+    /// What a copy is written from.
+    pub fn files(&self) -> ModelFiles<'_> {
+        ModelFiles {
+            config: &self.config,
+            label_names: &self.label_names,
+            pooling: self.pooling,
+            max_tokens: self.max_tokens,
+            weights: &self.weights,
+            tokenizer: &self.tokenizer,
+        }
+    }
+
+    /// The tensors on `device`, for a model without autograd.
+    pub fn weights_on(&self, device: &Device) -> Result<Weights> {
+        let moved = self.weights.iter().map(|(name, tensor)| Ok((name.clone(), tensor.to_device(device)?)));
+        moved.collect()
+    }
+}
+
+/// Where a model folder lies: `path/model` of a finished run, or `path` itself.
+///
+/// Errors: neither is there (66); a run that has not finished (65).
+pub fn locate(path: &Path) -> Result<PathBuf> {
+    if path.join("run.json").exists() {
+        let folder = crate::run_dir::model_folder(path);
+        if folder.join("config.json").exists() {
+            return Ok(folder);
+        }
+        let why = format!("the run in {} has not finished; go on with it by --resume", path.display());
+        return Err(Error::data(why));
+    }
+    if path.join("config.json").exists() {
+        return Ok(path.to_path_buf());
+    }
+    let why = "it holds neither run.json nor config.json; name a run directory or a Hugging Face folder";
+    Err(Error::new(Exit::MissingInput, format!("no model at {}: {why}", path.display())))
+}
+
+/// Writes the folder whole: under another name first, then renamed over what was there.
+///
+/// Errors: the place cannot be written (73), disk full (74).
+pub fn save(folder: &Path, model: &ModelFiles) -> Result<()> {
+    let mut name = folder.file_name().unwrap_or_default().to_os_string();
+    name.push(".tmp");
+    let temporary = folder.with_file_name(name);
+    if temporary.exists() {
+        std::fs::remove_dir_all(&temporary).map_err(|cause| Error::writing(&temporary, &cause))?;
+    }
+    std::fs::create_dir_all(&temporary).map_err(|cause| Error::writing(&temporary, &cause))?;
+    let write = |name: &str, value: &Value| {
+        let text =
+            serde_json::to_vec_pretty(value).map_err(|cause| Error::data(format!("{name}: {cause}")))?;
+        files::write_synced(&temporary.join(name), &text)
+    };
+    write("config.json", &config::config_json(model))?;
+    write("tokenizer_config.json", &config::tokenizer_config(model))?;
+    write("special_tokens_map.json", &config::special_tokens(model.tokenizer))?;
+    if model.label_names.is_empty() {
+        write("generation_config.json", &config::generation_config(model.tokenizer))?;
+    }
+    files::write_synced(&temporary.join("tokenizer.json"), model.tokenizer.json())?;
+    tensor_file::write(&temporary.join("model.safetensors"), model.weights)?;
+    if folder.exists() {
+        std::fs::remove_dir_all(folder).map_err(|cause| Error::writing(folder, &cause))?;
+    }
+    std::fs::rename(&temporary, folder).map_err(|cause| Error::writing(folder, &cause))?;
+    files::sync_parent(folder)
+}
+
+/// Sizes and label names of a folder.
+///
+/// Errors: as `load`.
+pub fn read_config(folder: &Path) -> Result<Described> {
+    config::read(folder)
+}
+
+/// Reads the folder; tensors must be exactly those the config calls for, with a head of either kind.
+///
+/// Errors: a file is missing (66), damaged, or asks for something that is not built (65).
+pub fn load(folder: &Path) -> Result<HfFolder> {
+    let Described { config, mut label_names, pooling } = config::read(folder)?;
+    let tokenizer = Tokenizer::load(folder)?;
+    let path = weights::locate(folder)?;
+    let mut weights = weights::read(&path, &config)?;
+    let head = match weights.get("score.weight") {
+        Some(score) => {
+            if label_names.is_empty() {
+                // transformers leaves its own default names out.
+                label_names = (0..score.dims()[0]).map(|id| format!("LABEL_{id}")).collect();
+            }
+            Head::Classifier { num_labels: label_names.len() }
+        }
+        None => {
+            label_names.clear();
+            Head::LanguageModel
+        }
+    };
+    if config.tie_word_embeddings() {
+        // Some writers store the tied head a second time.
+        weights.remove("lm_head.weight");
+    }
+    let specs = parameter_specs(&config, head);
+    let expected: BTreeMap<_, _> = specs.into_iter().map(|spec| (spec.name, spec.shape)).collect();
+    tensor_file::check_shapes(&path, &weights, &expected)?;
+    if tokenizer.vocab_size() > config.vocab_size() {
+        let (ids, rows) = (tokenizer.vocab_size(), config.vocab_size());
+        let why = format!("its tokenizer has {ids} ids, its model only {rows} embeddings");
+        return Err(Error::data(format!("{} does not fit together: {why}", folder.display())));
+    }
+    let max_tokens = config::longest_text(folder)?.min(config.max_position_embeddings());
+    Ok(HfFolder { config, label_names, pooling, max_tokens, weights, tokenizer })
+}

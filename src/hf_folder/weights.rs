@@ -1,0 +1,100 @@
+//! The tensors of a model folder: one safetensors file, or several named by an index.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::error::{Error, Exit, Result};
+use crate::files;
+use crate::model::{ModelConfig, Weights};
+use crate::tensor_file;
+
+const SINGLE: &str = "model.safetensors";
+const INDEX: &str = "model.safetensors.index.json";
+
+/// `model.safetensors.index.json`.
+#[derive(Deserialize)]
+struct Index {
+    /// File of each tensor.
+    weight_map: BTreeMap<String, String>,
+}
+
+/// The file that speaks for the tensors of `folder`: all of them, or the index.
+///
+/// Errors: neither is there (66).
+pub(super) fn locate(folder: &Path) -> Result<PathBuf> {
+    let found = [SINGLE, INDEX].map(|name| folder.join(name)).into_iter().find(|path| path.exists());
+    found.ok_or_else(|| {
+        let pickled = folder.join("pytorch_model.bin").exists();
+        let hint =
+            if pickled { "; pytorch_model.bin is not read, save the model as safetensors" } else { "" };
+        let why = format!("no {SINGLE} or {INDEX} in {}{hint}", folder.display());
+        Error::new(Exit::MissingInput, why)
+    })
+}
+
+/// Names of the files that the index at `path` lists.
+///
+/// Errors: not such an index, or a name that is not a safetensors file of the same folder (65).
+pub fn shards(path: &Path) -> Result<BTreeSet<String>> {
+    Ok(read_index(path)?.weight_map.into_values().collect())
+}
+
+fn read_index(path: &Path) -> Result<Index> {
+    let wrong = |why: String| Error::data(format!("{}: {why}", path.display()));
+    let index: Index = serde_json::from_slice(&files::read(path)?)
+        .map_err(|cause| wrong(format!("not an index of safetensors files: {cause}")))?;
+    let plain = |name: &String| !name.contains(['/', '\\']) && name.ends_with(".safetensors");
+    match index.weight_map.values().find(|name| !plain(name)) {
+        Some(name) => Err(wrong(format!("'{name}' is not the name of a safetensors file beside it"))),
+        None if index.weight_map.is_empty() => Err(wrong("it lists no tensors".into())),
+        None => Ok(index),
+    }
+}
+
+/// Every tensor that matters as f32, under the name this program uses.
+///
+/// Errors: as `tensor_file::read`; a tensor that is not in the file the index names (65).
+pub(super) fn read(path: &Path, config: &ModelConfig) -> Result<Weights> {
+    let found = match path.file_name().is_some_and(|name| name == INDEX) {
+        false => tensor_file::read_some(path, |name| !is_buffer(name))?,
+        true => read_shards(path)?,
+    };
+    Ok(found.into_iter().map(|(name, tensor)| (full_name(name, config), tensor)).collect())
+}
+
+fn read_shards(path: &Path) -> Result<Weights> {
+    let index = read_index(path)?;
+    let mut all = Weights::new();
+    let files: BTreeSet<&String> = index.weight_map.values().collect();
+    for file in files {
+        let listed = |name: &str| index.weight_map.get(name).is_some_and(|place| place == file);
+        let shard = path.with_file_name(file);
+        all.extend(tensor_file::read_some(&shard, |name| listed(name) && !is_buffer(name))?);
+    }
+    let missing = index.weight_map.iter().find(|(name, _)| !is_buffer(name) && !all.contains_key(*name));
+    match missing {
+        Some((name, file)) => {
+            let why = format!("tensor {name} is not in {file}; fetch the model again");
+            Err(Error::data(format!("{}: {why}", path.display())))
+        }
+        None => Ok(all),
+    }
+}
+
+/// Causal masks of the original GPT-2 files and rotary frequencies of older Llama files: both are computed.
+fn is_buffer(name: &str) -> bool {
+    name.ends_with(".attn.bias")
+        || name.ends_with(".attn.masked_bias")
+        || name.ends_with(".rotary_emb.inv_freq")
+}
+
+/// Models saved without a head lack the prefix.
+fn full_name(name: String, config: &ModelConfig) -> String {
+    let (prefix, bare): (&str, &[&str]) = match config {
+        ModelConfig::Gpt2(_) => ("transformer.", &["wte.", "wpe.", "h.", "ln_f."]),
+        ModelConfig::Llama(_) => ("model.", &["embed_tokens.", "layers.", "norm."]),
+    };
+    if bare.iter().any(|start| name.starts_with(start)) { format!("{prefix}{name}") } else { name }
+}
