@@ -93,7 +93,7 @@ pub struct FinetuneResults {
     pub parameters: usize,
     /// Scalars that were trained.
     pub trainable_parameters: usize,
-    /// Share of padding in the training batches, 0 to 1.
+    /// Share of padding that equally long rows would have in the training batches, 0 to 1; it is left out.
     pub padded_share: f64,
     /// Share of texts cut to `train.seq_len`, 0 to 1.
     pub truncated_share: f64,

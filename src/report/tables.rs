@@ -75,7 +75,7 @@ pub fn finetune_report(results: &FinetuneResults, style: Style) -> String {
     body.push_str(&parts_table(results, style));
     let _ = write!(
         body,
-        "\n{} training rows, {} of {} parameters trained, {} steps (best at {}), {:.1} % padding, {:.1} % of \
+        "\n{} training rows, {} of {} parameters trained, {} steps (best at {}), {:.1} % padding left out, {:.1} % of \
          texts cut, {:.1} s\n",
         results.train_rows,
         results.trainable_parameters,

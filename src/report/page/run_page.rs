@@ -218,7 +218,7 @@ fn data(results: &FinetuneResults) -> Markup {
         (table("Data", &head, &rows))
         p class="soft" {
             (format!(
-                "{} of {} parameters trained on {} tokens in {} steps, weights of step {} kept; {:.1} % padding, {:.1} s.",
+                "{} of {} parameters trained on {} tokens in {} steps, weights of step {} kept; {:.1} % padding left out, {:.1} s.",
                 results.trainable_parameters, results.parameters, results.tokens, results.steps, results.best_step,
                 100.0 * results.padded_share, results.wall_secs
             ))
