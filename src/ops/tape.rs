@@ -89,13 +89,6 @@ impl Traced {
     pub(super) fn with_value(&self, value: Tensor) -> Self {
         Self { value, node: self.node.clone() }
     }
-
-    /// The same elements in another shape.
-    pub fn reshape(&self, shape: &[usize]) -> Result<Self> {
-        let value = self.value.reshape(shape)?;
-        let x = self.clone();
-        Ok(record(value, [self], move |d_y, gradients| gradients.add(&x, d_y.reshape(x.dims())?)))
-    }
 }
 
 /// The result `y` of an op on `inputs`, with the op's backward if any input wants a gradient.
@@ -226,5 +219,65 @@ impl GradientSums {
     /// The gradient of a variable, given away; none if no loss depended on it.
     pub fn remove(&mut self, variable: &Tensor) -> Option<Tensor> {
         self.variables.remove(&variable.id())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::{Device, Tensor, Var};
+
+    use super::super::testing::flat;
+    use super::super::{add, multiply, weighted_sum};
+    use super::{GradientSums, Traced, recompute};
+
+    fn variable(values: &[f64]) -> Var {
+        Var::new(values, &Device::Cpu).unwrap()
+    }
+
+    #[test]
+    fn gradients_of_several_passes_add_up_on_either_walk() {
+        let x = variable(&[1., 2., 3.]);
+        let squares = |tensor: &Tensor| tensor.sqr().unwrap();
+        let mut by_candle = GradientSums::default();
+        for factor in [1., 10.] {
+            let d_y = (x.ones_like().unwrap() * factor).unwrap();
+            by_candle.backward_by_candle(&squares(&x), &d_y).unwrap();
+        }
+        assert_eq!(flat(&by_candle.remove(&x).unwrap()), [22., 44., 66.]);
+        assert!(by_candle.remove(&x).is_none());
+
+        let weights = x.detach().copy().unwrap();
+        let mut by_tape = GradientSums::default();
+        for _ in 0..2 {
+            by_tape.backward(&weighted_sum(&x.as_tensor().into(), &weights).unwrap()).unwrap();
+        }
+        assert_eq!(flat(&by_tape.remove(&x).unwrap()), [2., 4., 6.]);
+    }
+
+    #[test]
+    fn a_second_walk_over_the_same_results_is_an_error() {
+        let x = variable(&[1., 2.]);
+        let loss = weighted_sum(&x.as_tensor().into(), &x.ones_like().unwrap()).unwrap();
+        let mut gradients = GradientSums::default();
+        gradients.backward(&loss).unwrap();
+        let error = gradients.backward(&loss).unwrap_err().to_string();
+        assert!(error.contains("second backward pass"), "{error}");
+    }
+
+    #[test]
+    fn what_is_computed_again_has_the_same_gradients() {
+        let (x, inner) = (variable(&[1., 2.]), variable(&[3., 4.]));
+        let factors = Tensor::new(&[5f64, 6.], &Device::Cpu).unwrap();
+        // The first input wants no gradient, a variable inside does.
+        for outer in [Traced::from(x.as_tensor()), Traced::from(x.detach())] {
+            let inside = Traced::from(inner.as_tensor());
+            let scale = factors.clone();
+            let y = recompute(&outer, move |x| multiply(&add(x, &inside, None)?, &scale)).unwrap();
+            let mut gradients = GradientSums::default();
+            gradients.backward(&weighted_sum(&y, &factors).unwrap()).unwrap();
+            assert_eq!(flat(y.value()), [20., 36.]);
+            assert_eq!(flat(&gradients.remove(&inner).unwrap()), [25., 36.]);
+            assert_eq!(gradients.remove(&x).map(|x| flat(&x)), outer.is_tracked().then(|| vec![25., 36.]));
+        }
     }
 }
