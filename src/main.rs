@@ -23,8 +23,11 @@ const DEMONSTRATION: &str = include_str!("../configs/demo-compare.toml");
 fn main() -> ExitCode {
     process::keep_freed_memory();
     signals::install();
-    // Everything runs on a worker of the thread pool, which shares out work without going to sleep first.
-    match rayon::scope(|_| parse().and_then(run)) {
+    let command = || parse().and_then(run);
+    // On a worker of the thread pool work is shared out without going to sleep first. A pool of one thread must
+    // stay free for the work of other threads, which this one waits for.
+    let outcome = if rayon::current_num_threads() > 1 { rayon::scope(|_| command()) } else { command() };
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");

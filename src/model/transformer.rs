@@ -79,35 +79,19 @@ impl Transformer {
         let blocks =
             layers.map(|layer| Block::new(config, weights, layer).map(Rc::new)).collect::<Result<_>>()?;
         let max_position_embeddings = config.max_position_embeddings();
-        match config {
+        let (embedding, positions, final_norm) = match config {
             ModelConfig::Llama(c) => {
                 let embedding = weight(weights, "model.embed_tokens.weight")?;
                 let rotary = Rotary::new(config, c.rope_theta, embedding.device(), embedding.dtype())?;
-                let positions = Positions::Rotary(rotary);
-                let final_norm = Norm::new(weights, "model.norm", c.rms_norm_eps)?;
-                Ok(Self {
-                    embedding,
-                    positions,
-                    blocks,
-                    recompute: false,
-                    final_norm,
-                    max_position_embeddings,
-                })
+                (embedding, Positions::Rotary(rotary), Norm::new(weights, "model.norm", c.rms_norm_eps)?)
             }
-            ModelConfig::Gpt2(c) => {
-                let embedding = weight(weights, "transformer.wte.weight")?;
-                let positions = Positions::Learned(weight(weights, "transformer.wpe.weight")?);
-                let final_norm = Norm::new(weights, "transformer.ln_f", c.layer_norm_epsilon)?;
-                Ok(Self {
-                    embedding,
-                    positions,
-                    blocks,
-                    recompute: false,
-                    final_norm,
-                    max_position_embeddings,
-                })
-            }
-        }
+            ModelConfig::Gpt2(c) => (
+                weight(weights, "transformer.wte.weight")?,
+                Positions::Learned(weight(weights, "transformer.wpe.weight")?),
+                Norm::new(weights, "transformer.ln_f", c.layer_norm_epsilon)?,
+            ),
+        };
+        Ok(Self { embedding, positions, blocks, recompute: false, final_norm, max_position_embeddings })
     }
 
     /// Whether the activations of each block are computed again for the backward pass instead of kept.

@@ -41,7 +41,7 @@ pub fn add(residual: &Traced, branch: &Traced, factors: Option<&Tensor>) -> Resu
             }
         };
         let y = Tensor::from_vec(y, residual.dims(), residual.device())?;
-        Ok(record(y, [&residual.clone(), &branch.clone()], move |d_y, gradients| {
+        Ok(record(y, residual.is_tracked() || branch.is_tracked(), move |d_y, gradients| {
             // A copy, since each gradient must be in memory of its own.
             let d_branch = {
                 let d_y = Elements::<T>::of("add", &d_y)?;
@@ -78,7 +78,7 @@ pub fn multiply(x: &Traced, factors: &Tensor) -> Result<Traced> {
     expect_like("multiply", "factors", factors, x.value())?;
     let y = (x.value() * factors)?;
     let (x, factors) = (x.clone(), factors.clone());
-    Ok(record(y, [&x.clone()], move |d_y, gradients| gradients.add(&x, (d_y * factors)?)))
+    Ok(record(y, x.is_tracked(), move |d_y, gradients| gradients.add(&x, (d_y * factors)?)))
 }
 
 /// The scalar sum of all elements, each times its weight.
@@ -89,7 +89,7 @@ pub fn weighted_sum(x: &Traced, weights: &Tensor) -> Result<Traced> {
     expect_like("weighted_sum", "weights", weights, x.value())?;
     let y = (x.value() * weights)?.sum_all()?;
     let (x, weights) = (x.clone(), weights.clone());
-    Ok(record(y, [&x.clone()], move |d_y, gradients| gradients.add(&x, weights.broadcast_mul(&d_y)?)))
+    Ok(record(y, x.is_tracked(), move |d_y, gradients| gradients.add(&x, weights.broadcast_mul(&d_y)?)))
 }
 
 #[cfg(test)]

@@ -91,17 +91,13 @@ impl Traced {
     }
 }
 
-/// The result `y` of an op on `inputs`, with the op's backward if any input wants a gradient.
-pub(super) fn record<const N: usize>(
+/// The result `y` of an op, with its backward if any of its inputs is `tracked`.
+pub(super) fn record(
     y: Tensor,
-    inputs: [&Traced; N],
+    tracked: bool,
     backward: impl FnOnce(Tensor, &mut GradientSums) -> Result<()> + 'static,
 ) -> Traced {
-    if inputs.iter().any(|input| input.is_tracked()) { computed(y, backward) } else { y.into() }
-}
-
-fn computed(y: Tensor, backward: impl FnOnce(Tensor, &mut GradientSums) -> Result<()> + 'static) -> Traced {
-    if !RECORDING.get() {
+    if !tracked || !RECORDING.get() {
         return y.into();
     }
     let number = NEXT_NUMBER.get();
@@ -123,7 +119,7 @@ pub fn recompute(x: &Traced, forward: impl Fn(&Traced) -> Result<Traced> + 'stat
     RECORDING.set(recording);
     let x = x.clone();
     // Even where `x` wants no gradient, variables inside `forward` may.
-    Ok(computed(y?.value, move |d_y, gradients| gradients.add(&forward(&x)?, d_y)))
+    Ok(record(y?.value, true, move |d_y, gradients| gradients.add(&forward(&x)?, d_y)))
 }
 
 /// Gradients by variable, added up over any number of backward passes.

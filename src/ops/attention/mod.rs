@@ -50,7 +50,7 @@ pub fn attention(qkv: &Traced, lengths: &[usize], num_heads: usize, num_kv_heads
     by_dtype!(NAME, qkv.dtype(), T => {
         let y = cpu::forward(&Elements::<T>::of(NAME, qkv.value())?, &sizes);
         let y = Tensor::from_vec(y, (rows, num_heads * head_dim), qkv.device())?;
-        Ok(record(y, [&qkv.clone()], move |d_y, gradients| {
+        Ok(record(y, qkv.is_tracked(), move |d_y, gradients| {
             let d_y = Elements::<T>::of(NAME, &d_y)?;
             let d_qkv = cpu::backward(&Elements::of(NAME, qkv.value())?, &d_y, &sizes);
             gradients.add(&qkv, Tensor::from_vec(d_qkv, qkv.dims(), qkv.device())?)

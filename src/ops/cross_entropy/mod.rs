@@ -41,7 +41,7 @@ pub fn cross_entropy(logits: &Traced, targets: &Tensor) -> Result<Traced> {
             vocab_size,
         );
         let losses = Tensor::from_vec(losses, rows, logits.device())?;
-        Ok(record(losses.clone(), [&logits.clone()], move |d_losses, gradients| {
+        Ok(record(losses.clone(), logits.is_tracked(), move |d_losses, gradients| {
             let d_logits = cpu::backward(
                 &Elements::<T>::of(NAME, logits.value())?,
                 &Elements::of(NAME, &targets)?,

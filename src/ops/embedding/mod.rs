@@ -39,7 +39,7 @@ pub fn embedding(weight: &Traced, ids: &Tensor) -> Result<Traced> {
         let y = cpu::forward(&Elements::<T>::of(NAME, weight.value())?, &values, columns);
         drop(values);
         let y = Tensor::from_vec(y, shape, weight.device())?;
-        Ok(record(y, [&weight.clone()], move |d_y, gradients| {
+        Ok(record(y, weight.is_tracked(), move |d_y, gradients| {
             let (d_y, ids) = (Elements::<T>::of(NAME, &d_y)?, Elements::of(NAME, &ids)?);
             gradients.add_with(&weight, |d_weight: &mut [T]| cpu::backward(&d_y, &ids, columns, d_weight))
         }))

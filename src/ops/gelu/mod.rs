@@ -30,7 +30,7 @@ pub fn gelu(x: &Traced) -> Result<Traced> {
     by_dtype!(NAME, x.dtype(), T => {
         let y = cpu::forward(&Elements::<T>::of(NAME, x.value())?);
         let y = Tensor::from_vec(y, x.dims(), x.device())?;
-        Ok(record(y, [&x.clone()], move |d_y, gradients| {
+        Ok(record(y, x.is_tracked(), move |d_y, gradients| {
             let d_x = cpu::backward(&Elements::<T>::of(NAME, x.value())?, &Elements::of(NAME, &d_y)?);
             gradients.add(&x, Tensor::from_vec(d_x, x.dims(), x.device())?)
         }))

@@ -42,7 +42,7 @@ pub fn head_cross_entropy(hidden: &Traced, weight: &Traced, targets: &Tensor, sc
             wanted,
         );
         let loss = Tensor::from_vec(vec![T::from_f64(loss)], (), hidden.device())?;
-        Ok(record(loss, [&hidden.clone(), &weight.clone()], move |d_loss, gradients| {
+        Ok(record(loss, hidden.is_tracked() || weight.is_tracked(), move |d_loss, gradients| {
             let d_loss = d_loss.to_scalar::<T>()?;
             for (input, gradient) in [(&hidden, d_hidden), (&weight, d_weight)] {
                 let Some(mut gradient) = gradient else { continue };

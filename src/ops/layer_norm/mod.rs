@@ -40,7 +40,7 @@ pub fn layer_norm(x: &Traced, weight: &Traced, bias: &Traced, eps: f64) -> Resul
             eps,
         );
         let y = Tensor::from_vec(y, x.dims(), x.device())?;
-        Ok(record(y, [&x.clone(), &weight.clone(), &bias.clone()], move |d_y, gradients| {
+        Ok(record(y, x.is_tracked() || weight.is_tracked() || bias.is_tracked(), move |d_y, gradients| {
             let (d_x, d_weight, d_bias) = cpu::backward(
                 &Elements::<T>::of(NAME, x.value())?,
                 &Elements::of(NAME, weight.value())?,

@@ -48,9 +48,8 @@ pub fn linear(x: &Traced, weights: &[Traced], bias: Option<&Traced>, layout: Wei
         let y = Tensor::from_vec(y.finish(), shape, x.device())?;
         drop((x_values, bias_values));
 
-        let inputs: Vec<&Traced> = weights.iter().chain(bias.as_ref()).chain([&x]).collect();
-        let tracked = inputs.into_iter().find(|input| input.is_tracked()).unwrap_or(&x).clone();
-        Ok(record(y, [&tracked], move |d_y, gradients| {
+        let tracked = weights.iter().chain(bias.as_ref()).chain([&x]).any(Traced::is_tracked);
+        Ok(record(y, tracked, move |d_y, gradients| {
             let d_y = Elements::<T>::of(NAME, &d_y)?;
             if let Some(bias) = &bias {
                 gradients.add_with(bias, |d_bias: &mut [T]| cpu::backward_bias(&d_y, d_bias))?;

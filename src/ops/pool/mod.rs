@@ -41,7 +41,7 @@ pub fn pool(x: &Traced, lengths: &[usize], which: Pool) -> Result<Traced> {
     by_dtype!(NAME, x.dtype(), T => {
         let y = cpu::forward(&Elements::<T>::of(NAME, x.value())?, &lengths, columns, which);
         let y = Tensor::from_vec(y, (lengths.len(), columns), x.device())?;
-        Ok(record(y, [&x.clone()], move |d_y, gradients| {
+        Ok(record(y, x.is_tracked(), move |d_y, gradients| {
             let d_x = cpu::backward(&Elements::<T>::of(NAME, &d_y)?, &lengths, columns, which);
             gradients.add(&x, Tensor::from_vec(d_x, x.dims(), x.device())?)
         }))

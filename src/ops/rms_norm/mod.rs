@@ -33,7 +33,7 @@ pub fn rms_norm(x: &Traced, weight: &Traced, eps: f64) -> Result<Traced> {
         let eps = T::from_f64(eps);
         let y = cpu::forward(&Elements::<T>::of(NAME, x.value())?, &Elements::of(NAME, weight.value())?, eps);
         let y = Tensor::from_vec(y, x.dims(), x.device())?;
-        Ok(record(y, [&x.clone(), &weight.clone()], move |d_y, gradients| {
+        Ok(record(y, x.is_tracked() || weight.is_tracked(), move |d_y, gradients| {
             let (d_x, d_weight) = cpu::backward(
                 &Elements::<T>::of(NAME, x.value())?,
                 &Elements::of(NAME, weight.value())?,

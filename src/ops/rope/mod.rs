@@ -68,6 +68,6 @@ pub fn rope(
             Tensor::from_vec(y, x.shape(), x.device())
         };
         let y = rotate(qkv.value(), T::from_f64(1.))?;
-        Ok(record(y, [&qkv.clone()], move |d_y, gradients| gradients.add(&qkv, rotate(&d_y, -T::from_f64(1.))?)))
+        Ok(record(y, qkv.is_tracked(), move |d_y, gradients| gradients.add(&qkv, rotate(&d_y, -T::from_f64(1.))?)))
     })
 }

@@ -34,7 +34,7 @@ pub fn swiglu(gate_up: &Traced) -> Result<Traced> {
     by_dtype!(NAME, gate_up.dtype(), T => {
         let y = cpu::forward(&Elements::<T>::of(NAME, gate_up.value())?, half);
         let y = Tensor::from_vec(y, shape, gate_up.device())?;
-        Ok(record(y, [&gate_up.clone()], move |d_y, gradients| {
+        Ok(record(y, gate_up.is_tracked(), move |d_y, gradients| {
             let d = cpu::backward(&Elements::<T>::of(NAME, gate_up.value())?, &Elements::of(NAME, &d_y)?, half);
             gradients.add(&gate_up, Tensor::from_vec(d, gate_up.dims(), gate_up.device())?)
         }))
