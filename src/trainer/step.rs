@@ -24,6 +24,8 @@ pub struct StepSettings {
     pub seed: u64,
     /// Probability of dropping.
     pub dropout: f64,
+    /// Probability of dropping whole tokens.
+    pub token_dropout: f64,
     /// Rate of the trunk.
     pub learning_rate: f64,
     /// Rate of a classification head.
@@ -44,7 +46,8 @@ pub fn step(task: &mut dyn Task, state: &mut State, settings: &StepSettings) -> 
     let mut sums = GradientSums::default();
     let mut train_loss = 0.0;
     for (micro_step, batch) in batches.iter().enumerate() {
-        let mut dropout = Dropout::new(settings.dropout, settings.seed, number, micro_step as u64);
+        let mut dropout = Dropout::new(settings.dropout, settings.seed, number, micro_step as u64)
+            .with_tokens(settings.token_dropout);
         let loss = task.loss(batch, 1.0 / count, &mut dropout)?;
         train_loss += f64::from(loss.value().to_scalar::<f32>()?);
         sums.backward(&loss)?;
