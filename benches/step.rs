@@ -128,7 +128,11 @@ fn bench() -> Result<()> {
         ..Default::default()
     });
     let recompute = arguments.iter().any(|argument| argument == "recompute");
-    let head = if num_labels == 0 { Head::LanguageModel } else { Head::Classifier { num_labels, pooling: Pooling::Last } };
+    let head = if num_labels == 0 {
+        Head::LanguageModel
+    } else {
+        Head::Classifier { num_labels, pooling: Pooling::Last }
+    };
     let params = Params::init(&parameter_specs(&config, head), 1, &Device::Cpu)?;
     let weights = params.tracked(|_| true);
     let model = if num_labels == 0 {
@@ -149,7 +153,6 @@ fn bench() -> Result<()> {
     let settings = StepSettings {
         seed: 1,
         dropout: 0.0,
-        token_dropout: 0.0,
         learning_rate: 3e-4,
         head_learning_rate: 3e-4,
         max_grad_norm: 1.0,

@@ -186,7 +186,6 @@ fn run(golden: &Golden, rows: usize) -> (GoldenTask, State, StepSettings) {
     let settings = StepSettings {
         seed: 0,
         dropout: 0.0,
-        token_dropout: 0.0,
         learning_rate: optim.learning_rate,
         head_learning_rate: optim.learning_rate,
         max_grad_norm: optim.max_grad_norm,

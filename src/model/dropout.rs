@@ -13,7 +13,6 @@ use crate::rng;
 #[derive(Clone)]
 pub struct Dropout {
     probability: f64,
-    token_probability: f64,
     seed: u64,
     step: u64,
     micro_step: u64,
@@ -23,13 +22,7 @@ pub struct Dropout {
 impl Dropout {
     /// Masks for one forward pass of training.
     pub fn new(probability: f64, seed: u64, step: u64, micro_step: u64) -> Self {
-        Self { probability, token_probability: 0.0, seed, step, micro_step, place: 0 }
-    }
-
-    /// The same, dropping whole tokens too.
-    pub fn with_tokens(mut self, probability: f64) -> Self {
-        self.token_probability = probability;
-        self
+        Self { probability, seed, step, micro_step, place: 0 }
     }
 
     /// Leaves everything as it is: for evaluation.
@@ -42,26 +35,6 @@ impl Dropout {
         if self.probability > 0.0 {
             self.place += places;
         }
-    }
-
-    /// Zeroes the embeddings (N, C) of whole tokens and leaves the others as they are, so that a text is never
-    /// known by a few words alone.
-    ///
-    /// Source: Iyyer et al. 2015, "Deep Unordered Composition Rivals Syntactic Methods" (word dropout).
-    pub(super) fn tokens(&mut self, embeddings: &Traced) -> Result<Traced> {
-        if self.token_probability == 0.0 {
-            return Ok(embeddings.clone());
-        }
-        let mut stream = rng::stream(self.seed, "token dropout", &[self.step, self.micro_step]);
-        let threshold = (self.token_probability * f64::from(u32::MAX)) as u32;
-        let mask = embeddings.dims().iter().product();
-        let width = embeddings.dims().last().copied().unwrap_or(1).max(1);
-        let kept: Vec<f32> = (0..mask / width)
-            .map(|_| if stream.next_u32() < threshold { 0.0 } else { 1.0 })
-            .flat_map(|kept| std::iter::repeat_n(kept, width))
-            .collect();
-        let kept = Tensor::from_vec(kept, embeddings.dims(), embeddings.device())?;
-        ops::multiply(embeddings, &kept.to_dtype(embeddings.dtype())?)
     }
 
     /// Zeroes each value with the given probability and scales the rest by 1 / (1 - probability).

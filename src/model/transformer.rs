@@ -108,8 +108,7 @@ impl Transformer {
     ///
     /// Errors: a sequence beyond max_position_embeddings; an id outside the vocabulary.
     pub fn forward(&self, rows: &TokenRows, dropout: &mut Dropout) -> Result<Traced> {
-        let embeddings = dropout.tokens(&self.embed(rows, 0)?)?;
-        let mut x = dropout.apply(&embeddings)?;
+        let mut x = dropout.apply(&self.embed(rows, 0)?)?;
         for block in &self.blocks {
             x = if self.recompute {
                 self.recomputed(block, &x, rows, dropout)?

@@ -17,8 +17,6 @@ pub struct TrainConfig {
     pub seq_len: usize,
     /// Probability of dropping embeddings and block outputs.
     pub dropout: f64,
-    /// Probability of dropping whole tokens of the input.
-    pub token_dropout: f64,
     /// Compute the activations of each block again in the backward pass instead of keeping them: less memory,
     /// about a quarter more time, the same bits.
     pub recompute: bool,
@@ -51,7 +49,6 @@ impl Default for TrainConfig {
             grad_accum_steps: 1,
             seq_len: 128,
             dropout: 0.0,
-            token_dropout: 0.0,
             recompute: false,
             max_steps: 0,
             max_tokens: 0,
@@ -83,11 +80,11 @@ impl TrainConfig {
                 format!("it must lie in 2..={max_position_embeddings}, the model's number of positions");
             return Err(Error::usage(format!("train.seq_len is {}; {why}", self.seq_len)));
         }
-        for (key, value) in [("dropout", self.dropout), ("token_dropout", self.token_dropout)] {
-            if !(0.0..1.0).contains(&value) {
-                let why = "it must be 0 or more and below 1";
-                return Err(Error::usage(format!("train.{key} is {value}; {why}")));
-            }
+        if !(0.0..1.0).contains(&self.dropout) {
+            return Err(Error::usage(format!(
+                "train.dropout is {}; it must be 0 or more and below 1",
+                self.dropout
+            )));
         }
         let no_budget = self.max_steps == 0 && self.max_tokens == 0;
         let finite = self.max_epochs.is_finite() && self.max_minutes.is_finite();

@@ -91,7 +91,6 @@ impl Run<'_> {
         StepSettings {
             seed: self.seed,
             dropout: self.train.dropout,
-            token_dropout: self.train.token_dropout,
             learning_rate,
             head_learning_rate: learning_rate * head_ratio,
             max_grad_norm: self.optim.max_grad_norm,

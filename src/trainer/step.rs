@@ -24,8 +24,6 @@ pub struct StepSettings {
     pub seed: u64,
     /// Probability of dropping.
     pub dropout: f64,
-    /// Probability of dropping whole tokens.
-    pub token_dropout: f64,
     /// Rate of the trunk.
     pub learning_rate: f64,
     /// Rate of a classification head.
@@ -46,8 +44,7 @@ pub fn step(task: &mut dyn Task, state: &mut State, settings: &StepSettings) -> 
     let mut sums = GradientSums::default();
     let mut train_loss = 0.0;
     for (micro_step, batch) in batches.iter().enumerate() {
-        let mut dropout = Dropout::new(settings.dropout, settings.seed, number, micro_step as u64)
-            .with_tokens(settings.token_dropout);
+        let mut dropout = Dropout::new(settings.dropout, settings.seed, number, micro_step as u64);
         let loss = task.loss(batch, 1.0 / count, &mut dropout)?;
         train_loss += f64::from(loss.value().to_scalar::<f32>()?);
         sums.backward(&loss)?;
