@@ -9,6 +9,8 @@ use super::super::real::Real;
 
 /// Vectors in the row of a tile.
 pub const VECTORS: usize = 3;
+/// Steps from a prefetch of A to its use.
+const AHEAD: usize = 8;
 /// Most elements in the row of any kernel's tile.
 pub const MAX_WIDTH: usize = VECTORS * 16;
 /// Most rows of any kernel's tile.
@@ -76,7 +78,7 @@ macro_rules! x86_kernel {
         impl $kernel {
             #[target_feature(enable = $features)]
             unsafe fn run<const ROWS: usize, const N: usize>(tile: &Tile<f32>) {
-                use std::arch::x86_64::{$load, $multiply, $multiply_add, $splat, $store, $zero};
+                use std::arch::x86_64::{$load, $multiply, $multiply_add, $splat, $store, $zero, _MM_HINT_T0, _mm_prefetch};
                 let mut sums = [[$zero(); N]; ROWS];
                 let (mut a, mut b) = (tile.a, tile.b);
                 // SAFETY: by the caller of `tile`.
@@ -89,6 +91,8 @@ macro_rules! x86_kernel {
                                 *sum = $multiply_add(a, column, *sum);
                             }
                         }
+                        // A step of a transposed A is a cache line of its own, which no processor foresees.
+                        _mm_prefetch::<_MM_HINT_T0>(a.wrapping_add(AHEAD * tile.a_step).cast());
                         a = a.wrapping_add(tile.a_step);
                         b = b.add(VECTORS * $lanes);
                     }

@@ -1,7 +1,7 @@
 //! One row for each sequence, from its rows.
 
 mod cpu;
-mod reference;
+pub(super) mod reference;
 #[cfg(test)]
 mod tests;
 
