@@ -22,5 +22,6 @@ pub fn pool(x: &Tensor, lengths: &[usize], which: Pool) -> Result<Tensor> {
 
 /// The maximum of each column. candle's own gradient of `max` goes to all equal maxima, here to the first.
 fn maximum(rows: &Tensor) -> Result<Tensor> {
-    rows.contiguous()?.gather(&rows.contiguous()?.argmax_keepdim(0)?, 0)
+    let rows = rows.contiguous()?;
+    rows.gather(&rows.argmax_keepdim(0)?, 0)
 }
