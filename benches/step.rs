@@ -147,7 +147,11 @@ fn bench() -> Result<()> {
         ..Default::default()
     });
     let recompute = arguments.iter().any(|argument| argument == "recompute");
-    let head = if num_labels == 0 { Head::LanguageModel } else { Head::Classifier { num_labels } };
+    let head = if num_labels == 0 {
+        Head::LanguageModel
+    } else {
+        Head::Classifier { num_labels, pooling: Pooling::Last }
+    };
     let params = Params::init(&parameter_specs(&config, head), 1, &Device::Cpu)?;
     let weights = params.tracked(|_| true);
     let model = if num_labels == 0 {
