@@ -9,8 +9,8 @@ use crate::support::Folder;
 
 /// What every page of its kind shows.
 const COMPARISON: &str =
-    "verdict scores paired efficiency curves fairness pretraining audit runs methods config";
-const FINE_TUNING: &str = "verdict scores points more mistakes data config";
+    "verdict scores paired efficiency curves training fairness pretraining audit runs methods config";
+const FINE_TUNING: &str = "verdict scores course points more mistakes data config";
 const PRE_TRAINING: &str = "verdict figures samples config";
 
 /// A comparison with a message that tries to be markup.
