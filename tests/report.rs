@@ -8,8 +8,7 @@ use serde_json::Value;
 use crate::support::Folder;
 
 /// What every page of its kind shows.
-const COMPARISON: &str =
-    "verdict scores paired efficiency curves training fairness pretraining audit runs methods config";
+const COMPARISON: &str = "verdict scores paired efficiency curves training labels mistakes fairness pretraining audit data runs methods config";
 const FINE_TUNING: &str = "verdict scores course points more mistakes data config";
 const PRE_TRAINING: &str = "verdict figures samples config";
 

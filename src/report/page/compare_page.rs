@@ -4,7 +4,7 @@ use std::path::Path;
 
 use maud::{Markup, html};
 
-use super::compare_sections::{costs, f1, paired, ratios, runs, scores, training};
+use super::compare_sections::{by_label, costs, data, f1, mistakes, paired, ratios, runs, scores, training};
 use super::curves::{confusion, events, logged, losses};
 use super::overlaps::overlaps;
 use super::plot::{Axis, Plot, Series, Shape};
@@ -38,6 +38,8 @@ pub fn comparison(path: &Path, results: &CompareResults) -> Result<Markup> {
         (section("efficiency", "How many labels pre-training is worth", &ratios(results)))
         (section("curves", "Curves of every seed", &curves(path, results)?))
         (section("training", "How training went, thresholds and calibration", &training(results)))
+        (section("labels", "Scores by label", &by_label(path, results)?))
+        (section("mistakes", "Most confident mistakes", &mistakes(path, results)))
         (section("fairness", "What each arm was given", &costs(results)))
         @if let Some(before) = &before {
             section id="pretraining" {
@@ -54,6 +56,7 @@ pub fn comparison(path: &Path, results: &CompareResults) -> Result<Markup> {
             (section("clean", &format!("On the {} test rows that stand nowhere else", clean.test_rows), &scores(results, clean)))
         }
         @if let Some(audit) = &results.audit { (section("audit", "Overlaps", &overlaps(audit))) }
+        (section("data", "Data", &data(path, results)?))
         (section("runs", "Every run", &runs(path, results)))
         (section("methods", "Methods", &html! { ul { @for line in &results.methods { li { (line) } } } }))
         (facts(path))
@@ -189,11 +192,21 @@ fn strip(results: &CompareResults) -> Plot {
         }
         Series { name: Some(arm.name().into()), colour: colour(arm), shape: Shape::Dots(points) }
     };
-    let series = vec![dots(Arm::Pretrained, -0.12), dots(Arm::Scratch, 0.12)];
+    let (a, b) = (dots(Arm::Pretrained, -0.12), dots(Arm::Scratch, 0.12));
+    // Lines join the two answers of one seed.
+    let join = |((x, y), to): ((f64, f64), (f64, f64))| Series {
+        name: None,
+        colour: 6,
+        shape: Shape::Thin(vec![(x, y), to]),
+    };
+    let mut series: Vec<Series> = a.points().into_iter().zip(b.points()).map(join).collect();
+    series.extend([a, b]);
     Plot {
         id: "seeds".into(),
         title: "Every seed".into(),
-        description: "F1 on test of each seed, pre-trained beside from scratch, by number of labels.".into(),
+        description:
+            "F1 on test of each seed, pre-trained beside from scratch and joined to it, by number of labels."
+                .into(),
         x: Axis::places("labels", &results.budgets),
         y: Axis::over("F1", &series, |point| point.1),
         series,

@@ -1,14 +1,21 @@
 //! The tables of a comparison's page.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use maud::{Markup, html};
 
-use super::{table, text};
+use super::{run_page, table, text};
+use crate::error::Result;
+use crate::metrics::scores::LabelScores;
 use crate::report::cells::{Arm, cell_folder};
 use crate::report::compare_tables::{bound_words, summaries};
-use crate::report::findings::{SIGNIFICANT, p_words};
-use crate::report::results::{CompareResults, Summary, Tables};
+use crate::report::findings::{SIGNIFICANT, labels, p_words};
+use crate::report::results::{CompareResults, FinetuneResults, Mistake, Summary, Tables};
+use crate::run_dir::read_json;
+
+/// Mistakes shown of all that the runs kept.
+const SHOWN_MISTAKES: usize = 12;
 
 /// F1 of an arm or baseline at a budget.
 pub fn f1<'a>(tables: &'a Tables, arm: Arm, budget: &str) -> Option<&'a Summary> {
@@ -208,6 +215,80 @@ pub fn training(results: &CompareResults) -> Markup {
             p class="soft" { "Scores on test, means over seeds. Each threshold was fixed before test was looked at." }
         }
     }
+}
+
+/// Every label's scores on test with the most labels, as means over seeds.
+pub fn by_label(path: &Path, results: &CompareResults) -> Result<Markup> {
+    let Some(budget) = results.budgets.last() else { return Ok(html! {}) };
+    let mut rows = Vec::new();
+    for arm in [Arm::Pretrained, Arm::Scratch] {
+        let runs = fine_tunings(path, results, arm, budget)?;
+        for (at, label) in runs[0].per_class.iter().enumerate() {
+            let mean = |value: fn(&LabelScores) -> f64| {
+                let sum: f64 = runs.iter().map(|run| value(&run.per_class[at])).sum();
+                text(format!("{:.3}", sum / runs.len() as f64))
+            };
+            let scores = [mean(|s| s.precision), mean(|s| s.recall), mean(|s| s.f1)];
+            let name = vec![text(&label.label), text(arm.name())];
+            rows.push((at == 0, [name, scores.to_vec(), vec![text(label.support)]].concat()));
+        }
+    }
+    let head = ["label", "model", "precision", "recall", "F1", "test rows"];
+    Ok(html! {
+        (table("Scores by label", &head, &rows))
+        p class="soft" { (format!("With {}, means over seeds.", labels(budget))) }
+    })
+}
+
+/// Rows that the pre-trained arm with the most labels answers wrongly, those of most seeds first, and what stands
+/// nearest to them in training.
+pub fn mistakes(path: &Path, results: &CompareResults) -> Markup {
+    let Some(budget) = results.budgets.last() else { return html! {} };
+    let mut by_row: BTreeMap<usize, Vec<Mistake>> = BTreeMap::new();
+    for seed in &results.seeds {
+        for mistake in run_page::read_mistakes(&path.join(cell_folder(Arm::Pretrained, budget, *seed))) {
+            by_row.entry(mistake.id).or_default().push(mistake);
+        }
+    }
+    let mean = |of: &[Mistake]| of.iter().map(|mistake| mistake.probability).sum::<f64>() / of.len() as f64;
+    let mut of_rows: Vec<Vec<Mistake>> = by_row.into_values().collect();
+    of_rows.sort_by(|a, b| b.len().cmp(&a.len()).then(mean(b).total_cmp(&mean(a))));
+    let shown: Vec<(String, Mistake)> = of_rows
+        .iter()
+        .take(SHOWN_MISTAKES)
+        .map(|of| {
+            let seeds = format!("{} of {}", of.len(), results.seeds.len());
+            (seeds, Mistake { probability: mean(of), ..of[0].clone() })
+        })
+        .collect();
+    html! {
+        (run_page::mistakes_table(Some("seeds"), &shown))
+        @if !shown.is_empty() {
+            p class="soft" { (format!("Of the most confident mistakes of each seed with {}; probabilities are means.", labels(budget))) }
+        }
+    }
+}
+
+/// Rows, labels and lengths of each part.
+pub fn data(path: &Path, results: &CompareResults) -> Result<Markup> {
+    let Some(budget) = results.budgets.last() else { return Ok(html! {}) };
+    let runs = fine_tunings(path, results, Arm::Pretrained, budget)?;
+    Ok(html! {
+        (run_page::parts(&runs[0]))
+        p class="soft" {
+            (format!("Lengths in tokens, after cutting; {:.1} % of all texts are cut.", 100.0 * runs[0].truncated_share))
+        }
+    })
+}
+
+fn fine_tunings(
+    path: &Path,
+    results: &CompareResults,
+    arm: Arm,
+    budget: &str,
+) -> Result<Vec<FinetuneResults>> {
+    let read = |seed: &u64| read_json(&path.join(cell_folder(arm, budget, *seed)), "results.json");
+    results.seeds.iter().map(read).collect()
 }
 
 /// Links to the page of every run that has one.

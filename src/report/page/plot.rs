@@ -77,7 +77,8 @@ impl Series {
         Self { name: Some(name.into()), colour, shape: Shape::Dashed(points) }
     }
 
-    fn points(&self) -> Vec<(f64, f64)> {
+    /// Where it is drawn; a band or bar at both of its ends.
+    pub fn points(&self) -> Vec<(f64, f64)> {
         match &self.shape {
             Shape::Line(points) | Shape::Thin(points) | Shape::Dashed(points) => points.clone(),
             Shape::Band(points) => points.iter().flat_map(|p| [(p.0, p.1), (p.0, p.2)]).collect(),

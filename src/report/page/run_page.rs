@@ -216,19 +216,32 @@ fn points(results: &FinetuneResults) -> Markup {
 }
 
 fn mistakes(path: &Path) -> Markup {
+    let rows: Vec<(String, Mistake)> =
+        read_mistakes(path).into_iter().map(|mistake| (String::new(), mistake)).collect();
+    mistakes_table(None, &rows)
+}
+
+/// What the run at `path` kept of its most confident wrong answers.
+pub fn read_mistakes(path: &Path) -> Vec<Mistake> {
     let lines = std::fs::read_to_string(path.join("mistakes.jsonl")).unwrap_or_default();
-    let mistakes: Vec<Mistake> = lines.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    lines.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+}
+
+/// Mistakes with their texts; `first` heads a column of its own before them.
+pub fn mistakes_table(first: Option<&str>, mistakes: &[(String, Mistake)]) -> Markup {
     html! {
         @if !mistakes.is_empty() {
             div class="scroll" role="region" aria-label="Mistakes" tabindex="0" {
                 table {
                     thead { tr {
-                        th scope="col" { "true" } th scope="col" { "called" } th scope="col" { "probability" }
+                        @if let Some(first) = first { th scope="col" { (first) } }
+                        th scope="col" { "true" } th scope="col" { "called" } th scope="col" { "probability of it" }
                         th scope="col" class="text" { "text" } th scope="col" class="text" { "nearest training text" }
                     } }
                     tbody {
-                        @for mistake in &mistakes {
+                        @for (before, mistake) in mistakes {
                             tr {
+                                @if first.is_some() { td { (before) } }
                                 td { (mistake.label) } td { (mistake.predicted) } td { (format!("{:.3}", mistake.probability)) }
                                 td class="text" { (mistake.text) }
                                 td class="text" {
@@ -246,7 +259,8 @@ fn mistakes(path: &Path) -> Markup {
     }
 }
 
-fn data(results: &FinetuneResults) -> Markup {
+/// Rows, labels and lengths of each part.
+pub fn parts(results: &FinetuneResults) -> Markup {
     let row = |part: &crate::report::results::PartSummary| {
         let labels: Vec<String> = part.labels.iter().map(|(name, count)| format!("{name} {count}")).collect();
         let counts = [part.median_tokens, part.p95_tokens, part.max_tokens, part.truncated].map(text);
@@ -254,8 +268,12 @@ fn data(results: &FinetuneResults) -> Markup {
     };
     let rows: Vec<(bool, Vec<Markup>)> = results.parts.iter().map(row).collect();
     let head = ["part", "rows", "by label", "median tokens", "95 % within", "longest", "cut"];
+    table("Data", &head, &rows)
+}
+
+fn data(results: &FinetuneResults) -> Markup {
     html! {
-        (table("Data", &head, &rows))
+        (parts(results))
         p class="soft" {
             (format!(
                 "Lengths in tokens, after cutting; {:.1} % of all texts are cut to the longest length allowed. {} of {} \
