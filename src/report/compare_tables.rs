@@ -194,7 +194,7 @@ fn operating(results: &CompareResults, style: Style) -> String {
 
 /// By budget, then by arm.
 fn run_means(results: &CompareResults) -> impl Iterator<Item = (&String, Arm, &RunMeans)> {
-    results.budgets.iter().flat_map(|budget| {
+    results.budgets.iter().flat_map(move |budget| {
         let of_arm = move |arm: Arm| Some((budget, arm, results.runs.get(arm.key())?.get(budget)?));
         Arm::ALL.into_iter().filter_map(of_arm)
     })

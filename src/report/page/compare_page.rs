@@ -16,7 +16,7 @@ use crate::metrics::Scores;
 use crate::report::cells::{Arm, Cell, cell_folder};
 use crate::report::findings::labels;
 use crate::report::predictions::Predictions;
-use crate::report::results::{CompareResults, PretrainResults};
+use crate::report::results::{CompareResults, PretrainResults, Summary};
 use crate::run_dir::{Manifest, read_json};
 
 /// The page.
