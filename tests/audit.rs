@@ -155,7 +155,9 @@ fn a_fine_tuning_warns_drops_or_denies() {
     // Fifty rows of unlike words, of which one test row and one validation row were seen before.
     let row = |i: usize| {
         let label = if i % 3 == 0 { "spam" } else { "ham" };
-        format!("{label}\tw{i}a x{i}b y{i}c z{i}d {} u{i}e\n", ["win", "home"][i % 2])
+        // Digits would not tell words apart.
+        let own: String = [i / 26, i % 26].map(|at| char::from(b'a' + at as u8)).iter().collect();
+        format!("{label}\tw{own} x{own} y{own} z{own} {} u{own}\n", ["win", "home"][i % 2])
     };
     let rows = |range: std::ops::Range<usize>| range.map(row).collect::<String>();
     folder.write("train.tsv", rows(0..30));

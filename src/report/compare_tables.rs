@@ -103,8 +103,8 @@ fn label_efficiency(results: &CompareResults, style: Style) -> String {
         table.add_row([
             found.budget.clone(),
             format!("{:.3}", found.score),
-            format!("{} {:.1}", bound_words(found.bound), found.ratio),
-            format!("{:.1} to {:.1}", found.ci95[0], found.ci95[1]),
+            format!("{} {}", bound_words(found.bound), times(found.ratio)),
+            format!("{} to {}", times(found.ci95[0]), times(found.ci95[1])),
         ]);
     }
     let rows = !results.tables.label_efficiency.is_empty();
@@ -118,6 +118,11 @@ pub fn bound_words(bound: Bound) -> &'static str {
         Bound::AtLeast => "at least",
         Bound::AtMost => "at most",
     }
+}
+
+/// A ratio of labels; one below 1 would lose itself in one decimal.
+pub fn times(ratio: f64) -> String {
+    if ratio < 0.95 { format!("{ratio:.2}") } else { format!("{ratio:.1}") }
 }
 
 fn costs(results: &CompareResults, style: Style) -> String {

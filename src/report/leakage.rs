@@ -73,10 +73,14 @@ pub fn words(audit: &AuditResults) -> Vec<String> {
     .collect();
     if found.is_empty() {
         let rows = |part: &str| audit.rows.get(part).copied().unwrap_or(0);
-        let text = if audit.rows.contains_key("corpus") { " or the text of the pre-training" } else { "" };
+        let known = audit.rows.contains_key("corpus");
+        let (places, text) = match known {
+            true => ("training, validation or the text of the pre-training", " or that text"),
+            false => ("training or validation", ""),
+        };
         found.push(format!(
-            "No leakage found: none of {} test rows stands, exactly or nearly, in training, validation{text}, and none \
-             of {} validation rows in training{text}.",
+            "No leakage found: none of {} test rows stands, exactly or nearly, in {places}, and none of {} validation \
+             rows in training{text}.",
             rows("test"),
             rows("validation")
         ));

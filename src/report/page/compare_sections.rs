@@ -9,7 +9,7 @@ use super::{run_page, table, text};
 use crate::error::Result;
 use crate::metrics::scores::LabelScores;
 use crate::report::cells::{Arm, cell_folder};
-use crate::report::compare_tables::{bound_words, summaries};
+use crate::report::compare_tables::{bound_words, summaries, times};
 use crate::report::findings::{SIGNIFICANT, labels, p_words};
 use crate::report::results::{CompareResults, FinetuneResults, Mistake, Summary, Tables};
 use crate::run_dir::read_json;
@@ -102,8 +102,8 @@ pub fn paired(results: &CompareResults) -> Markup {
 /// How many labels pre-training is worth.
 pub fn ratios(results: &CompareResults) -> Markup {
     let row = |found: &crate::metrics::efficiency::LabelRatio| {
-        let ratio = format!("{} {:.1} times", bound_words(found.bound), found.ratio);
-        let range = format!("{:.1} to {:.1}", found.ci95[0], found.ci95[1]);
+        let ratio = format!("{} {} times", bound_words(found.bound), times(found.ratio));
+        let range = format!("{} to {}", times(found.ci95[0]), times(found.ci95[1]));
         (false, vec![text(&found.budget), text(format!("{:.3}", found.score)), text(ratio), text(range)])
     };
     let rows: Vec<(bool, Vec<Markup>)> = results.tables.label_efficiency.iter().map(row).collect();

@@ -7,7 +7,7 @@ use maud::{Markup, html};
 const WIDTH: f64 = 400.0;
 const HEIGHT: f64 = 270.0;
 /// Room for tick labels and axis names.
-const LEFT: f64 = 52.0;
+const LEFT: f64 = 60.0;
 const RIGHT: f64 = 20.0;
 const TOP: f64 = 12.0;
 const BOTTOM: f64 = 44.0;
@@ -206,7 +206,7 @@ impl Plot {
             }
             path class="axis" d=(format!("M{LEFT} {TOP} V{bottom} H{right}")) {}
             text class="name" x=((LEFT + right) / 2.0) y=(HEIGHT - 8.0) text-anchor="middle" { (self.x.name) }
-            text class="name" transform=(format!("translate(13 {}) rotate(-90)", (TOP + bottom) / 2.0))
+            text class="name" transform=(format!("translate(12 {}) rotate(-90)", (TOP + bottom) / 2.0))
                 text-anchor="middle" { (self.y.name) }
         }
     }
