@@ -19,6 +19,8 @@ use crate::optim::OptimConfig;
 use crate::tokenizer::TokenizerConfig;
 use crate::trainer::{ClassifierConfig, TrainConfig};
 
+/// Texts of this Jaccard similarity or more are near.
+const AUDIT_THRESHOLD: f64 = 0.8;
 /// Value of `init_from` that starts with random weights.
 pub const SCRATCH: &str = "scratch";
 
@@ -75,6 +77,10 @@ pub struct FinetuneConfig {
     pub classifier: ClassifierConfig,
     /// When a row is called positive; for two labels.
     pub decision: DecisionConfig,
+    /// What to do about rows of validation and test that were seen before: `off`, `warn`, `drop`, `deny`.
+    pub audit: AuditMode,
+    /// Jaccard similarity of word triples from which two texts count as nearly the same.
+    pub audit_threshold: f64,
     /// Most confident wrong answers kept with their texts in mistakes.jsonl and the report; 0 keeps none.
     pub mistakes: usize,
     /// Loop.
@@ -97,7 +103,7 @@ pub struct CompareConfig {
     pub budgets: Vec<usize>,
     /// A finished pre-training to start from; empty runs the one described in `pretrain`.
     pub pretrained: String,
-    /// What to do about test rows that stand in training, validation or corpus: `off`, `warn`, `drop`, `deny`.
+    /// What to do about rows of validation and test that were seen before: `off`, `warn`, `drop`, `deny`.
     pub audit: AuditMode,
     /// Jaccard similarity of word triples from which two texts count as nearly the same.
     pub audit_threshold: f64,
@@ -109,20 +115,21 @@ pub struct CompareConfig {
     pub search: SearchConfig,
     /// The pre-training.
     pub pretrain: PretrainConfig,
-    /// Both arms; `init_from`, `seed`, `output_dir`, model and tokenizer are filled in.
+    /// Both arms; `init_from`, `seed`, `output_dir`, `audit`, model and tokenizer are filled in.
     pub finetune: FinetuneConfig,
 }
 
-/// What a comparison does about test rows that stand in other parts.
+/// What a run does about rows that leak: test rows that stand, exactly or nearly, in training, validation or the
+/// text of the pre-training, and validation rows that stand in training or that text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum AuditMode {
     /// Does not look.
     Off,
-    /// Says so, and scores the other rows beside.
+    /// Says so, and scores the other test rows beside.
     #[default]
     Warn,
-    /// Leaves them out of every score.
+    /// Leaves them out: such test rows of every score, such validation rows of every choice.
     Drop,
     /// Stops before any training (exit 3).
     Deny,
@@ -169,6 +176,8 @@ impl Default for FinetuneConfig {
             model: None,
             classifier: ClassifierConfig::default(),
             decision: DecisionConfig::default(),
+            audit: AuditMode::Warn,
+            audit_threshold: AUDIT_THRESHOLD,
             mistakes: 20,
             train: TrainConfig {
                 micro_batch_size: 16,
@@ -196,7 +205,7 @@ impl Default for CompareConfig {
             budgets: vec![100, 0],
             pretrained: String::new(),
             audit: AuditMode::Warn,
-            audit_threshold: 0.8,
+            audit_threshold: AUDIT_THRESHOLD,
             match_compute: false,
             transfer_checkpoints: 0,
             search: SearchConfig::default(),
@@ -229,6 +238,7 @@ impl Config for FinetuneConfig {
         self.tokenizer.check()?;
         self.classifier.check()?;
         self.decision.check()?;
+        check_audit_threshold(self.audit_threshold)?;
         if let Some(model) = &self.model {
             model.check().map_err(Error::usage)?;
         }
@@ -236,6 +246,13 @@ impl Config for FinetuneConfig {
         self.train.check(positions)?;
         self.optim.check()
     }
+}
+
+fn check_audit_threshold(value: f64) -> Result<()> {
+    if value > 0.0 && value <= 1.0 {
+        return Ok(());
+    }
+    Err(Error::usage(format!("audit_threshold is {value}; it must lie above 0, up to 1")))
 }
 
 impl Config for CompareConfig {
@@ -246,10 +263,7 @@ impl Config for CompareConfig {
         if !distinct(seeds.len(), self.seeds.len()) || !distinct(budgets.len(), self.budgets.len()) {
             return Err(Error::usage("seeds and budgets must each name at least one value, and none twice"));
         }
-        if !(self.audit_threshold > 0.0 && self.audit_threshold <= 1.0) {
-            let value = self.audit_threshold;
-            return Err(Error::usage(format!("audit_threshold is {value}; it must lie above 0, up to 1")));
-        }
+        check_audit_threshold(self.audit_threshold)?;
         for (key, values) in
             [("learning_rates", &self.search.learning_rates), ("max_epochs", &self.search.max_epochs)]
         {

@@ -134,12 +134,81 @@ fn a_comparison_warns_drops_or_denies() {
     let findings = warned["verdict"]["findings"].to_string();
     assert!(findings.contains("Leakage: 1 of"), "{findings}");
 
-    folder.replace("drop", "warn");
-    let config = folder.text("drop/config.toml").replace("\"warn\"", "\"drop\"");
-    folder.write("drop/config.toml", config);
-    let dropped = folder.run(&(line("drop") + " --overwrite")).done().object();
+    // Every run of it has answered all rows: dropping them is another comparison.
+    let resumed = line("drop").replace("output_dir=drop", "output_dir=warn") + " --resume";
+    folder.run(&resumed).fails(2, &["audit", "warn", "drop", "--overwrite"]);
+    let dropped = folder.run(&line("drop")).done().object();
+    for run in ["pretrained-all-seed1", "scratch-20-seed2", "baselines/char_svm-all-seed1"] {
+        let answers = folder.json_lines(&format!("drop/{run}/predictions.jsonl"));
+        assert_eq!(answers.len(), test.len() - 1, "{run}");
+    }
+    let findings = dropped["verdict"]["findings"].to_string();
+    assert!(findings.contains("they are left out of every score"), "{findings}");
     assert_eq!(dropped["test_rows"], test.len() - 1);
     assert_eq!(dropped["arms"], warned["clean"]["arms"], "the same rows, the same scores");
+}
+
+#[test]
+fn a_fine_tuning_warns_drops_or_denies() {
+    let folder = Folder::new();
+    let corpus = folder.text("corpus.txt");
+    // Fifty rows of unlike words, of which one test row and one validation row were seen before.
+    let row = |i: usize| {
+        let label = if i % 3 == 0 { "spam" } else { "ham" };
+        // Digits would not tell words apart.
+        let own: String = [i / 26, i % 26].map(|at| char::from(b'a' + at as u8)).iter().collect();
+        format!("{label}\tw{own} x{own} y{own} z{own} {} u{own}\n", ["win", "home"][i % 2])
+    };
+    let rows = |range: std::ops::Range<usize>| range.map(row).collect::<String>();
+    folder.write("train.tsv", rows(0..30));
+    let text = |row: String| row.trim().split_once('\t').unwrap().1.to_uppercase();
+    folder.write("validation.tsv", rows(30..39) + &format!("ham\t{}\n", text(row(1))));
+    folder.write("test.tsv", rows(40..50));
+    folder.write("corpus.txt", format!("{corpus}\n\n{}\n\n", text(row(41))));
+    folder.run("pretrain --config pretrain.toml").done();
+    let line = |how: &str| {
+        format!(
+            "finetune --config finetune.toml --set data.train=train.tsv --set data.validation=validation.tsv \
+             --set data.test=test.tsv --set train.max_steps=2 --set output_dir={how} --set audit={how}"
+        )
+    };
+    let denied = ["1 of 10 test rows", "1 in corpus", "1 of 10 validation rows", "1 in train"];
+    folder.run(&line("deny")).fails(3, &denied);
+    assert!(!folder.path("deny/config.toml").exists(), "nothing was trained");
+
+    let warned = folder.run(&line("warn")).done();
+    assert!(warned.stderr.contains("Leakage: 1 of 10 test rows"), "{}", warned.stderr);
+    let warned = folder.json("warn/results.json");
+    assert_eq!(folder.json_lines("warn/predictions.jsonl").len(), 10);
+    let counts = |scores: &Value| {
+        ["tp", "fp", "fn", "tn"].map(|key| scores[key].as_u64().unwrap()).iter().sum::<u64>()
+    };
+    assert_eq!((counts(&warned["test"]), counts(&warned["clean"])), (10, 9));
+    assert!(warned["verdict"]["findings"].to_string().contains("On the 9 test rows that stand nowhere else"));
+
+    folder.run(&line("drop")).done();
+    let dropped = folder.json("drop/results.json");
+    let kept = folder.json_lines("drop/predictions.jsonl");
+    assert_eq!((kept.len(), counts(&dropped["test"])), (9, 9));
+    assert_eq!(folder.json_lines("drop/validation_predictions.jsonl").len(), 9);
+    assert!(dropped["clean"].is_null() && dropped["audit"]["dropped"] == true);
+    let findings = dropped["verdict"]["findings"].to_string();
+    assert!(findings.contains("they are left out of every score"), "{findings}");
+    for page in ["report.md", "report.html"] {
+        assert!(folder.text(&format!("drop/{page}")).contains("Overlaps"), "{page}");
+    }
+
+    folder.run(&line("off")).done();
+    assert!(folder.json("off/results.json")["audit"].is_null());
+    // The text has gone: a warning goes on without it, a promise to leave rows out cannot be kept.
+    folder.remove("corpus.txt");
+    let gone = folder.run(&(line("warn") + " --overwrite")).done();
+    assert!(gone.stderr.contains("corpus.txt"), "{}", gone.stderr);
+    let found = folder.json("warn/results.json");
+    assert!(found["audit"]["unknown_text"] == true, "{}", found["audit"]);
+    folder.run(&(line("drop") + " --overwrite")).fails(66, &["corpus.txt"]);
+    assert!(folder.path("drop/results.json").exists(), "what was there stays");
+    folder.run(&(line("warn") + " --set audit_threshold=2")).fails(2, &["audit_threshold is 2"]);
 }
 
 /// The shared copy of the data set, beside the checkout; None where it is not there.

@@ -8,9 +8,8 @@ use serde_json::Value;
 use crate::support::Folder;
 
 /// What every page of its kind shows.
-const COMPARISON: &str =
-    "verdict scores paired efficiency curves fairness pretraining audit runs methods config";
-const FINE_TUNING: &str = "verdict scores points more mistakes data config";
+const COMPARISON: &str = "verdict scores paired efficiency curves training labels mistakes fairness pretraining audit data runs methods config";
+const FINE_TUNING: &str = "verdict scores course points more mistakes data config";
 const PRE_TRAINING: &str = "verdict figures samples config";
 
 /// A comparison with a message that tries to be markup.

@@ -1,44 +1,63 @@
-//! Audits for overlapping texts: the search of `data`, told in the words of the results.
+//! Audits for overlapping texts: the search of `data`, told in the words of the results, and what a run does
+//! about it.
+//!
+//! A row leaks when it is measured or tuned on and was seen before: a test row that stands, exactly or nearly, in
+//! training, validation or the text of the pre-training, and a validation row that stands in training or that
+//! text.
 
-use crate::data::{self, AuditPart, CORPUS, CorpusConfig, Kind, Overlaps};
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use super::fetch::Fetcher;
+use crate::config::{AuditMode, FinetuneConfig, PretrainConfig, SCRATCH};
+use crate::data::{self, AuditPart, CORPUS, CorpusConfig, Example, Kind, LabelledSplit, Overlaps};
 use crate::error::{Error, Exit, Result};
+use crate::files;
 use crate::progress::Progress;
-use crate::report::{AuditResults, Overlap, OverlapExample};
+use crate::report::{AuditResults, Overlap, OverlapExample, audit_words};
 
 /// Examples kept of each pair of parts.
 const EXAMPLES: usize = 5;
+/// Pre-trainings that may stand one behind the other; more is a circle.
+const MAX_CHAIN: usize = 16;
 
 /// Name of the part whose rows are measured on.
 pub const TEST: &str = "test";
+/// Name of the part whose rows are tuned on.
+pub const VALIDATION: &str = "validation";
 
-/// Searches the parts in themselves, in each other, and in the corpus.
+/// Searches the parts in themselves, in each other, and in the corpora.
 ///
-/// Errors: as reading the corpus.
+/// Errors: as reading a corpus.
 pub fn audit(
     parts: &[AuditPart],
-    corpus: Option<&CorpusConfig>,
+    corpora: &[CorpusConfig],
     threshold: f64,
     progress: &Progress,
 ) -> Result<AuditResults> {
-    let (overlaps, documents) = data::audit(parts, corpus, threshold, progress)?;
+    let (overlaps, documents) = data::audit(parts, corpora, threshold, progress)?;
     let mut results = AuditResults { threshold, ..AuditResults::default() };
     for part in parts {
         results.rows.insert(part.name.clone(), part.texts.len() as u64);
     }
-    if corpus.is_some() {
+    if !corpora.is_empty() {
         results.rows.insert(CORPUS.into(), documents);
     }
     for found in &overlaps {
         let part = parts.iter().find(|part| part.name == found.part);
         results.overlaps.extend(part.map(|part| overlap(found, part)));
-        if found.part == TEST && found.with != TEST {
-            let rows = found.found.iter().enumerate();
-            results.test_rows.extend(rows.filter(|(_, found)| found.is_some()).map(|(row, _)| row));
-        }
     }
-    results.test_rows.sort_unstable();
-    results.test_rows.dedup();
+    results.test_rows = leaking(&overlaps, TEST);
+    results.validation_rows = leaking(&overlaps, VALIDATION);
     Ok(results)
+}
+
+/// Rows of the part that stand in another one.
+fn leaking(overlaps: &[Overlaps], part: &str) -> Vec<usize> {
+    let of_part = overlaps.iter().filter(|found| found.part == part && found.with != part);
+    let rows = of_part.flat_map(|found| found.found.iter().enumerate());
+    let rows: BTreeSet<usize> = rows.filter(|(_, found)| found.is_some()).map(|(row, _)| row).collect();
+    rows.into_iter().collect()
 }
 
 fn overlap(of: &Overlaps, part: &AuditPart) -> Overlap {
@@ -63,18 +82,120 @@ fn overlap(of: &Overlaps, part: &AuditPart) -> Overlap {
     overlap
 }
 
-/// Errors: test rows stand in another part (3).
+/// Audits labelled rows before training.
+///
+/// Errors: as reading the corpora, unless `mode` only warns.
+pub fn of_split(
+    split: &LabelledSplit,
+    known: Known,
+    (mode, threshold): (AuditMode, f64),
+    progress: &Progress,
+) -> Result<AuditResults> {
+    let part = |name: &str, rows: &[Example]| AuditPart {
+        name: name.into(),
+        texts: rows.iter().map(|row| row.text.clone()).collect(),
+    };
+    let (train, validation) = (part("train", &split.train), part(VALIDATION, &split.validation));
+    let parts = [train, validation, part(TEST, &split.test)];
+    let mut found = match (audit(&parts, &known.corpora, threshold, progress), mode) {
+        (Err(cause), AuditMode::Warn) => {
+            progress.warn(format!("the text of the pre-training is left out of the audit: {cause}"));
+            AuditResults { unknown_text: true, ..audit(&parts, &[], threshold, progress)? }
+        }
+        (found, _) => AuditResults { unknown_text: known.unknown_text, ..found? },
+    };
+    found.dropped = mode == AuditMode::Drop;
+    found.data_sha256.clone_from(&split.sha256);
+    Ok(found)
+}
+
+/// Stops or warns.
+///
+/// Errors: rows that leak, with `deny` (3).
+pub fn act(found: &AuditResults, mode: AuditMode, progress: &Progress) -> Result<()> {
+    if mode == AuditMode::Deny {
+        return deny(found, "remove them, or set audit = \"drop\" or \"warn\"");
+    }
+    if !(found.test_rows.is_empty() && found.validation_rows.is_empty()) {
+        audit_words(found).into_iter().for_each(|words| progress.warn(words));
+    }
+    Ok(())
+}
+
+/// SHA-256 of the texts of all rows that leak.
+pub fn leaking_texts(found: &AuditResults, split: &LabelledSplit) -> BTreeSet<String> {
+    let of_part = |leaking: &[usize], rows: &[Example]| -> Vec<String> {
+        let texts = leaking.iter().filter_map(|row| rows.get(*row));
+        texts.map(|row| files::sha256(row.text.as_bytes())).collect()
+    };
+    let validation = of_part(&found.validation_rows, &split.validation);
+    validation.into_iter().chain(of_part(&found.test_rows, &split.test)).collect()
+}
+
+/// What is known of the text that a model was pre-trained on.
+#[derive(Debug, Default)]
+pub struct Known {
+    /// Where it stands, for every pre-training of the chain.
+    pub corpora: Vec<CorpusConfig>,
+    /// Some of it is not recorded: the model, or one it started from, comes from elsewhere.
+    pub unknown_text: bool,
+}
+
+impl Known {
+    /// Follows `init_from` from run to run.
+    ///
+    /// Errors: as fetching texts from the Hub.
+    pub fn of(init_from: &str, fetcher: &mut Fetcher<'_>) -> Result<Self> {
+        let mut known = Self::default();
+        let mut next = init_from.to_string();
+        for _ in 0..MAX_CHAIN {
+            if next == SCRATCH {
+                break;
+            }
+            let Some(text) = stored_config(Path::new(&next)) else {
+                known.unknown_text = true;
+                break;
+            };
+            if let Ok(run) = toml::from_str::<PretrainConfig>(&text) {
+                known.corpora.push(fetcher.corpus(&run.data)?);
+                next = run.init_from;
+            } else if let Ok(run) = toml::from_str::<FinetuneConfig>(&text) {
+                // Its labelled rows were read too, but labels and texts of them are not part of this record.
+                known.unknown_text = true;
+                next = run.init_from;
+            } else {
+                known.unknown_text = true;
+                break;
+            }
+        }
+        Ok(known)
+    }
+}
+
+/// `config.toml` of a run, named by its directory or by the model folder in it.
+fn stored_config(path: &Path) -> Option<String> {
+    let places = [Some(path), path.parent().filter(|_| path.ends_with("model"))];
+    places.into_iter().flatten().find_map(|folder| std::fs::read_to_string(folder.join("config.toml")).ok())
+}
+
+/// Errors: rows that leak (3).
 pub fn deny(audit: &AuditResults, hint: &str) -> Result<()> {
-    if audit.test_rows.is_empty() {
+    let leaking = |part: &str, rows: &[usize]| {
+        let all = audit.rows.get(part).copied().unwrap_or(0);
+        let of_part = audit.overlaps.iter().filter(|o| o.part == part && o.with != part && o.total() > 0);
+        let places: Vec<String> = of_part.map(|o| format!("{} in {}", o.total(), o.with)).collect();
+        let found = rows.len();
+        (found > 0).then(|| {
+            format!(
+                "{found} of {all} {part} rows stand, exactly or nearly, elsewhere ({})",
+                places.join(", ")
+            )
+        })
+    };
+    let test = leaking(TEST, &audit.test_rows);
+    let found: Vec<String> = test.into_iter().chain(leaking(VALIDATION, &audit.validation_rows)).collect();
+    if found.is_empty() {
         return Ok(());
     }
-    let (found, rows) = (audit.test_rows.len(), audit.rows.get(TEST).copied().unwrap_or(0));
-    let places: Vec<String> = audit
-        .overlaps
-        .iter()
-        .filter(|overlap| overlap.part == TEST && overlap.with != TEST && overlap.total() > 0)
-        .map(|overlap| format!("{} in {}", overlap.total(), overlap.with))
-        .collect();
-    let why = format!("{found} of {rows} test rows stand, exactly or nearly, in another part");
-    Err(Error::new(Exit::Gate, format!("audit failed: {why} ({}); {hint}", places.join(", "))))
+    Err(Error::new(Exit::Gate, format!("audit failed: {}; {hint}", found.join(", "))))
 }

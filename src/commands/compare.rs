@@ -1,15 +1,17 @@
 //! `train compare`: pre-train once, then fine-tune from it and from scratch on every seed and label budget.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use super::audit::{self, Known};
 use super::baselines::baseline;
 use super::fetch::Fetcher;
 use super::finetune::finetune;
 use super::pretrain::pretrain;
-use super::{Options, audit, lifecycle, print_run, search, transfer};
+use super::{Options, lifecycle, print_run, search, transfer};
 use crate::config::{AuditMode, CompareConfig, FinetuneConfig, PretrainConfig, SCRATCH};
-use crate::data::{AuditPart, CorpusConfig, Example, LabelledSplit};
+use crate::data::{LabelledConfig, LabelledSplit};
 use crate::error::Result;
 use crate::files;
 use crate::hf_folder;
@@ -20,8 +22,11 @@ use crate::report::{
 };
 use crate::run_dir::{Existing, Manifest, RunDir, Status, is_done, read_json};
 
-/// Keys that may change when a comparison goes on: more seeds, budgets or arms only add runs.
-const HARMLESS: [&str; 6] = ["device", "seeds", "budgets", "audit", "match_compute", "transfer_checkpoints"];
+/// Keys that may change when a comparison goes on: more seeds, budgets or arms only add runs. The first may not
+/// when it turns `drop` on or off, which changes the rows of every run.
+const HARMLESS: [&str; 6] = ["audit", "device", "seeds", "budgets", "match_compute", "transfer_checkpoints"];
+/// Below the comparison's directory: the texts that `drop` leaves out.
+const LEFT_OUT: &str = "left_out.txt";
 
 /// Runs the command and prints its report.
 ///
@@ -33,19 +38,30 @@ pub fn run(config: &CompareConfig, options: &Options, progress: &Progress) -> Re
     let config = &fetcher.compare(config)?;
     let dir = RunDir::open(Path::new(&config.output_dir), options.existing)?;
     if options.existing == Existing::Resume && dir.config().exists() {
-        lifecycle::check_unchanged(&dir.config(), config, &HARMLESS, progress)?;
+        let stored = String::from_utf8_lossy(&files::read(&dir.config())?).into_owned();
+        let drops = |mode| mode == AuditMode::Drop;
+        let dropped = toml::from_str::<CompareConfig>(&stored).is_ok_and(|stored| drops(stored.audit));
+        let harmless = if dropped == drops(config.audit) { &HARMLESS[..] } else { &HARMLESS[1..] };
+        lifecycle::check_unchanged(&dir.config(), config, harmless, progress)?;
     }
+    let device = crate::device::open(&config.device, progress)?;
+    let name = format!("{:?}", device.location()).to_lowercase();
+    let mut manifest = Manifest::new("compare", config.seeds[0], &name, crate::device::threads(), SCRATCH);
+    let stored = (options.existing == Existing::Resume).then(|| read_json(dir.path(), "audit.json").ok());
+    let (audit, leaking) = audited(config, stored.flatten(), &mut fetcher, progress)?;
+    manifest.hub_commits = fetcher.commits;
+    // Only here, when nothing can be refused any more, does an old comparison give way.
     if options.existing == Existing::Overwrite {
         dir.clear()?;
     }
     files::write_atomic(&dir.config(), crate::config::to_toml(config)?.as_bytes())?;
-    let mut manifest =
-        Manifest::new("compare", config.seeds[0], &config.device, crate::device::threads(), SCRATCH);
-    manifest.hub_commits = fetcher.commits;
+    if let Some(audit) = &audit {
+        dir.write_json("audit.json", audit)?;
+    }
+    let config = &leave_out(config, leaking, &dir)?;
     let before = read_json::<CompareResults>(dir.path(), "results.json").map_or(0.0, |r| r.wall_secs);
     dir.write_manifest(&manifest)?;
 
-    let audit = audited(config, &dir, progress)?;
     let inner = Options { existing: Existing::Resume, ..options.clone() };
     let pretrained = match config.pretrained.as_str() {
         "" => {
@@ -64,7 +80,6 @@ pub fn run(config: &CompareConfig, options: &Options, progress: &Progress) -> Re
         arms: &[arms(config), Arm::BASELINES.to_vec()].concat(),
         pretrained: Path::new(&pretrained),
         settings_tried: search::settings(config).len(),
-        drop_overlaps: config.audit == AuditMode::Drop,
         transfer,
         audit,
         wall_secs: before + started.elapsed().as_secs_f64(),
@@ -88,55 +103,58 @@ fn pretraining(config: &CompareConfig) -> PretrainConfig {
     pretraining
 }
 
-/// Looks for test rows in training, validation and corpus, before any training.
-fn audited(config: &CompareConfig, dir: &RunDir, progress: &Progress) -> Result<Option<AuditResults>> {
+/// Looks for rows that leak, before any training; `drop` names the texts to leave out. Whole training rows count, so
+/// that all budgets are measured on the same rows. What was `stored` for the same rows stands.
+///
+/// Errors: as reading the rows and the text; rows that leak, with `deny` (3).
+fn audited(
+    config: &CompareConfig,
+    stored: Option<AuditResults>,
+    fetcher: &mut Fetcher<'_>,
+    progress: &Progress,
+) -> Result<(Option<AuditResults>, BTreeSet<String>)> {
+    let split = LabelledSplit::load(&LabelledConfig { label_budget: 0, ..config.finetune.data.clone() })?;
     if config.audit == AuditMode::Off {
-        return Ok(None);
+        return Ok((None, BTreeSet::new()));
     }
-    let found = match read_json::<AuditResults>(dir.path(), "audit.json") {
-        Ok(found) => found,
-        Err(_) => {
-            let split = LabelledSplit::load(&config.finetune.data)?;
-            let part = |name: &str, rows: &[Example]| AuditPart {
-                name: name.into(),
-                texts: rows.iter().map(|row| row.text.clone()).collect(),
-            };
-            let parts = [
-                part("train", &split.train),
-                part("validation", &split.validation),
-                part(audit::TEST, &split.test),
-            ];
-            let corpus = corpus(config)?;
-            let found = audit::audit(&parts, corpus.as_ref(), config.audit_threshold, progress)?;
-            dir.write_json("audit.json", &found)?;
-            found
+    let drop = config.audit == AuditMode::Drop;
+    let found = match stored.filter(|stored| stored.data_sha256 == split.sha256) {
+        Some(stored) => AuditResults { dropped: drop, ..stored },
+        None => {
+            let how = (config.audit, config.audit_threshold);
+            audit::of_split(&split, known_text(config, fetcher)?, how, progress)?
         }
     };
-    if config.audit == AuditMode::Deny {
-        audit::deny(&found, "remove them, or set audit = \"drop\" or \"warn\"")?;
-    }
-    if !found.test_rows.is_empty() {
-        let (count, rows) = (found.test_rows.len(), found.rows.get(audit::TEST).copied().unwrap_or(0));
-        let what = match config.audit {
-            AuditMode::Drop => "they are left out of every score",
-            _ => "scores without them stand beside",
-        };
-        progress.warn(format!("{count} of {rows} test rows stand, exactly or nearly, elsewhere; {what}"));
-    }
-    Ok(Some(found))
+    audit::act(&found, config.audit, progress)?;
+    let leaking = if drop { audit::leaking_texts(&found, &split) } else { BTreeSet::new() };
+    Ok((Some(found), leaking))
 }
 
-/// The text of the pre-training; a model from elsewhere may have no record of it.
-fn corpus(config: &CompareConfig) -> Result<Option<CorpusConfig>> {
-    if config.pretrained.is_empty() {
-        return Ok(Some(config.pretrain.data.clone()));
+/// The config of which every run leaves these texts out, beside those that it leaves out itself.
+fn leave_out(config: &CompareConfig, mut texts: BTreeSet<String>, dir: &RunDir) -> Result<CompareConfig> {
+    let mut config = config.clone();
+    if texts.is_empty() {
+        return Ok(config);
     }
-    let stored = Path::new(&config.pretrained).join("config.toml");
-    if !stored.exists() {
-        return Ok(None);
+    let data = &mut config.finetune.data;
+    if !data.leave_out.is_empty() {
+        let own = String::from_utf8_lossy(&files::read(Path::new(&data.leave_out))?).into_owned();
+        texts.extend(own.lines().map(str::to_string));
     }
-    let text = String::from_utf8_lossy(&files::read(&stored)?).into_owned();
-    Ok(toml::from_str::<PretrainConfig>(&text).ok().map(|config| config.data))
+    let path = dir.path().join(LEFT_OUT);
+    files::write_atomic(&path, texts.iter().map(|text| format!("{text}\n")).collect::<String>().as_bytes())?;
+    data.leave_out = path.display().to_string();
+    Ok(config)
+}
+
+/// The text that the pre-trained arm has seen.
+fn known_text(config: &CompareConfig, fetcher: &mut Fetcher<'_>) -> Result<Known> {
+    if !config.pretrained.is_empty() {
+        return Known::of(&config.pretrained, fetcher);
+    }
+    let mut known = Known::of(&config.pretrain.init_from, fetcher)?;
+    known.corpora.insert(0, config.pretrain.data.clone());
+    Ok(known)
 }
 
 /// The config of one fine-tuning. The arms of one seed and budget differ in `init_from` alone, in where they
@@ -160,6 +178,8 @@ pub fn arm_config(
     one.data.budget_seed = seed;
     one.tokenizer.path = folder.display().to_string();
     one.model = Some(model);
+    // Once for all runs, before the first.
+    one.audit = AuditMode::Off;
     one.init_from = SCRATCH.into();
     if arm == Arm::Pretrained {
         one.init_from = pretrained.into();

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use super::audit::{self, TEST};
+use super::audit::{self, TEST, VALIDATION};
 use super::print;
 use crate::data::{
     AuditPart, CorpusConfig, DocumentBoundary, Example, Labelled, LabelledConfig, grouped_split,
@@ -75,16 +75,17 @@ pub fn audit(options: &AuditOptions<'_>, progress: &Progress) -> Result<()> {
         Error::usage(format!("--document {}: expected line, blank_line or file", options.document))
     })?;
     let corpus = CorpusConfig { train: options.corpus.to_vec(), document, ..CorpusConfig::default() };
-    let corpus = (!options.corpus.is_empty()).then_some(&corpus);
-    let found = audit::audit(&parts, corpus, options.threshold, progress)?;
+    let corpora = if options.corpus.is_empty() { Vec::new() } else { vec![corpus] };
+    let found = audit::audit(&parts, &corpora, options.threshold, progress)?;
     if options.json {
         print(&format!("{}\n", json!(found)))?;
     } else {
         print(&audit_table(&found, Style::Terminal))?;
     }
     if options.deny {
-        if !found.rows.contains_key(TEST) {
-            return Err(Error::usage("--deny is about test rows; name their file by --test"));
+        if ![TEST, VALIDATION].iter().any(|part| found.rows.contains_key(*part)) {
+            let why = "--deny is about rows that are measured or tuned on";
+            return Err(Error::usage(format!("{why}; name their file by --test or --validation")));
         }
         audit::deny(&found, "remove them from one of the two")?;
     }
@@ -136,7 +137,7 @@ pub fn split(path: &Path, options: &SplitOptions<'_>) -> Result<()> {
 
     let cannot = |cause| Error::writing(options.output, &cause);
     std::fs::create_dir_all(options.output).map_err(cannot)?;
-    let names = ["train", "validation", TEST];
+    let names = ["train", VALIDATION, TEST];
     let mut written = BTreeMap::new();
     for (name, rows) in names.iter().zip(&split.parts) {
         let row = |row: &usize| {
@@ -211,7 +212,7 @@ pub fn inspect(path: &Path, options: &InspectOptions<'_>, progress: &Progress) -
     }
     let all = texts(None);
     let part = AuditPart { name: "rows".into(), texts: all.iter().map(|text| text.to_string()).collect() };
-    let audit = audit::audit(&[part], None, options.threshold, progress)?;
+    let audit = audit::audit(&[part], &[], options.threshold, progress)?;
     let repeats = &audit.overlaps[0];
     let with = |what: fn(&str) -> bool| all.iter().filter(|text| what(text)).count();
     let mut results = json!({

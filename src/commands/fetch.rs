@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::config::{CompareConfig, FinetuneConfig, PretrainConfig};
+use crate::data::CorpusConfig;
 use crate::error::{Error, Result};
 use crate::hf_folder;
 use crate::hub::{self, Fetched, Hub, Name};
@@ -29,7 +30,16 @@ impl<'a> Fetcher<'a> {
         let mut local = config.clone();
         local.init_from = self.model(&config.init_from)?;
         local.tokenizer.path = self.tokenizer(&config.tokenizer.path)?;
-        for source in local.data.train.iter_mut().chain(&mut local.data.validation) {
+        local.data = self.corpus(&config.data)?;
+        Ok(local)
+    }
+
+    /// The text with local paths alone.
+    ///
+    /// Errors: as `Hub::file`.
+    pub fn corpus(&mut self, config: &CorpusConfig) -> Result<CorpusConfig> {
+        let mut local = config.clone();
+        for source in local.train.iter_mut().chain(&mut local.validation) {
             *source = self.data(source)?;
         }
         Ok(local)

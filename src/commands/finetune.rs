@@ -2,28 +2,32 @@
 
 use std::collections::BTreeMap;
 
+use super::audit::{self, Known};
 use super::fetch::Fetcher;
 use super::lifecycle;
 use super::start::Start;
 use super::{Options, check_gates, print_run};
 use crate::baseline::nearest;
 use crate::checkpoint::Fingerprints;
-use crate::config::FinetuneConfig;
+use crate::config::{AuditMode, FinetuneConfig};
 use crate::data::{Example, Examples, LabelledSplit};
 use crate::device;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::hf_folder::{self, ModelFiles, Sources, write_card};
 use crate::metrics::calibration::Calibration;
+use crate::metrics::course::Course;
 use crate::metrics::decision::operating_points;
 use crate::metrics::{History, Scores, Threshold, Verdict};
 use crate::model::Head;
 use crate::process;
 use crate::progress::Progress;
-use crate::report::{self, FinetuneResults, Mistake, PartSummary, Predictions, Style, finetune_report};
+use crate::report::{
+    self, AuditResults, FinetuneResults, Mistake, PartSummary, Predictions, Style, finetune_report,
+};
 use crate::run_dir::RunDir;
 use crate::tokenizer::Tokenizer;
-use crate::trainer::{ClassificationData, ClassificationTask, Outcome, Run, State, probabilities};
+use crate::trainer::{ClassificationData, ClassificationTask, Outcome, Run, State, Task, probabilities};
 
 /// Runs the command, prints its report and checks the gates.
 pub fn run(config: &FinetuneConfig, gates: &[String], options: &Options, progress: &Progress) -> Result<()> {
@@ -51,7 +55,8 @@ pub fn finetune(config: &FinetuneConfig, options: &Options, progress: &Progress)
     let local = fetcher.finetune(config)?;
     let start = Start::open(&local.init_from)?;
 
-    let split = LabelledSplit::load(&local.data)?;
+    let mut split = LabelledSplit::load(&local.data)?;
+    let audit = audited(config, &mut split, &mut fetcher, progress)?;
     describe_data(&split, progress);
     let tokenizer = tokenizer(&local, &start, &split)?.ending_texts()?;
     let model = start.model_config(config.model.as_ref(), tokenizer.vocab_size())?;
@@ -113,7 +118,10 @@ pub fn finetune(config: &FinetuneConfig, options: &Options, progress: &Progress)
                 tokenizer: &tokenizer,
             };
             hf_folder::save(&dir.model(), &files)?;
-            let results = measure(config, &state, &task, &split, &parts, &dir, progress)?;
+            let mut results = measure(config, &state, &task, &split, &parts, &dir, progress)?;
+            if let Some(audit) = audit {
+                report::add_audit(dir.path(), audit, &mut results)?;
+            }
             dir.write_json("results.json", &results)?;
             let data = [config.data.train.clone(), config.data.validation.clone(), config.data.test.clone()];
             let sources = Sources { init_from: &config.init_from, data: &data };
@@ -124,6 +132,27 @@ pub fn finetune(config: &FinetuneConfig, options: &Options, progress: &Progress)
         }
         Ok((outcome, ()))
     })
+}
+
+/// Looks for rows that leak, before any training; with `drop` they leave validation and test.
+///
+/// Errors: rows that leak, with `deny` (3); none left, with `drop` (65).
+fn audited(
+    config: &FinetuneConfig,
+    split: &mut LabelledSplit,
+    fetcher: &mut Fetcher<'_>,
+    progress: &Progress,
+) -> Result<Option<AuditResults>> {
+    if config.audit == AuditMode::Off {
+        return Ok(None);
+    }
+    let known = Known::of(&config.init_from, fetcher)?;
+    let found = audit::of_split(split, known, (config.audit, config.audit_threshold), progress)?;
+    audit::act(&found, config.audit, progress)?;
+    if config.audit == AuditMode::Drop {
+        split.leave_out(&audit::leaking_texts(&found, split))?;
+    }
+    Ok(Some(found))
 }
 
 fn describe_data(split: &LabelledSplit, progress: &Progress) {
@@ -138,6 +167,11 @@ fn describe_data(split: &LabelledSplit, progress: &Progress) {
             "dropped {} duplicates, {} training rows that stand in validation or test, {} contradictory labels",
             split.duplicates_dropped, split.leaked_dropped, split.contradictions
         ));
+    }
+    if let [validation, test] = split.left_out
+        && validation + test > 0
+    {
+        progress.note(format!("left out: {validation} validation rows and {test} test rows"));
     }
 }
 
@@ -207,6 +241,8 @@ fn measure(
     let counters = &state.counters;
     let (train_loss, val_loss) = counters.history.iter().copied().unzip();
     let history = History { train_loss, val_loss };
+    let best = counters.best.as_ref().filter(|_| config.train.restore_best);
+    let best_step = best.map_or(counters.step, |best| best.step);
     let truncated: usize =
         [&parts.train, &parts.validation, &parts.test].map(|part| part.truncated).iter().sum();
     let all_rows = parts.train.len() + parts.validation.len() + parts.test.len();
@@ -227,13 +263,16 @@ fn measure(
             (parts.test.labels(), &on_test),
             split.positive,
         )),
+        course: Course::of(&report::evaluations(dir.path(), task.steps_per_epoch()), best_step),
         parts: part_summaries(split, parts),
+        audit: None,
+        clean: None,
         validation,
         test,
         train_rows: parts.train.len(),
         train_loss: history.train_loss.last().copied(),
         steps: counters.step,
-        best_step: counters.best.as_ref().map_or(counters.step, |best| best.step),
+        best_step,
         tokens: counters.tokens,
         parameters: state.params.count(),
         trainable_parameters: trainable_count(state),

@@ -16,8 +16,9 @@ use crate::run_dir::{Existing, Manifest, RunDir, Status, is_done};
 use crate::trainer::{Outcome, State};
 
 /// Keys that may change between a checkpoint and its resumption.
-const HARMLESS: [&str; 16] = [
+const HARMLESS: [&str; 17] = [
     "device",
+    "audit",
     "prompts",
     "sampling.",
     "bleu_prompts",

@@ -35,13 +35,13 @@ pub struct Overlaps {
 /// Name of the corpus in [`Overlaps::with`].
 pub const CORPUS: &str = "corpus";
 
-/// Searches each part in itself, in the parts before it, and in the corpus; a corpus's number of documents
-/// comes with it.
+/// Searches each part in itself, in the parts before it, and in the corpora, which count as one; their number of
+/// documents comes with it.
 ///
-/// Errors: as reading the corpus.
+/// Errors: as reading a corpus.
 pub fn audit(
     parts: &[AuditPart],
-    corpus: Option<&CorpusConfig>,
+    corpora: &[CorpusConfig],
     threshold: f64,
     progress: &Progress,
 ) -> Result<(Vec<Overlaps>, u64)> {
@@ -59,8 +59,14 @@ pub fn audit(
             overlaps.push(Overlaps { part: part.name.clone(), with: other.name.clone(), found });
         }
     }
-    let Some(config) = corpus else { return Ok((overlaps, 0)) };
-    let (in_corpus, documents) = search_corpus(config, &indices, progress)?;
+    if corpora.is_empty() {
+        return Ok((overlaps, 0));
+    }
+    let mut in_corpus: Vec<Found> = indices.iter().map(|index| vec![None; index.len()]).collect();
+    let mut documents = 0;
+    for config in corpora {
+        documents += search_corpus(config, &indices, &mut in_corpus, progress)?;
+    }
     overlaps.extend(parts.iter().zip(in_corpus).map(|(part, found)| Overlaps {
         part: part.name.clone(),
         with: CORPUS.into(),
@@ -71,14 +77,15 @@ pub fn audit(
 
 type Found = Vec<Option<(Match, String)>>;
 
+/// Adds what stands in the corpus to `found`, by part; the number of documents.
 fn search_corpus(
     config: &CorpusConfig,
     indices: &[NearIndex<'_>],
+    found: &mut [Found],
     progress: &Progress,
-) -> Result<(Vec<Found>, u64)> {
+) -> Result<u64> {
     let corpus = Corpus::open(config)?;
     let bar = progress.bar("searching corpus", corpus.bytes());
-    let mut found: Vec<Found> = indices.iter().map(|index| vec![None; index.len()]).collect();
     let (mut piece, mut piece_bytes, mut bytes, mut documents) = (Vec::new(), 0, 0, 0);
     let mut search = |piece: &mut Vec<String>| {
         let matches: Vec<Vec<Vec<Match>>> = piece
@@ -104,7 +111,7 @@ fn search_corpus(
         Ok(())
     })?;
     search(&mut piece);
-    Ok((found, documents))
+    Ok(documents)
 }
 
 /// Of several texts close to a row the closest is kept, the first of equals.
@@ -143,7 +150,7 @@ mod tests {
             part("test", &["win a prize 2", "nothing like it", "hello there"]),
         ];
         let config = CorpusConfig { train: vec![path.display().to_string()], ..CorpusConfig::default() };
-        let (overlaps, documents) = audit(&parts, Some(&config), 0.8, &Progress::new(-1)).unwrap();
+        let (overlaps, documents) = audit(&parts, &[config], 0.8, &Progress::new(-1)).unwrap();
         assert_eq!(documents, 2);
         assert_eq!(rows(&overlaps, "train", "train"), [(2, Kind::Normalised)]);
         assert_eq!(rows(&overlaps, "test", "train"), [(0, Kind::Masked), (2, Kind::Exact)]);

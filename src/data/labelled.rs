@@ -40,6 +40,8 @@ pub struct LabelledConfig {
     pub label_budget: usize,
     /// Which subset.
     pub budget_seed: u64,
+    /// File with the SHA-256 of a text per line; such rows are left out of validation and test. Empty for none.
+    pub leave_out: String,
     /// Replace undecodable bytes instead of stopping.
     pub lossy: bool,
 }
@@ -59,6 +61,7 @@ impl Default for LabelledConfig {
             test_fraction: 0.2,
             label_budget: 0,
             budget_seed: 0,
+            leave_out: String::new(),
             lossy: false,
         }
     }

@@ -4,8 +4,8 @@
 //! content hash, so that nothing depends on the order of its rows.
 
 use std::collections::hash_map::Entry;
-use std::collections::{HashMap, HashSet};
-use std::path::PathBuf;
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::path::{Path, PathBuf};
 
 use rand::seq::SliceRandom;
 
@@ -41,6 +41,8 @@ pub struct LabelledSplit {
     /// Training rows dropped because the text stands in validation or test, validation rows because it stands
     /// in test.
     pub leaked_dropped: usize,
+    /// Validation and test rows left out as `leave_out` asked.
+    pub left_out: [usize; 2],
 }
 
 impl LabelledSplit {
@@ -80,12 +82,17 @@ impl LabelledSplit {
         let cut_validation = rows.split_off(rows.partition_point(|row| place(row) < test_share));
         let (validation, test) = (validation.unwrap_or(cut_validation), test.unwrap_or(rows));
 
+        if train.is_empty() && leaked_dropped > 0 {
+            let why = format!("each of its {leaked_dropped} distinct rows also stands in validation or test");
+            let hint = "name different files by data.train, data.validation and data.test";
+            return Err(Error::data(format!("{}: {why}; {hint}", sources.train.name())));
+        }
         check_classes(&sources.train, &train, &label_names, &first_lines)?;
         check_parts(&sources.train, [train.len(), validation.len(), test.len()])?;
         let positive = positive_label(&config.positive_label, &train, &label_names)?;
         apply_budget(config, &mut train, label_names.len())?;
         let sha256 = sources.sha256(config)?;
-        Ok(Self {
+        let mut split = Self {
             train,
             validation,
             test,
@@ -95,7 +102,36 @@ impl LabelledSplit {
             duplicates_dropped,
             contradictions,
             leaked_dropped,
-        })
+            left_out: [0, 0],
+        };
+        if !config.leave_out.is_empty() {
+            let list = String::from_utf8_lossy(&files::read(Path::new(&config.leave_out))?).into_owned();
+            split.leave_out(&list.lines().map(str::to_string).collect())?;
+        }
+        Ok(split)
+    }
+
+    /// Leaves rows out of validation and test by the SHA-256 of their texts; training keeps its rows.
+    ///
+    /// Errors: no validation or no test row is left (65).
+    pub fn leave_out(&mut self, texts: &BTreeSet<String>) -> Result<()> {
+        let stays = |row: &Example| !texts.contains(&files::sha256(row.text.as_bytes()));
+        let parts = [(&mut self.validation, "validation"), (&mut self.test, "test")];
+        for ((part, name), left_out) in parts.into_iter().zip(&mut self.left_out) {
+            let rows = part.len();
+            part.retain(stays);
+            *left_out += rows - part.len();
+            if part.is_empty() {
+                let why = format!("each of the {rows} {name} rows stands elsewhere and would be left out");
+                return Err(Error::data(format!("{why}; use other {name} rows, or audit = \"warn\"")));
+            }
+        }
+        if self.left_out != [0, 0] {
+            // Other rows are other data: no run goes on with them unasked.
+            let list: String = texts.iter().map(|text| format!(" {text}")).collect();
+            self.sha256 = files::sha256((std::mem::take(&mut self.sha256) + &list).as_bytes());
+        }
+        Ok(())
     }
 }
 

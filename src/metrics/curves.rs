@@ -156,6 +156,27 @@ pub fn pr_curve(positives: &[bool], scores: &[f64]) -> Vec<PrPoint> {
     ranking.steps(&once).map(point).collect()
 }
 
+/// Precision at the first threshold, from above, that finds this share of the positive rows: the step function
+/// whose area is the average precision.
+pub fn precision_at(curve: &[PrPoint], recall: f64) -> f64 {
+    let reached = curve.iter().find(|point| point.recall >= recall - 1e-12);
+    reached.or(curve.last()).map_or(f64::NAN, |point| point.precision)
+}
+
+/// True positive rate at a false positive rate, on the straight lines between the points of a ROC curve.
+///
+/// Source of averaging curves so: Fawcett 2006, "An introduction to ROC analysis", vertical averaging.
+pub fn true_positive_rate_at(curve: &[RocPoint], false_positive_rate: f64) -> f64 {
+    let after = curve.partition_point(|point| point.false_positive_rate <= false_positive_rate);
+    let (Some(low), high) = (after.checked_sub(1).map(|at| curve[at]), curve.get(after)) else {
+        return f64::NAN;
+    };
+    let Some(high) = high else { return low.true_positive_rate };
+    let width = high.false_positive_rate - low.false_positive_rate;
+    let share = (false_positive_rate - low.false_positive_rate) / width;
+    low.true_positive_rate + share * (high.true_positive_rate - low.true_positive_rate)
+}
+
 /// A threshold and what calling rows at or above it positive counts.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Cut {

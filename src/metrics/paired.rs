@@ -82,8 +82,10 @@ pub struct McNemar {
 pub enum Needed {
     /// So many test rows beyond those there are.
     Rows(f64),
-    /// The seeds alone vary too much for any number of rows.
-    Seeds,
+    /// So many seeds in all, on the rows there are: the seeds vary too much for any number of rows.
+    Seeds(f64),
+    /// Either alone would not do.
+    Both,
 }
 
 impl SeedScores {
@@ -160,11 +162,14 @@ impl SeedScores {
 impl Difference {
     /// What would show this difference at the 5 % level with a chance of 80 %, given `rows` test rows now.
     ///
-    /// The variance from the rows falls with their number, that from the seeds does not.
+    /// The variance from the rows falls with their number, that from the seeds with theirs.
     pub fn needed(&self, rows: usize) -> Needed {
-        let allowed = (self.difference / DETECTABLE).powi(2) - self.seeds_std_error.powi(2);
+        let (detectable, seeds) = ((self.difference / DETECTABLE).powi(2), self.per_seed.len() as f64);
+        let allowed = detectable - self.seeds_std_error.powi(2);
         if allowed <= 0.0 {
-            return Needed::Seeds;
+            let left = detectable - self.rows_std_error.powi(2);
+            let all = seeds * self.seeds_std_error.powi(2) / left;
+            return if left > 0.0 { Needed::Seeds(all) } else { Needed::Both };
         }
         let all = rows as f64 * self.rows_std_error.powi(2) / allowed;
         Needed::Rows((all - rows as f64).max(0.0))
@@ -355,8 +360,12 @@ mod tests {
         let Needed::Rows(more) = found.needed(1000) else { panic!("rows suffice") };
         assert!((more - 6848.9).abs() < 1.0, "{more}");
         found.seeds_std_error = 0.004;
-        assert_eq!(found.needed(1000), Needed::Seeds);
-        found.difference = 0.1;
+        assert_eq!(found.needed(1000), Needed::Both, "the rows alone are too few too");
+        // (0.01 / 2.8016)^2 = 1.274e-5, of which the rows take 1e-6; three seeds leave 1.6e-5.
+        found.rows_std_error = 0.001;
+        let Needed::Seeds(all) = found.needed(1000) else { panic!("more seeds suffice") };
+        assert!((all - 3.0 * 1.6e-5 / (1.274e-5 - 1e-6)).abs() < 0.01, "{all}");
+        (found.difference, found.rows_std_error) = (0.1, 0.01);
         assert_eq!(found.needed(1000), Needed::Rows(0.0));
     }
 }

@@ -5,7 +5,7 @@ use serde::de::DeserializeOwned;
 
 use super::calibration::{calibration_error, fit_temperature, reliability, tempered};
 use super::classification::{ClassScores, ConfusionMatrix, argmax};
-use super::curves::best_f1_threshold;
+use super::curves::{best_f1_threshold, pr_curve, precision_at, roc_curve, true_positive_rate_at};
 use super::paired::{McNemar, SeedScores, exact_binomial, holm};
 use super::scores::Rows;
 use super::{Bleu, Scores, Threshold, bleu};
@@ -289,4 +289,19 @@ fn calibration_equals_scikit_learn_and_scipy() {
     let names = ["ham".to_owned(), "spam".to_owned()];
     let scores = Scores::compute(&vector.labels, &mended, &names, 1, Threshold::Fixed(0.5), None).unwrap();
     assert!((scores.loss - vector.loss).abs() < 1e-9, "{} is not {}", scores.loss, vector.loss);
+}
+
+#[test]
+fn mean_curves_read_a_step_function_and_straight_lines() {
+    // Ranked: positive, negative, positive, negative.
+    let (positives, scores) = ([true, false, true, false], [0.9, 0.8, 0.7, 0.6]);
+    let (pr, roc) = (pr_curve(&positives, &scores), roc_curve(&positives, &scores));
+    assert_eq!(
+        [0.0, 0.5, 0.6, 1.0].map(|recall| precision_at(&pr, recall)),
+        [1.0, 1.0, 2.0 / 3.0, 2.0 / 3.0]
+    );
+    assert_eq!([0.0, 0.25, 0.5, 1.0].map(|x| true_positive_rate_at(&roc, x)), [0.5, 0.5, 1.0, 1.0]);
+    // All tied: the straight line of guessing.
+    let tied = roc_curve(&positives, &[0.5; 4]);
+    assert_eq!(true_positive_rate_at(&tied, 0.3), 0.3);
 }

@@ -7,6 +7,9 @@ use serde::Deserialize;
 use super::predictions::Predictions;
 use crate::error::{Error, Result};
 use crate::metrics::Scores;
+use crate::metrics::calibration::Calibration;
+use crate::metrics::course::Course;
+use crate::metrics::decision::OperatingPoint;
 use crate::run_dir::read_json;
 
 /// Every row of the table: an arm or a baseline.
@@ -103,6 +106,15 @@ pub struct CellResults {
     pub tokens: u64,
     /// Seconds of training.
     pub wall_secs: f64,
+    /// Of fine-tunings.
+    #[serde(default)]
+    pub course: Option<Course>,
+    /// Of fine-tunings.
+    #[serde(default)]
+    pub calibration: Option<Calibration>,
+    /// Of fine-tunings with two labels.
+    #[serde(default)]
+    pub operating_points: Vec<OperatingPoint>,
 }
 
 impl Cell {

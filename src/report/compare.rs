@@ -3,14 +3,19 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::cells::{Arm, Cell, cell_folder};
+use super::cells::{Arm, Cell, CellResults, cell_folder};
 use super::findings;
+use super::leakage::{clean_rows, scores_of};
 use super::predictions::Predictions;
 use super::results::{
-    AuditResults, ByBudget, CompareResults, Cost, PairedByBudget, PretrainResults, Summary, Tables,
-    TransferPoint,
+    AuditResults, ByBudget, CompareResults, Cost, OperatingMeans, PairedByBudget, PretrainResults, RunMeans,
+    Summary, Tables, TransferPoint,
 };
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::metrics::Scores;
+use crate::metrics::calibration::Calibration;
+use crate::metrics::course::Course;
+use crate::metrics::decision::OperatingPoint;
 use crate::metrics::efficiency::{LabelRatio, label_ratios};
 use crate::metrics::paired::{Difference, McNemar, RESAMPLES, SeedScores, exact_binomial, holm};
 use crate::metrics::scores::{HEADLINE_NAMES, Rows};
@@ -30,8 +35,6 @@ pub struct Outline<'a> {
     pub pretrained: &'a Path,
     /// Settings tried on validation per arm and budget.
     pub settings_tried: usize,
-    /// Leave out of every score the test rows that the audit found elsewhere.
-    pub drop_overlaps: bool,
     /// Scores of further pre-training checkpoints.
     pub transfer: Vec<TransferPoint>,
     /// What the audit found.
@@ -45,21 +48,14 @@ type Cells = BTreeMap<Arm, Vec<Vec<Cell>>>;
 
 /// Reads every run, scores them together, and says in words what they show.
 ///
-/// Errors: a run that is missing, damaged or about other rows; no test row left (65).
+/// Errors: a run that is missing, damaged or about other rows.
 pub fn compare(outline: &Outline<'_>) -> Result<CompareResults> {
     let cells = read_cells(outline)?;
     let first = &cells[&outline.arms[0]][0][0];
     let (rows, positive) = (first.predictions.labels.len(), first.results.positive.clone());
-    let overlapping = outline.audit.as_ref().map_or(&[][..], |audit| &audit.test_rows);
-    let all: Vec<usize> = (0..rows).collect();
-    let clean: Vec<usize> = (0..rows).filter(|row| !overlapping.contains(row)).collect();
-    if clean.is_empty() && outline.drop_overlaps {
-        let why = "every test row stands in another part; use other test rows or audit = \"warn\"";
-        return Err(Error::data(format!("{}: {why}", outline.path.display())));
-    }
-    let tables = tables(outline, &cells, if outline.drop_overlaps { &clean } else { &all });
-    let beside = !outline.drop_overlaps && !clean.is_empty() && clean.len() < rows;
-    let clean_tables = beside.then(|| self::tables(outline, &cells, &clean));
+    let clean = clean_rows(outline.audit.as_ref(), rows);
+    let tables = tables(outline, &cells, &(0..rows).collect::<Vec<_>>());
+    let clean_tables = clean.as_ref().map(|clean| self::tables(outline, &cells, clean));
     let mut results = CompareResults {
         phase: "compare".into(),
         seeds: outline.seeds.to_vec(),
@@ -69,15 +65,28 @@ pub fn compare(outline: &Outline<'_>) -> Result<CompareResults> {
         clean: clean_tables,
         audit: outline.audit.clone(),
         costs: costs(outline, &cells),
+        runs: run_means(&cells, outline.budgets),
         transfer: outline.transfer.clone(),
         verdict: crate::metrics::Verdict { fit: false, findings: Vec::new() },
         methods: methods(outline),
         wall_secs: outline.wall_secs,
     };
-    let pretrained = cells[&Arm::Pretrained].last();
-    let scores = pretrained.into_iter().flatten().map(|cell| &cell.results.test);
-    results.verdict = findings::verdict(&results, scores);
+    let judged = judged(outline, &cells, clean.as_deref())?;
+    results.verdict = findings::verdict(&results, &judged);
     Ok(results)
+}
+
+/// Test scores of the pre-trained arm with the most labels, seed by seed; rows that leak do not make it fit.
+fn judged(outline: &Outline<'_>, cells: &Cells, clean: Option<&[usize]>) -> Result<Vec<Scores>> {
+    let pretrained = cells[&Arm::Pretrained].last();
+    let scores = |cell: &Cell| {
+        let CellResults { positive, test, .. } = &cell.results;
+        match clean {
+            None => Ok(test.clone()),
+            Some(rows) => scores_of(&cell.predictions, rows, (positive, test.threshold), outline.seeds[0]),
+        }
+    };
+    pretrained.into_iter().flatten().map(scores).collect()
 }
 
 fn read_cells(outline: &Outline<'_>) -> Result<Cells> {
@@ -215,6 +224,62 @@ fn costs(outline: &Outline<'_>, cells: &Cells) -> BTreeMap<String, BTreeMap<Stri
     cells.iter().map(by_budget).collect()
 }
 
+fn run_means(cells: &Cells, budgets: &[String]) -> BTreeMap<String, BTreeMap<String, RunMeans>> {
+    let mut found: BTreeMap<String, BTreeMap<String, RunMeans>> = BTreeMap::new();
+    for (arm, by_budget) in cells {
+        for (budget, runs) in budgets.iter().zip(by_budget) {
+            if let Some(means) = RunMeans::of(runs) {
+                found.entry(arm.key().into()).or_default().insert(budget.clone(), means);
+            }
+        }
+    }
+    found
+}
+
+impl RunMeans {
+    /// None where a run, such as a baseline, has no course.
+    fn of(runs: &[Cell]) -> Option<Self> {
+        let courses: Option<Vec<_>> = runs.iter().map(|cell| cell.results.course.as_ref()).collect();
+        let calibrations: Option<Vec<_>> =
+            runs.iter().map(|cell| cell.results.calibration.as_ref()).collect();
+        let (courses, calibrations) = (courses?, calibrations?);
+        let of_courses = |value: fn(&Course) -> f64| mean(courses.iter().map(|course| value(course)));
+        let of_calibrations = |value: fn(&Calibration) -> f64| mean(calibrations.iter().map(|c| value(c)));
+        Some(Self {
+            epochs: of_courses(|course| course.last.epoch),
+            kept_epoch: of_courses(|course| course.kept.epoch),
+            restored: courses.iter().filter(|course| course.restored).count(),
+            train_loss: of_courses(|course| course.kept.train_loss),
+            val_loss: of_courses(|course| course.kept.val_loss),
+            last_gap: of_courses(|course| course.last.gap()),
+            ece: of_calibrations(|calibration| calibration.ece),
+            temperature: of_calibrations(|calibration| calibration.temperature),
+            ece_tempered: of_calibrations(|calibration| calibration.ece_tempered),
+            operating_points: operating_means(runs),
+        })
+    }
+}
+
+fn operating_means(runs: &[Cell]) -> Vec<OperatingMeans> {
+    let rules = runs.iter().map(|cell| cell.results.operating_points.len()).min().unwrap_or(0);
+    let means = |rule: usize| {
+        let points: Vec<_> = runs.iter().map(|cell| &cell.results.operating_points[rule]).collect();
+        let of = |value: fn(&OperatingPoint) -> f64| mean(points.iter().map(|point| value(point)));
+        OperatingMeans {
+            rule: points[0].rule.clone(),
+            chosen: points[0].chosen,
+            met: points.iter().filter(|point| point.met).count(),
+            threshold: of(|point| point.threshold),
+            precision: of(|point| point.test.precision),
+            recall: of(|point| point.test.recall),
+            f1: of(|point| point.test.f1),
+            false_alarms: of(|point| point.test.counts.fp as f64),
+            missed: of(|point| point.test.counts.r#fn as f64),
+        }
+    };
+    (0..rules).map(means).collect()
+}
+
 fn methods(outline: &Outline<'_>) -> Vec<String> {
     let (seeds, budgets) = (outline.seeds.len(), outline.budgets.len());
     let mut methods = vec![
@@ -236,8 +301,12 @@ fn methods(outline: &Outline<'_>) -> Vec<String> {
         ),
         "Thresholds are chosen on validation and applied once to test.".into(),
     ];
-    if outline.drop_overlaps {
-        methods.push("Test rows that the audit found in another part are left out of every score.".into());
+    if outline.audit.as_ref().is_some_and(|audit| audit.dropped) {
+        methods.push(
+            "Test rows that stand, exactly or nearly, in training, validation or the text of the pre-training are left \
+             out of every score, and such validation rows of every choice, for all arms and baselines alike."
+                .into(),
+        );
     }
     methods
 }

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::cells::Arm;
 use super::findings::p_words;
-use super::results::{CompareResults, ScoreSummaries, Summary, Tables};
+use super::results::{CompareResults, RunMeans, ScoreSummaries, Summary, Tables};
 use super::tables::{Style, audit_table, page, table};
 use crate::metrics::efficiency::Bound;
 
@@ -26,6 +26,8 @@ pub fn compare_report(results: &CompareResults, style: Style) -> String {
     section("Pre-trained minus from scratch", differences(results, style));
     section("How many labels pre-training is worth (by F1)", label_efficiency(results, style));
     section("What each arm was given", costs(results, style));
+    section("How training went, as means over seeds", training(results, style));
+    section("Thresholds chosen on validation, scores on test as means over seeds", operating(results, style));
     section("Pre-training loss beside F1", transfer(results, style));
     if let Some(clean) = &results.clean {
         let rows = clean.test_rows;
@@ -101,8 +103,8 @@ fn label_efficiency(results: &CompareResults, style: Style) -> String {
         table.add_row([
             found.budget.clone(),
             format!("{:.3}", found.score),
-            format!("{} {:.1}", bound_words(found.bound), found.ratio),
-            format!("{:.1} to {:.1}", found.ci95[0], found.ci95[1]),
+            format!("{} {}", bound_words(found.bound), times(found.ratio)),
+            format!("{} to {}", times(found.ci95[0]), times(found.ci95[1])),
         ]);
     }
     let rows = !results.tables.label_efficiency.is_empty();
@@ -116,6 +118,11 @@ pub fn bound_words(bound: Bound) -> &'static str {
         Bound::AtLeast => "at least",
         Bound::AtMost => "at most",
     }
+}
+
+/// A ratio of labels; one below 1 would lose itself in one decimal.
+pub fn times(ratio: f64) -> String {
+    if ratio < 0.95 { format!("{ratio:.2}") } else { format!("{ratio:.1}") }
 }
 
 fn costs(results: &CompareResults, style: Style) -> String {
@@ -143,6 +150,59 @@ fn costs(results: &CompareResults, style: Style) -> String {
         }
     }
     format!("{table}\n")
+}
+
+fn training(results: &CompareResults, style: Style) -> String {
+    let head = [
+        "labels",
+        "model",
+        "epoch kept",
+        "of",
+        "put back",
+        "training loss",
+        "validation loss",
+        "gap at the end",
+        "calibration error",
+        "temperature",
+        "error after",
+    ];
+    let mut table = table(style, &head);
+    for (budget, arm, means) in run_means(results) {
+        let epochs = [means.kept_epoch, means.epochs].map(|epochs| format!("{epochs:.1}"));
+        let losses = [means.train_loss, means.val_loss, means.last_gap, means.ece];
+        let rest = [format!("{:.2}", means.temperature), format!("{:.3}", means.ece_tempered)];
+        let losses = losses.map(|value| format!("{value:.3}"));
+        let first = [budget.clone(), arm.name().into()];
+        let restored = [means.restored.to_string()];
+        table.add_row([&first[..], &epochs, &restored, &losses, &rest].concat());
+    }
+    if results.runs.is_empty() { String::new() } else { format!("{table}\n") }
+}
+
+fn operating(results: &CompareResults, style: Style) -> String {
+    let head =
+        ["labels", "model", "rule", "threshold", "precision", "recall", "F1", "false alarms", "missed"];
+    let mut table = table(style, &head);
+    let mut some = false;
+    for (budget, arm, means) in run_means(results) {
+        for point in &means.operating_points {
+            some = true;
+            let used = if point.chosen { " (used)" } else { "" };
+            let scores = [point.threshold, point.precision, point.recall, point.f1];
+            let counts = [point.false_alarms, point.missed].map(|count| format!("{count:.1}"));
+            let first = [budget.clone(), arm.name().into(), format!("{}{used}", point.rule)];
+            table.add_row([&first[..], &scores.map(|score| format!("{score:.3}")), &counts].concat());
+        }
+    }
+    if some { format!("{table}\n") } else { String::new() }
+}
+
+/// By budget, then by arm.
+fn run_means(results: &CompareResults) -> impl Iterator<Item = (&String, Arm, &RunMeans)> {
+    results.budgets.iter().flat_map(move |budget| {
+        let of_arm = move |arm: Arm| Some((budget, arm, results.runs.get(arm.key())?.get(budget)?));
+        Arm::ALL.into_iter().filter_map(of_arm)
+    })
 }
 
 fn transfer(results: &CompareResults, style: Style) -> String {

@@ -1,7 +1,8 @@
 //! What a comparison shows, in plain words: the answer first, then budget by budget.
 
 use super::cells::Arm;
-use super::results::{AuditResults, CompareResults, Summary, Tables};
+use super::leakage;
+use super::results::{CompareResults, Summary, Tables};
 use crate::metrics::efficiency::{Bound, LabelRatio};
 use crate::metrics::paired::{Difference, Needed};
 use crate::metrics::{Scores, Verdict};
@@ -11,18 +12,22 @@ pub const SIGNIFICANT: f64 = 0.05;
 /// More rows than this many times those there are: nobody will collect them.
 const TOO_MANY: f64 = 100.0;
 
-/// The judgement; `pretrained` are the test scores of that arm with the most labels, seed by seed.
-pub fn verdict<'a>(results: &CompareResults, pretrained: impl Iterator<Item = &'a Scores>) -> Verdict {
+/// The judgement: the answer in a few sentences, then what it rests on. `judged` are the test scores of the
+/// pre-trained arm with the most labels, seed by seed.
+pub fn verdict(results: &CompareResults, judged: &[Scores]) -> Verdict {
     let tables = &results.tables;
+    let verdicts: Vec<Verdict> = judged.iter().map(|scores| Verdict::judge(scores, None)).collect();
+    let fit = !verdicts.is_empty() && verdicts.iter().all(|verdict| verdict.fit);
     let mut findings = vec![answer(results)];
+    findings.extend(worth(tables));
+    findings.extend(against_baselines(results));
+    findings.extend(fitness(results, &verdicts));
     findings.extend(results.budgets.iter().filter_map(|budget| budget_finding(tables, budget)));
     findings.extend(tables.label_efficiency.iter().filter_map(ratio_finding));
     findings.extend(results.budgets.iter().filter_map(|budget| baseline_finding(tables, budget)));
     findings.extend(transfer_finding(results));
     findings.extend(results.clean.as_ref().and_then(|clean| clean_finding(results, clean)));
-    findings.extend(results.audit.as_ref().and_then(audit_finding));
-    let mut scores = pretrained.peekable();
-    let fit = scores.peek().is_some() && scores.all(|scores| Verdict::judge(scores, None).fit);
+    findings.extend(results.audit.iter().flat_map(leakage::words));
     Verdict { fit, findings }
 }
 
@@ -56,6 +61,59 @@ fn answer(results: &CompareResults) -> String {
         }
     }
     format!("Pre-training {} (F1 of {} on test).", parts.join("; it "), results.positive)
+}
+
+/// How many labels pre-training is worth, over all budgets.
+fn worth(tables: &Tables) -> Option<String> {
+    let read = |found: &LabelRatio| {
+        let [low, high] = found.ci95;
+        let (ratio, labels) = (found.ratio, labels(&found.budget));
+        match found.bound {
+            Bound::About => {
+                Some(format!("about {ratio:.1} times the labels with {labels} [{low:.1}, {high:.1}]"))
+            }
+            Bound::AtLeast if ratio > 1.0 => {
+                Some(format!("at least {ratio:.1} times with {labels} [from {low:.1}]"))
+            }
+            _ => None,
+        }
+    };
+    let read: Vec<String> = tables.label_efficiency.iter().filter_map(read).collect();
+    (!read.is_empty()).then(|| format!("By F1 pre-training is worth {}.", read.join(", ")))
+}
+
+/// Whether a transformer helps at all, over all budgets.
+fn against_baselines(results: &CompareResults) -> Option<String> {
+    let (mut ahead, mut behind, mut unclear) = (Vec::new(), Vec::new(), Vec::new());
+    for budget in &results.budgets {
+        let Some((_, found)) = best_baseline(&results.tables, budget) else { continue };
+        match (found.p_value_holm < SIGNIFICANT, found.difference > 0.0) {
+            (true, true) => ahead.push(budget.as_str()),
+            (true, false) => behind.push(budget.as_str()),
+            _ => unclear.push(budget.as_str()),
+        }
+    }
+    let said = [("is ahead of", ahead), ("is behind", behind), ("is not shown to differ from", unclear)];
+    let parts: Vec<String> = said
+        .iter()
+        .filter(|(_, budgets)| !budgets.is_empty())
+        .map(|(what, budgets)| format!("{what} the best baseline with {}", listed(budgets)))
+        .collect();
+    (!parts.is_empty()).then(|| format!("The pre-trained transformer {}.", parts.join(" and ")))
+}
+
+/// On how many seeds the pre-trained classifier is good, and the first reason why it is not.
+fn fitness(results: &CompareResults, verdicts: &[Verdict]) -> Option<String> {
+    let (budget, seeds) = (labels(results.budgets.last()?), verdicts.len());
+    let fit = verdicts.iter().filter(|verdict| verdict.fit).count();
+    let clean =
+        if results.clean.is_some() { ", judged on the test rows that stand nowhere else" } else { "" };
+    let what = format!(
+        "With {budget} the pre-trained classifier is good by the metrics guide on {fit} of {seeds} seeds{clean}"
+    );
+    let Some(at) = verdicts.iter().position(|verdict| !verdict.fit) else { return Some(format!("{what}.")) };
+    let why = verdicts[at].findings.first().map(String::as_str).unwrap_or_default();
+    Some(format!("{what}. Seed {}: {why}", results.seeds.get(at)?))
 }
 
 fn listed(budgets: &[&str]) -> String {
@@ -106,7 +164,10 @@ fn needed(found: &Difference, rows: usize) -> String {
         return String::new();
     }
     match found.needed(rows) {
-        Needed::Seeds => "; the seeds vary too much, run more of them".into(),
+        Needed::Seeds(all) => {
+            format!("; it varies too much from seed to seed: about {} seeds would show it", rounded_up(all))
+        }
+        Needed::Both => "; more seeds and more test messages would be needed to show it".into(),
         Needed::Rows(more) if more > TOO_MANY * rows as f64 => {
             format!("; more than {} times as many test messages would be needed to show it", TOO_MANY as u64)
         }
@@ -151,12 +212,18 @@ fn ratio_finding(found: &LabelRatio) -> Option<String> {
     }
 }
 
-/// The best baseline, where it is not behind the pre-trained arm.
+/// The baseline of highest mean F1, and the pre-trained arm's difference from it.
+fn best_baseline<'a>(tables: &'a Tables, budget: &str) -> Option<(Arm, &'a Difference)> {
+    let scored = Arm::BASELINES.iter().filter_map(|arm| Some((*arm, f1(tables, *arm, budget)?.mean)));
+    let (arm, _) = scored.max_by(|a, b| a.1.total_cmp(&b.1))?;
+    Some((arm, tables.paired_with.get(arm.key())?.budgets.get(budget)?.get("f1")?))
+}
+
+/// The pre-trained arm beside the best baseline.
 fn baseline_finding(tables: &Tables, budget: &str) -> Option<String> {
     let pretrained = f1(tables, Arm::Pretrained, budget)?;
-    let scored = Arm::BASELINES.iter().filter_map(|arm| Some((*arm, f1(tables, *arm, budget)?.mean)));
-    let (arm, mean) = scored.max_by(|a, b| a.1.total_cmp(&b.1))?;
-    let found = tables.paired_with.get(arm.key())?.budgets.get(budget)?.get("f1")?;
+    let (arm, found) = best_baseline(tables, budget)?;
+    let mean = f1(tables, arm, budget)?.mean;
     let shown = found.p_value_holm < SIGNIFICANT;
     let (labels, name, p) = (labels(budget), arm.name(), p_words(found.p_value_holm));
     let figures = format!("F1 {:.3} against {mean:.3}, {p}", pretrained.mean);
@@ -213,24 +280,6 @@ fn clean_finding(results: &CompareResults, clean: &Tables) -> Option<String> {
         all.mean,
         d_clean.difference,
         d.difference
-    ))
-}
-
-fn audit_finding(audit: &AuditResults) -> Option<String> {
-    let rows = audit.rows.get("test")?;
-    let found = audit.test_rows.len();
-    if found == 0 {
-        return Some(format!(
-            "No test row of {rows} stands, exactly or nearly, in training, validation or corpus."
-        ));
-    }
-    let share = 100.0 * found as f64 / *rows as f64;
-    let of_test = audit.overlaps.iter().filter(|overlap| overlap.part == "test" && overlap.with != "test");
-    let places: Vec<String> =
-        of_test.filter(|o| o.total() > 0).map(|o| format!("{} in {}", o.total(), o.with)).collect();
-    Some(format!(
-        "Leakage: {found} of {rows} test rows ({share:.1} %) stand, exactly or nearly, elsewhere ({}).",
-        places.join(", ")
     ))
 }
 

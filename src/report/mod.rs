@@ -6,6 +6,7 @@ mod cells;
 mod compare;
 mod compare_tables;
 mod findings;
+mod leakage;
 mod page;
 mod predictions;
 mod results;
@@ -14,7 +15,8 @@ mod tables;
 pub use cells::{Arm, cell_folder};
 pub use compare::{Outline, compare};
 pub use compare_tables::compare_report;
-pub use page::write_html;
+pub use leakage::{add_audit, words as audit_words};
+pub use page::{evaluations, write_html};
 pub use predictions::Predictions;
 pub use results::{
     AuditResults, BaselineResults, CompareResults, FinetuneResults, Mistake, Overlap, OverlapExample,

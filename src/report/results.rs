@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::metrics::calibration::Calibration;
+use crate::metrics::course::Course;
 use crate::metrics::decision::OperatingPoint;
 use crate::metrics::efficiency::LabelRatio;
 use crate::metrics::paired::Difference;
@@ -74,9 +75,18 @@ pub struct FinetuneResults {
     /// How far the probabilities can be believed.
     #[serde(default)]
     pub calibration: Option<Calibration>,
+    /// Where its best weights lie and how far it overfitted.
+    #[serde(default)]
+    pub course: Option<Course>,
     /// Rows, labels and lengths of training, validation and test.
     #[serde(default)]
     pub parts: Vec<PartSummary>,
+    /// What stands where it should not.
+    #[serde(default)]
+    pub audit: Option<AuditResults>,
+    /// `test` without the rows that the audit found elsewhere.
+    #[serde(default)]
+    pub clean: Option<Scores>,
     /// Plain words.
     pub verdict: Verdict,
     /// Rows trained on.
@@ -248,6 +258,9 @@ pub struct CompareResults {
     pub audit: Option<AuditResults>,
     /// Arm to budget to what it was given.
     pub costs: BTreeMap<String, BTreeMap<String, Cost>>,
+    /// Arm to budget to how its runs went; baselines have no entry.
+    #[serde(default)]
+    pub runs: BTreeMap<String, BTreeMap<String, RunMeans>>,
     /// Pre-training loss beside the task's score, where several checkpoints were fine-tuned.
     #[serde(default)]
     pub transfer: Vec<TransferPoint>,
@@ -257,6 +270,54 @@ pub struct CompareResults {
     pub methods: Vec<String>,
     /// Seconds of the whole comparison.
     pub wall_secs: f64,
+}
+
+/// How the runs of an arm and budget went, as means over seeds.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct RunMeans {
+    /// Passes over the training rows.
+    pub epochs: f64,
+    /// Passes after which the weights kept were reached.
+    pub kept_epoch: f64,
+    /// Runs whose weights of an earlier evaluation were put back.
+    pub restored: usize,
+    /// Training loss at the weights kept, nats per row.
+    pub train_loss: f64,
+    /// Validation loss there, nats per row.
+    pub val_loss: f64,
+    /// Validation minus training loss at the end, nats per row.
+    pub last_gap: f64,
+    /// Expected calibration error on test, 0 to 1.
+    pub ece: f64,
+    /// Temperature fitted on validation; above 1 the model was too sure.
+    pub temperature: f64,
+    /// Calibration error after it.
+    pub ece_tempered: f64,
+    /// Rules for the threshold and what each gives on test; empty with more than two labels.
+    pub operating_points: Vec<OperatingMeans>,
+}
+
+/// What a rule for the threshold gives on test, as means over seeds.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct OperatingMeans {
+    /// In words.
+    pub rule: String,
+    /// Whether the runs answer by it.
+    pub chosen: bool,
+    /// Runs whose validation rows have a threshold that meets it.
+    pub met: usize,
+    /// Of the thresholds.
+    pub threshold: f64,
+    /// tp / (tp + fp).
+    pub precision: f64,
+    /// tp / (tp + fn).
+    pub recall: f64,
+    /// Harmonic mean of both.
+    pub f1: f64,
+    /// False alarms.
+    pub false_alarms: f64,
+    /// Positive rows missed.
+    pub missed: f64,
 }
 
 /// One pre-training checkpoint and what fine-tuning made of it.
@@ -283,6 +344,18 @@ pub struct AuditResults {
     pub overlaps: Vec<Overlap>,
     /// Rows of the test part that stand, exactly or nearly, in another part.
     pub test_rows: Vec<usize>,
+    /// Rows of the validation part that stand in training or corpus.
+    #[serde(default)]
+    pub validation_rows: Vec<usize>,
+    /// Whether these rows are left out of scores and choices.
+    #[serde(default)]
+    pub dropped: bool,
+    /// Whether the model was pre-trained on text that is not known, or cannot be read here.
+    #[serde(default)]
+    pub unknown_text: bool,
+    /// Of the labelled rows searched.
+    #[serde(default)]
+    pub data_sha256: String,
 }
 
 /// Rows of one part that stand in another, or, with the same name twice, earlier in the same part.

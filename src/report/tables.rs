@@ -67,11 +67,16 @@ pub fn pretrain_report(results: &PretrainResults, style: Style) -> String {
 
 /// Scores, confusion matrix and verdict of a fine-tuning.
 pub fn finetune_report(results: &FinetuneResults, style: Style) -> String {
-    let mut body = scores_table(&[("validation", &results.validation), ("test", &results.test)], style);
+    let mut parts = vec![("validation", &results.validation), ("test", &results.test)];
+    parts.extend(results.clean.as_ref().map(|clean| ("clean test rows", clean)));
+    let mut body = scores_table(&parts, style);
     body.push_str(&per_class_table(&results.test, style));
     body.push_str(&confusion_table(&results.test, style));
     body.push_str(&operating_table(results, style));
     body.push_str(&calibration_line(results));
+    if let Some(course) = &results.course {
+        let _ = writeln!(body, "\n{}", course.words());
+    }
     body.push_str(&parts_table(results, style));
     let _ = write!(
         body,
@@ -86,6 +91,9 @@ pub fn finetune_report(results: &FinetuneResults, style: Style) -> String {
         100.0 * results.truncated_share,
         results.wall_secs,
     );
+    if let Some(audit) = &results.audit {
+        let _ = write!(body, "\n## Overlaps\n\n{}", audit_table(audit, style));
+    }
     page(&format!("Fine-tuning from {}", results.init_from), &body, Some(&results.verdict))
 }
 

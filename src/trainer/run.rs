@@ -119,6 +119,9 @@ impl Run<'_> {
             state.counters.history.push((train_loss, loss));
         }
         let mut event = self.event(state);
+        if train_loss.is_finite() {
+            event.insert("train_loss_since_eval".into(), json!(train_loss));
+        }
         event.insert("val_loss".into(), json!(loss));
         event.extend(fields);
         self.progress.detail(format!("{}: {}", self.phase, Value::Object(event.clone())));

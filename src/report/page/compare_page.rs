@@ -4,16 +4,20 @@ use std::path::Path;
 
 use maud::{Markup, html};
 
-use super::curves::{events, logged, losses, precision_recall, roc};
+use super::compare_sections::{by_label, costs, data, f1, mistakes, paired, ratios, runs, scores, training};
+use super::curves::{confusion, events, logged, losses};
+use super::overlaps::overlaps;
 use super::plot::{Axis, Plot, Series, Shape};
-use super::run_page::{about, facts};
-use super::{page, section, table, text, verdict};
+use super::run_page::facts;
+use super::seed_curves::{self, Runs};
+use super::{page, section, verdict};
 use crate::error::Result;
+use crate::metrics::Scores;
 use crate::report::cells::{Arm, Cell, cell_folder};
-use crate::report::compare_tables::{bound_words, summaries};
-use crate::report::findings::{SIGNIFICANT, labels, p_words};
-use crate::report::results::{AuditResults, CompareResults, PretrainResults, Summary, Tables};
-use crate::run_dir::read_json;
+use crate::report::findings::labels;
+use crate::report::predictions::Predictions;
+use crate::report::results::{CompareResults, PretrainResults, Summary};
+use crate::run_dir::{Manifest, read_json};
 
 /// The page.
 ///
@@ -23,7 +27,7 @@ pub fn comparison(path: &Path, results: &CompareResults) -> Result<Markup> {
     let before = read_json::<PretrainResults>(&pretraining, "results.json").ok();
     let log = events(&pretraining);
     let body = html! {
-        (verdict(&results.verdict, "Is pre-training worth it here? The pre-trained classifier is"))
+        (verdict(&results.verdict, "Is pre-training worth it?", "the pre-trained classifier"))
         div class="plots" id="first" {
             (efficiency(results).draw())
             (differences(results).draw())
@@ -32,7 +36,10 @@ pub fn comparison(path: &Path, results: &CompareResults) -> Result<Markup> {
         (section("scores", "Scores", &scores(results, &results.tables)))
         (section("paired", "Pre-trained minus from scratch", &paired(results)))
         (section("efficiency", "How many labels pre-training is worth", &ratios(results)))
-        (section("curves", &format!("Curves, {}, seed {}", labels(last(results)), results.seeds[0]), &curves(path, results)?))
+        (section("curves", "Curves of every seed", &curves(path, results)?))
+        (section("training", "How training went, thresholds and calibration", &training(results)))
+        (section("labels", "Scores by label", &by_label(path, results)?))
+        (section("mistakes", "Most confident mistakes", &mistakes(path, results)))
         (section("fairness", "What each arm was given", &costs(results)))
         @if let Some(before) = &before {
             section id="pretraining" {
@@ -49,23 +56,34 @@ pub fn comparison(path: &Path, results: &CompareResults) -> Result<Markup> {
             (section("clean", &format!("On the {} test rows that stand nowhere else", clean.test_rows), &scores(results, clean)))
         }
         @if let Some(audit) = &results.audit { (section("audit", "Overlaps", &overlaps(audit))) }
+        (section("data", "Data", &data(path, results)?))
         (section("runs", "Every run", &runs(path, results)))
         (section("methods", "Methods", &html! { ul { @for line in &results.methods { li { (line) } } } }))
         (facts(path))
     };
-    let about = format!(
-        "{} seeds, {} test rows, positive label {}, {:.0} s; {}",
-        results.seeds.len(),
-        results.tables.test_rows,
-        results.positive,
-        results.wall_secs,
-        about(path)
-    );
-    Ok(page("Pre-trained against from scratch", &about, &body))
+    Ok(page("Pre-trained against from scratch", &about(path, results), &body))
 }
 
-fn last(results: &CompareResults) -> &str {
-    results.budgets.last().map_or("all", String::as_str)
+/// The line below the title: what, where and when.
+fn about(path: &Path, results: &CompareResults) -> String {
+    let (seeds, rows) = (results.seeds.len(), results.tables.test_rows);
+    let what = format!(
+        "{seeds} seeds, {rows} test rows, positive label {}, {:.0} s",
+        results.positive, results.wall_secs
+    );
+    match read_json::<Manifest>(path, "run.json") {
+        Err(_) => what,
+        Ok(run) => {
+            let commit: String = run.git_commit.chars().take(10).collect();
+            format!(
+                "{what}; {}, device {}, {} threads, train {} ({commit})",
+                path.display(),
+                run.device,
+                run.threads,
+                run.version
+            )
+        }
+    }
 }
 
 fn colour(arm: Arm) -> usize {
@@ -81,10 +99,6 @@ fn label_ticks(results: &CompareResults) -> Vec<(f64, String)> {
         (count, if budget == "all" { format!("all {count:.0}") } else { budget.clone() })
     };
     results.budgets.iter().map(tick).collect()
-}
-
-fn f1<'a>(tables: &'a Tables, arm: Arm, budget: &str) -> Option<&'a Summary> {
-    summaries(tables, arm, budget)?.get("f1")
 }
 
 /// Mean F1 over labels, with bands for the two arms.
@@ -178,11 +192,21 @@ fn strip(results: &CompareResults) -> Plot {
         }
         Series { name: Some(arm.name().into()), colour: colour(arm), shape: Shape::Dots(points) }
     };
-    let series = vec![dots(Arm::Pretrained, -0.12), dots(Arm::Scratch, 0.12)];
+    let (a, b) = (dots(Arm::Pretrained, -0.12), dots(Arm::Scratch, 0.12));
+    // Lines join the two answers of one seed.
+    let join = |((x, y), to): ((f64, f64), (f64, f64))| Series {
+        name: None,
+        colour: 6,
+        shape: Shape::Thin(vec![(x, y), to]),
+    };
+    let mut series: Vec<Series> = a.points().into_iter().zip(b.points()).map(join).collect();
+    series.extend([a, b]);
     Plot {
         id: "seeds".into(),
         title: "Every seed".into(),
-        description: "F1 on test of each seed, pre-trained beside from scratch, by number of labels.".into(),
+        description:
+            "F1 on test of each seed, pre-trained beside from scratch and joined to it, by number of labels."
+                .into(),
         x: Axis::places("labels", &results.budgets),
         y: Axis::over("F1", &series, |point| point.1),
         series,
@@ -191,141 +215,78 @@ fn strip(results: &CompareResults) -> Plot {
     }
 }
 
-fn scores(results: &CompareResults, tables: &Tables) -> Markup {
-    let mut rows = Vec::new();
-    for budget in &results.budgets {
-        let means = Arm::ALL.map(|arm| f1(tables, arm, budget).map(|f1| f1.mean));
-        let best = means.iter().flatten().copied().fold(f64::NEG_INFINITY, f64::max);
-        let mut first = true;
-        for arm in Arm::ALL {
-            let Some(scores) = summaries(tables, arm, budget) else { continue };
-            let cell =
-                |key: &str| scores.get(key).map_or("-".into(), |s| format!("{:.3} ±{:.3}", s.mean, s.std));
-            let f1 = scores.get("f1");
-            let leads = f1.is_some_and(|f1| f1.mean == best);
-            let interval = f1.map_or("-".into(), |f1| format!("{:.3} to {:.3}", f1.ci95[0], f1.ci95[1]));
-            let mut cells = vec![
-                text(budget),
-                text(arm.name()),
-                html! { span class=[leads.then_some("best")] { (cell("f1")) } },
-                text(interval),
-            ];
-            cells.extend(["precision", "recall", "pr_auc", "mcc", "accuracy"].map(|key| text(cell(key))));
-            rows.push((std::mem::take(&mut first), cells));
-        }
-    }
-    let head = ["labels", "model", "F1", "95 %", "precision", "recall", "PR-AUC", "MCC", "accuracy"];
-    html! {
-        (table("Scores", &head, &rows))
-        p class="soft" { "Mean ± standard deviation over seeds, with the 95 % interval of the mean F1; the best F1 of each budget is bold." }
-    }
-}
-
-fn paired(results: &CompareResults) -> Markup {
-    let mut rows = Vec::new();
-    for budget in &results.budgets {
-        let Some(scores) = results.tables.paired.budgets.get(budget) else { continue };
-        let mut first = true;
-        for (name, key) in [("F1", "f1"), ("PR-AUC", "pr_auc"), ("accuracy", "accuracy")] {
-            let Some(found) = scores.get(key) else { continue };
-            let mcnemar: Vec<String> = found.mcnemar.iter().map(|test| p_words(test.p_value)).collect();
-            let shown = found.p_value_holm < SIGNIFICANT;
-            rows.push((
-                std::mem::take(&mut first),
-                vec![
-                    text(budget),
-                    text(name),
-                    html! { span class=[shown.then_some("best")] { (format!("{:+.3}", found.difference)) } },
-                    text(format!("{:+.3} to {:+.3}", found.ci95[0], found.ci95[1])),
-                    text(format!("{:.3}", found.p_value)),
-                    text(format!("{:.3}", found.p_value_holm)),
-                    text(format!(
-                        "{} of {} (p = {:.3})",
-                        found.sign_test.wins,
-                        found.per_seed.len(),
-                        found.sign_test.p_value
-                    )),
-                    text(mcnemar.join(", ")),
-                ],
-            ));
-        }
-    }
-    let head = [
-        "labels",
-        "score",
-        "difference",
-        "95 %",
-        "p",
-        "corrected p",
-        "better seeds, sign test",
-        "McNemar, seed by seed",
-    ];
-    html! {
-        (table("Paired differences", &head, &rows))
-        p class="soft" { "Bold: shown at the 5 % level after correction." }
-    }
-}
-
-fn ratios(results: &CompareResults) -> Markup {
-    let row = |found: &crate::metrics::efficiency::LabelRatio| {
-        let ratio = format!("{} {:.1} times", bound_words(found.bound), found.ratio);
-        let range = format!("{:.1} to {:.1}", found.ci95[0], found.ci95[1]);
-        (false, vec![text(&found.budget), text(format!("{:.3}", found.score)), text(ratio), text(range)])
-    };
-    let rows: Vec<(bool, Vec<Markup>)> = results.tables.label_efficiency.iter().map(row).collect();
-    html! {
-        (table("Label efficiency", &["labels", "F1", "from scratch needs, for the same F1", "95 %"], &rows))
-        p class="soft" { "Read off the curve from scratch between its budgets; ends beyond what was measured are bounds." }
-    }
-}
-
-fn costs(results: &CompareResults) -> Markup {
-    let mut rows = Vec::new();
-    for budget in &results.budgets {
-        let mut first = true;
-        for arm in Arm::ALL {
-            let Some(cost) = results.costs.get(arm.key()).and_then(|costs| costs.get(budget)) else {
-                continue;
-            };
-            rows.push((
-                std::mem::take(&mut first),
-                vec![
-                    text(budget),
-                    text(arm.name()),
-                    text(format!("{:.0}", cost.tokens)),
-                    text(format!("{:.1}", cost.wall_secs)),
-                    text(format!("{:.0}", cost.pretraining_tokens)),
-                    text(format!("{:.1}", cost.pretraining_secs)),
-                    text(cost.settings_tried),
-                ],
-            ));
-        }
-    }
-    let head =
-        ["labels", "model", "tokens", "seconds", "pre-training tokens", "its seconds", "settings tried"];
-    html! {
-        (table("Costs", &head, &rows))
-        p class="soft" { "Means over seeds. Pre-training is paid once for all seeds and budgets." }
-    }
-}
-
-/// PR and ROC curves of the first seed with most labels.
+/// The plots of all seeds with the fewest and with the most labels.
 fn curves(path: &Path, results: &CompareResults) -> Result<Markup> {
-    let mut cells = Vec::new();
-    for arm in [Arm::Pretrained, Arm::Scratch, Arm::CharSvm] {
-        let folder = path.join(cell_folder(arm, last(results), results.seeds[0]));
-        if folder.exists() {
-            cells.push((arm, Cell::read(&folder)?));
-        }
+    let mut budgets: Vec<&String> =
+        results.budgets.first().into_iter().chain(results.budgets.last()).collect();
+    budgets.dedup();
+    let mut drawn = Vec::new();
+    for budget in budgets {
+        let cells = read_cells(path, results, budget)?;
+        let runs: Vec<Runs<'_>> =
+            cells.iter().map(|(arm, cells)| runs_of(path, results, budget, (*arm, cells))).collect();
+        let arms: Vec<Runs<'_>> =
+            runs.iter().filter(|runs| !runs.arm.is_baseline()).map(Runs::clone).collect();
+        drawn.push(html! {
+            (seed_curves::precision_recall(&runs, budget).draw())
+            (seed_curves::roc(&runs, budget).draw())
+            (seed_curves::learning(&arms, budget).draw())
+            (seed_curves::reliability(&arms, budget).draw())
+            @if arms.iter().any(|arm| arm.cells[0].results.test.threshold.is_some()) {
+                (seed_curves::thresholds(&arms, budget).draw())
+            }
+            @for arm in &arms { (mean_confusion(arm, budget)) }
+        });
     }
-    let runs: Vec<_> = cells
+    let about = match results.tables.test_rows {
+        rows if results.positive.is_empty() => format!("{rows} test rows."),
+        rows => format!("Of {} on {rows} test rows. Thin lines are single seeds.", results.positive),
+    };
+    Ok(html! { p class="soft" { (about) } div class="plots" { @for plots in &drawn { (plots) } } })
+}
+
+/// Both arms and the baseline that stands for all.
+fn read_cells(path: &Path, results: &CompareResults, budget: &str) -> Result<Vec<(Arm, Vec<Cell>)>> {
+    let mut found = Vec::new();
+    for arm in [Arm::Pretrained, Arm::Scratch, Arm::CharSvm] {
+        let cells: Result<Vec<Cell>> = results
+            .seeds
+            .iter()
+            .map(|seed| Cell::read(&path.join(cell_folder(arm, budget, *seed))))
+            .collect();
+        found.push((arm, cells?));
+    }
+    Ok(found)
+}
+
+fn runs_of<'a>(
+    path: &Path,
+    results: &CompareResults,
+    budget: &str,
+    (arm, cells): (Arm, &'a Vec<Cell>),
+) -> Runs<'a> {
+    let folders: Vec<_> =
+        results.seeds.iter().map(|seed| path.join(cell_folder(arm, budget, *seed))).collect();
+    let validation: Result<Vec<Predictions>> = folders
         .iter()
-        .map(|(arm, cell)| {
-            let positive = cell.predictions.label(&cell.results.positive);
-            (arm.name().to_string(), colour(*arm), &cell.predictions, positive)
-        })
+        .map(|folder| Predictions::read(&folder.join("validation_predictions.jsonl")))
         .collect();
-    Ok(html! { div class="plots" { (precision_recall(&runs, None).draw()) (roc(&runs).draw()) } })
+    let logs =
+        if arm.is_baseline() { Vec::new() } else { folders.iter().map(|folder| events(folder)).collect() };
+    // Baselines and runs of older versions keep no answers to validation rows.
+    Runs { arm, colour: colour(arm), cells, validation: validation.unwrap_or_default(), logs }
+}
+
+/// Counts on test, as means over seeds.
+fn mean_confusion(runs: &Runs<'_>, budget: &str) -> Markup {
+    let scores: Vec<&Scores> = runs.cells.iter().map(|cell| &cell.results.test).collect();
+    let names: Vec<&str> = scores[0].per_class.iter().map(|class| class.label.as_str()).collect();
+    let mean = |r: usize, c: usize| {
+        scores.iter().map(|scores| scores.confusion[r][c] as f64).sum::<f64>() / scores.len() as f64
+    };
+    let counts: Vec<Vec<f64>> =
+        (0..names.len()).map(|r| (0..names.len()).map(|c| mean(r, c)).collect()).collect();
+    confusion(&format!("Confusion, {}, {budget} labels", runs.arm.name()), &names, &counts)
 }
 
 /// F1 over the validation loss of the pre-training it started from.
@@ -353,57 +314,4 @@ fn transfer(results: &CompareResults) -> Plot {
         marks: Vec::new(),
         level: None,
     }
-}
-
-fn overlaps(audit: &AuditResults) -> Markup {
-    let row = |o: &crate::report::results::Overlap| {
-        let with = if o.with == o.part { "itself, earlier" } else { &o.with };
-        let counts = [o.exact, o.normalised, o.masked, o.near, o.total()].map(text);
-        (false, [vec![text(&o.part), text(with)], counts.to_vec()].concat())
-    };
-    let rows: Vec<(bool, Vec<Markup>)> = audit.overlaps.iter().map(row).collect();
-    let head = ["rows of", "found in", "exact", "case, space", "digits", "near", "all"];
-    let of_test = audit.overlaps.iter().filter(|o| o.part == "test" && o.with != "test");
-    let examples: Vec<_> = of_test.flat_map(|o| o.examples.iter().map(move |example| (o, example))).collect();
-    html! {
-        (table("Overlaps", &head, &rows))
-        p class="soft" { (format!("Near: Jaccard similarity of word triples, digits masked, of {} or more.", audit.threshold)) }
-        @if !examples.is_empty() {
-            div class="scroll" role="region" aria-label="Examples of overlaps" tabindex="0" {
-                table {
-                    thead { tr { th scope="col" { "kind" } th scope="col" { "Jaccard" } th scope="col" class="text" { "test row" } th scope="col" class="text" { "found" } } }
-                    tbody {
-                        @for (overlap, example) in examples {
-                            tr {
-                                td { (example.kind) } td { (format!("{:.2}", example.jaccard)) }
-                                td class="text" { (example.text) }
-                                td class="text" { (example.other) " " span class="soft" { "(" (overlap.with) ")" } }
-                            }
-                        }
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// Links to the page of every run that has one.
-fn runs(path: &Path, results: &CompareResults) -> Markup {
-    let mut rows = Vec::new();
-    for budget in &results.budgets {
-        for arm in Arm::ALL.into_iter().filter(|arm| !arm.is_baseline()) {
-            let links: Vec<(String, u64)> = results
-                .seeds
-                .iter()
-                .map(|seed| (format!("{}/report.html", cell_folder(arm, budget, *seed).display()), *seed))
-                .filter(|(page, _)| path.join(page).exists())
-                .collect();
-            if links.is_empty() {
-                continue;
-            }
-            let cell = html! { @for (page, seed) in links { a href=(page) { "seed " (seed) } " " } };
-            rows.push((arm == Arm::Pretrained, vec![text(budget), text(arm.name()), cell]));
-        }
-    }
-    table("Runs", &["labels", "model", "report"], &rows)
 }

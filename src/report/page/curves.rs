@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::plot::{Axis, Plot, Series, Shape};
 use crate::metrics::Scores;
 use crate::metrics::calibration::Calibration;
+use crate::metrics::course::CoursePoint;
 use crate::metrics::curves::{cuts, pr_curve, roc_curve};
 use crate::report::predictions::Predictions;
 
@@ -17,24 +18,44 @@ pub fn events(path: &Path) -> Vec<Value> {
     text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
 }
 
+/// The evaluations that the run at `path` logged, oldest first.
+pub fn evaluations(path: &Path, steps_per_epoch: f64) -> Vec<CoursePoint> {
+    let point = |event: &Value| {
+        let step = event["step"].as_u64()?;
+        let train_loss = event["train_loss_since_eval"].as_f64()?;
+        let epoch = step as f64 / steps_per_epoch;
+        Some(CoursePoint { step, epoch, train_loss, val_loss: event["val_loss"].as_f64()? })
+    };
+    events(path).iter().filter_map(point).collect()
+}
+
 /// (step, value) of all events that have the key.
-fn points(events: &[Value], key: &str) -> Vec<(f64, f64)> {
+pub fn points(events: &[Value], key: &str) -> Vec<(f64, f64)> {
     events.iter().filter_map(|event| Some((event["step"].as_f64()?, event[key].as_f64()?))).collect()
 }
 
 /// Training and validation loss over steps, with the step whose weights were kept.
 pub fn losses(events: &[Value], best_step: u64, unit: &str) -> Plot {
+    // A single batch says little where lengths and labels differ from batch to batch.
+    let mean = points(events, "train_loss_since_eval");
+    let (steps, mean) = if mean.len() > 1 {
+        (points(events, "train_loss"), mean)
+    } else {
+        (Vec::new(), points(events, "train_loss"))
+    };
     let series = vec![
-        Series::line("training", 1, points(events, "train_loss")),
+        Series { name: None, colour: 1, shape: Shape::Thin(steps) },
+        Series::line("training", 1, mean),
         Series::line("validation", 0, points(events, "val_loss")),
     ];
     Plot {
         id: "losses".into(),
         title: "Loss".into(),
         description: format!(
-            "Training and validation loss in {unit} over optimizer steps; the weights of step {best_step} were kept."
+            "Training and validation loss in {unit} over optimizer steps, training as the mean since the evaluation before \
+             (thin: single steps); the weights of step {best_step} were kept."
         ),
-        x: Axis::over("step", &series, |point| point.0),
+        x: Axis::steps(&series),
         y: Axis::over(unit, &series, |point| point.1),
         series,
         marks: vec![(best_step as f64, format!("kept: step {best_step}"))],
@@ -49,8 +70,8 @@ pub fn logged(events: &[Value], key: &str, title: &str, colour: usize) -> Plot {
         id: key.replace('_', "-"),
         title: title.into(),
         description: format!("{title} over optimizer steps."),
-        x: Axis::over("step", &series, |point| point.0),
-        y: Axis::over("", &series, |point| point.1),
+        x: Axis::steps(&series),
+        y: Axis::over(&title.to_lowercase(), &series, |point| point.1),
         series,
         marks: Vec::new(),
         level: None,
@@ -138,7 +159,7 @@ pub fn thresholds(validation: &Predictions, positive: usize, used: f64) -> Plot 
 }
 
 /// Observed share over predicted probability, as it is and after the temperature.
-pub fn reliability(found: &Calibration) -> Plot {
+pub fn reliability(found: &Calibration, positive: &str) -> Plot {
     let bins = |bins: &[crate::metrics::calibration::ReliabilityBin]| -> Vec<(f64, f64)> {
         bins.iter().map(|bin| (bin.predicted, bin.observed)).collect()
     };
@@ -149,7 +170,7 @@ pub fn reliability(found: &Calibration) -> Plot {
     };
     Plot {
         id: "reliability".into(),
-        title: "Can the probabilities be believed?".into(),
+        title: format!("Can the probabilities of {positive} be believed?"),
         description: format!(
             "Observed share of positive rows over predicted probability on test. Calibration error {:.3}, after a \
              temperature of {:.2} {:.3}.",
@@ -165,6 +186,11 @@ pub fn reliability(found: &Calibration) -> Plot {
                 colour: 0,
                 shape: Shape::Dots(found.reliability.iter().map(says).collect()),
             },
+            Series {
+                name: None,
+                colour: 3,
+                shape: Shape::Dots(found.reliability_tempered.iter().map(says).collect()),
+            },
             Series::line(
                 &format!("with temperature {:.2}", found.temperature),
                 3,
@@ -176,44 +202,57 @@ pub fn reliability(found: &Calibration) -> Plot {
     }
 }
 
-/// Rows by true label, columns by called label, shaded by share of the row.
-pub fn confusion(scores: &Scores) -> Markup {
-    let names: Vec<&str> = scores.per_class.iter().map(|class| class.label.as_str()).collect();
+/// Labels up to this many stand above their columns; more are numbered there, since their names would run into
+/// each other.
+const NAMED_COLUMNS: usize = 4;
+
+/// Rows by true label, columns by called label, shaded by share of the row. `counts` may be means over runs.
+pub fn confusion(title: &str, names: &[&str], counts: &[Vec<f64>]) -> Markup {
     let side = 300.0 / names.len() as f64;
-    let short = |name: &str| -> String {
-        if name.chars().count() > 12 { name.chars().take(11).chain(['…']).collect() } else { name.into() }
+    let numbered = names.len() > NAMED_COLUMNS;
+    let short = |name: &str, most: usize| -> String {
+        if name.chars().count() > most {
+            name.chars().take(most - 1).chain(['…']).collect()
+        } else {
+            name.into()
+        }
     };
-    let words: Vec<String> = scores
-        .confusion
-        .iter()
-        .zip(&names)
-        .map(|(row, truth)| {
-            let called = row.iter().zip(&names).map(|(count, name)| format!("{count} called {name}"));
-            format!("Of {truth}: {}.", called.collect::<Vec<_>>().join(", "))
-        })
-        .collect();
+    let row_name = |at: usize| match numbered {
+        true => format!("{} {}", short(names[at], 8), at + 1),
+        false => short(names[at], 11),
+    };
+    let column_name = |at: usize| if numbered { (at + 1).to_string() } else { short(names[at], 11) };
+    // Means over runs have one decimal, unless all are whole.
+    let whole = counts.iter().flatten().all(|count| count.fract() == 0.0);
+    let number = |count: f64| if whole { format!("{count:.0}") } else { format!("{count:.1}") };
+    let words = counts.iter().zip(names).map(|(row, truth)| {
+        let called = row.iter().zip(names).map(|(count, name)| format!("{} called {name}", number(*count)));
+        format!("Of {truth}: {}.", called.collect::<Vec<_>>().join(", "))
+    });
+    let words: Vec<String> = words.collect();
+    let id = title.to_lowercase().replace(|c: char| !c.is_ascii_alphanumeric(), "-");
     html! {
-        figure id="confusion" {
-            figcaption { "Confusion matrix on test" }
-            svg viewBox=(format!("0 0 400 {}", 300.0 * 0.72 + 54.0)) role="img" aria-labelledby="confusion-title confusion-text" {
-                title id="confusion-title" { "Confusion matrix on test" }
-                desc id="confusion-text" { (words.join(" ")) }
-                @for (r, row) in scores.confusion.iter().enumerate() {
+        figure id=(id) {
+            figcaption { (title) }
+            svg viewBox=(format!("0 0 400 {}", 300.0 * 0.72 + 54.0)) role="img" aria-labelledby=(format!("{id}-title {id}-text")) {
+                title id=(format!("{id}-title")) { (title) }
+                desc id=(format!("{id}-text")) { (words.join(" ")) }
+                @for (r, row) in counts.iter().enumerate() {
                     @let height = side * 0.72;
                     @let y = 24.0 + r as f64 * height;
-                    text x="84" y=(format!("{:.1}", y + height / 2.0 + 4.0)) text-anchor="end" { (short(names[r])) }
+                    text x="86" y=(format!("{:.1}", y + height / 2.0 + 4.0)) text-anchor="end" { (row_name(r)) }
                     @for (c, count) in row.iter().enumerate() {
                         @let x = 92.0 + c as f64 * side;
-                        @let share = *count as f64 / row.iter().sum::<u64>().max(1) as f64;
+                        @let share = count / row.iter().sum::<f64>().max(f64::MIN_POSITIVE);
                         rect class=(if r == c { "cell c3" } else { "cell c1" }) x=(format!("{x:.1}")) y=(format!("{y:.1}"))
                             width=(format!("{:.1}", side - 3.0)) height=(format!("{:.1}", height - 3.0)) rx="3"
                             opacity=(format!("{:.2}", 0.07 + 0.4 * share)) {}
                         text class="value" x=(format!("{:.1}", x + side / 2.0)) y=(format!("{:.1}", y + height / 2.0 + 4.0))
-                            text-anchor="middle" { (count) }
+                            text-anchor="middle" { (number(*count)) }
                     }
                 }
-                @for (c, name) in names.iter().enumerate() {
-                    text x=(format!("{:.1}", 92.0 + (c as f64 + 0.5) * side)) y="16" text-anchor="middle" { (short(name)) }
+                @for c in 0..names.len() {
+                    text x=(format!("{:.1}", 92.0 + (c as f64 + 0.5) * side)) y="16" text-anchor="middle" { (column_name(c)) }
                 }
                 text class="name" x="242" y=(format!("{:.1}", 300.0 * 0.72 + 44.0)) text-anchor="middle" { "called (columns), true (rows)" }
             }

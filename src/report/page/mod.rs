@@ -1,11 +1,16 @@
 //! `report.html`: one file that needs no other and no network, readable on a telephone, in light and dark.
 
 mod compare_page;
+mod compare_sections;
 mod curves;
+mod overlaps;
 mod plot;
 mod run_page;
+mod seed_curves;
 
 use std::path::Path;
+
+pub use curves::evaluations;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use serde_json::Value;
@@ -16,7 +21,7 @@ use crate::metrics::Verdict;
 use crate::run_dir::read_json;
 
 /// Findings shown before the rest is folded away: the verdict and three plots fit on the first screen.
-const FIRST_FINDINGS: usize = 3;
+const FIRST_FINDINGS: usize = 4;
 
 /// Writes `report.html` of the finished run at `path`.
 ///
@@ -58,13 +63,13 @@ fn page(title: &str, about: &str, body: &Markup) -> Markup {
     }
 }
 
-/// The judgement and what it rests on; the first finding is the answer.
-fn verdict(verdict: &Verdict, lead: &str) -> Markup {
+/// The judgement of `what` and the findings it rests on.
+fn verdict(verdict: &Verdict, lead: &str, what: &str) -> Markup {
     let (kind, word) = if verdict.fit { ("good", "fit for use") } else { ("bad", "not fit for use") };
     let (shown, folded) = verdict.findings.split_at(FIRST_FINDINGS.min(verdict.findings.len()));
     html! {
         section id="verdict" class=(format!("verdict {kind}")) {
-            strong { (lead) " " span class=(format!("badge {kind}")) { (word) } }
+            strong { (lead) " " span class=(format!("badge {kind}")) { (what) (if what.is_empty() { "" } else { ": " }) (word) } }
             ul { @for finding in shown { li { (finding) } } }
             @if !folded.is_empty() {
                 details {

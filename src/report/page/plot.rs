@@ -7,7 +7,7 @@ use maud::{Markup, html};
 const WIDTH: f64 = 400.0;
 const HEIGHT: f64 = 270.0;
 /// Room for tick labels and axis names.
-const LEFT: f64 = 52.0;
+const LEFT: f64 = 60.0;
 const RIGHT: f64 = 20.0;
 const TOP: f64 = 12.0;
 const BOTTOM: f64 = 44.0;
@@ -24,6 +24,8 @@ pub struct Axis {
 pub enum Shape {
     /// Points joined in order.
     Line(Vec<(f64, f64)>),
+    /// The same, thin and faint: one of several beside their mean.
+    Thin(Vec<(f64, f64)>),
     /// Points joined in order, dashed.
     Dashed(Vec<(f64, f64)>),
     /// The area between low and high at each x.
@@ -75,9 +77,10 @@ impl Series {
         Self { name: Some(name.into()), colour, shape: Shape::Dashed(points) }
     }
 
-    fn points(&self) -> Vec<(f64, f64)> {
+    /// Where it is drawn; a band or bar at both of its ends.
+    pub fn points(&self) -> Vec<(f64, f64)> {
         match &self.shape {
-            Shape::Line(points) | Shape::Dashed(points) => points.clone(),
+            Shape::Line(points) | Shape::Thin(points) | Shape::Dashed(points) => points.clone(),
             Shape::Band(points) => points.iter().flat_map(|p| [(p.0, p.1), (p.0, p.2)]).collect(),
             Shape::Dots(points) => points.iter().map(|p| (p.0, p.1)).collect(),
             Shape::Bars(points) => points.iter().flat_map(|p| [(p.0, p.1), (p.0, p.3)]).collect(),
@@ -110,9 +113,18 @@ impl Axis {
         Self::spanning(name, [floor, high + margin])
     }
 
+    /// Optimizer steps, over all values of the series; ticks are whole.
+    pub fn steps(series: &[Series]) -> Self {
+        let Self { name, range, .. } = Self::over("step", series, |point| point.0);
+        Self::with_step(&name, range, round_step((range[1] - range[0]) / 4.0).ceil())
+    }
+
     /// Ticks at round numbers within `range`.
     pub fn spanning(name: &str, range: [f64; 2]) -> Self {
-        let step = round_step((range[1] - range[0]) / 4.0);
+        Self::with_step(name, range, round_step((range[1] - range[0]) / 4.0))
+    }
+
+    fn with_step(name: &str, range: [f64; 2], step: f64) -> Self {
         let first = (range[0] / step).ceil() as i64;
         let last = (range[1] / step + 1e-9).floor() as i64;
         let ticks = (first..=last).map(|i| (i as f64 * step, number(i as f64 * step, step)));
@@ -194,7 +206,7 @@ impl Plot {
             }
             path class="axis" d=(format!("M{LEFT} {TOP} V{bottom} H{right}")) {}
             text class="name" x=((LEFT + right) / 2.0) y=(HEIGHT - 8.0) text-anchor="middle" { (self.x.name) }
-            text class="name" transform=(format!("translate(13 {}) rotate(-90)", (TOP + bottom) / 2.0))
+            text class="name" transform=(format!("translate(12 {}) rotate(-90)", (TOP + bottom) / 2.0))
                 text-anchor="middle" { (self.y.name) }
         }
     }
@@ -203,6 +215,7 @@ impl Plot {
         let class = format!("c{}", series.colour);
         match &series.shape {
             Shape::Line(points) => html! { path class=(format!("{class} line")) d=(self.path(points)) {} },
+            Shape::Thin(points) => html! { path class=(format!("{class} thin")) d=(self.path(points)) {} },
             Shape::Dashed(points) => {
                 html! { path class=(format!("{class} line dashed")) d=(self.path(points)) {} }
             }

@@ -6,12 +6,18 @@ use maud::{Markup, html};
 use serde_json::Value;
 
 use super::curves::{confusion, events, logged, losses, precision_recall, reliability, roc, thresholds};
+use super::overlaps::overlaps;
 use super::{page, section, table, text, verdict};
 use crate::error::Result;
 use crate::metrics::Scores;
 use crate::report::predictions::Predictions;
 use crate::report::results::{FinetuneResults, Mistake, PretrainResults};
 use crate::run_dir::{Manifest, read_json};
+
+/// Share of texts cut from which the page says so.
+const MUCH_CUT: f64 = 0.01;
+/// Colours of plots; more curves than these cannot be told apart.
+const COLOURS: usize = 8;
 
 /// The page of a pre-training: figures, curves, what it writes.
 pub fn pretraining(path: &Path, results: &PretrainResults) -> Result<Markup> {
@@ -80,23 +86,28 @@ pub fn fine_tuning(path: &Path, results: &FinetuneResults) -> Result<Markup> {
     // Runs of older versions kept no answers to validation rows.
     let validation = Predictions::read(&path.join("validation_predictions.jsonl")).ok();
     let positive = test.label(&results.positive);
-    let runs = [(format!("test, {}", results.positive), 0, &test, positive)];
     let binary = results.test.threshold;
+    let runs = curves_of(results, &test);
+    let means =
+        if binary.is_some() { format!("of {}", results.positive) } else { "as means of the labels".into() };
     let lead = format!(
-        "F1 {:.3}, precision {:.3}, recall {:.3} on {} test rows.",
+        "F1 {:.3}, precision {:.3}, recall {:.3} {means} on {} test rows.",
         results.test.f1,
         results.test.precision,
         results.test.recall,
         test.labels.len()
     );
     let body = html! {
-        (verdict(&results.verdict, &lead))
+        (verdict(&results.verdict, &lead, ""))
         div class="plots" id="first" {
-            (confusion(&results.test))
+            (confusion_of(&results.test))
             (precision_recall(&runs, binary.is_some().then_some(&results.test)).draw())
             (losses(&events, results.best_step, "nats per row").draw())
         }
         (section("scores", "Scores", &scores(results)))
+        @if let Some(course) = &results.course {
+            (section("course", "How training went", &html! { p { (course.words()) } }))
+        }
         (section("points", "Thresholds", &points(results)))
         section id="more" {
             h2 { "More plots" }
@@ -105,21 +116,46 @@ pub fn fine_tuning(path: &Path, results: &FinetuneResults) -> Result<Markup> {
                 @if let (Some(validation), Some(threshold)) = (&validation, binary) {
                     (thresholds(validation, positive, threshold).draw())
                 }
-                @if let Some(found) = &results.calibration { (reliability(found).draw()) }
+                @if let Some(found) = &results.calibration { (reliability(found, &results.positive).draw()) }
                 (logged(&events, "learning_rate", "Learning rate", 2).draw())
                 (logged(&events, "val_f1", "F1 on validation", 3).draw())
                 (logged(&events, "grad_norm", "Gradient norm before clipping", 4).draw())
             }
         }
         (section("mistakes", "Most confident mistakes", &mistakes(path)))
+        @if let Some(audit) = &results.audit { (section("audit", "Overlaps", &overlaps(audit))) }
         (section("data", "Data", &data(results)))
         (facts(path))
     };
     Ok(page(&format!("Fine-tuning from {}", results.init_from), &about(path), &body))
 }
 
+/// The curves of the positive label, or with more than two labels those of the commonest ones, each against the rest.
+fn curves_of<'a>(
+    results: &FinetuneResults,
+    test: &'a Predictions,
+) -> Vec<(String, usize, &'a Predictions, usize)> {
+    if results.test.threshold.is_some() {
+        return vec![(format!("test, {}", results.positive), 0, test, test.label(&results.positive))];
+    }
+    let mut labels: Vec<_> = results.test.per_class.iter().filter(|label| label.support > 0).collect();
+    labels.sort_by_key(|label| std::cmp::Reverse(label.support));
+    let curve = |(colour, label): (usize, &&crate::metrics::scores::LabelScores)| {
+        (label.label.clone(), colour, test, test.label(&label.label))
+    };
+    labels.iter().take(COLOURS).enumerate().map(curve).collect()
+}
+
+fn confusion_of(scores: &Scores) -> Markup {
+    let names: Vec<&str> = scores.per_class.iter().map(|class| class.label.as_str()).collect();
+    let counts: Vec<Vec<f64>> =
+        scores.confusion.iter().map(|row| row.iter().map(|count| *count as f64).collect()).collect();
+    confusion("Confusion matrix on test", &names, &counts)
+}
+
 fn scores(results: &FinetuneResults) -> Markup {
-    let parts = [&results.validation, &results.test];
+    let parts: Vec<&Scores> =
+        [&results.validation, &results.test].into_iter().chain(&results.clean).collect();
     let row = |name: &str, key: &str, value: fn(&Scores) -> Option<f64>| {
         let cell = |scores: &&Scores| {
             let value = value(scores).map_or("-".into(), |value| format!("{value:.3}"));
@@ -149,8 +185,12 @@ fn scores(results: &FinetuneResults) -> Markup {
         })
         .collect();
     html! {
-        (table("Scores", &["score", "validation", "test"], &rows))
-        p class="soft" { "In brackets: 95 % bootstrap intervals over rows." }
+        (table("Scores", &["score", "validation", "test", "clean test rows"][..=parts.len()], &rows))
+        p class="soft" {
+            "In brackets: 95 % bootstrap intervals over rows."
+            @if results.clean.is_some() { " Clean are the test rows that stand nowhere else." }
+            @if results.test.roc_auc.is_none() { " An area is undefined (-) where a label has no rows." }
+        }
         (table("Scores by label", &["label", "precision", "recall", "F1", "test rows"], &classes))
     }
 }
@@ -176,19 +216,32 @@ fn points(results: &FinetuneResults) -> Markup {
 }
 
 fn mistakes(path: &Path) -> Markup {
+    let rows: Vec<(String, Mistake)> =
+        read_mistakes(path).into_iter().map(|mistake| (String::new(), mistake)).collect();
+    mistakes_table(None, &rows)
+}
+
+/// What the run at `path` kept of its most confident wrong answers.
+pub fn read_mistakes(path: &Path) -> Vec<Mistake> {
     let lines = std::fs::read_to_string(path.join("mistakes.jsonl")).unwrap_or_default();
-    let mistakes: Vec<Mistake> = lines.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    lines.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+}
+
+/// Mistakes with their texts; `first` heads a column of its own before them.
+pub fn mistakes_table(first: Option<&str>, mistakes: &[(String, Mistake)]) -> Markup {
     html! {
         @if !mistakes.is_empty() {
             div class="scroll" role="region" aria-label="Mistakes" tabindex="0" {
                 table {
                     thead { tr {
-                        th scope="col" { "true" } th scope="col" { "called" } th scope="col" { "probability" }
+                        @if let Some(first) = first { th scope="col" { (first) } }
+                        th scope="col" { "true" } th scope="col" { "called" } th scope="col" { "probability of it" }
                         th scope="col" class="text" { "text" } th scope="col" class="text" { "nearest training text" }
                     } }
                     tbody {
-                        @for mistake in &mistakes {
+                        @for (before, mistake) in mistakes {
                             tr {
+                                @if first.is_some() { td { (before) } }
                                 td { (mistake.label) } td { (mistake.predicted) } td { (format!("{:.3}", mistake.probability)) }
                                 td class="text" { (mistake.text) }
                                 td class="text" {
@@ -206,7 +259,8 @@ fn mistakes(path: &Path) -> Markup {
     }
 }
 
-fn data(results: &FinetuneResults) -> Markup {
+/// Rows, labels and lengths of each part.
+pub fn parts(results: &FinetuneResults) -> Markup {
     let row = |part: &crate::report::results::PartSummary| {
         let labels: Vec<String> = part.labels.iter().map(|(name, count)| format!("{name} {count}")).collect();
         let counts = [part.median_tokens, part.p95_tokens, part.max_tokens, part.truncated].map(text);
@@ -214,14 +268,22 @@ fn data(results: &FinetuneResults) -> Markup {
     };
     let rows: Vec<(bool, Vec<Markup>)> = results.parts.iter().map(row).collect();
     let head = ["part", "rows", "by label", "median tokens", "95 % within", "longest", "cut"];
+    table("Data", &head, &rows)
+}
+
+fn data(results: &FinetuneResults) -> Markup {
     html! {
-        (table("Data", &head, &rows))
+        (parts(results))
         p class="soft" {
             (format!(
-                "{} of {} parameters trained on {} tokens in {} steps, weights of step {} kept; {:.1} % padding left out, {:.1} s.",
-                results.trainable_parameters, results.parameters, results.tokens, results.steps, results.best_step,
-                100.0 * results.padded_share, results.wall_secs
+                "Lengths in tokens, after cutting; {:.1} % of all texts are cut to the longest length allowed. {} of {} \
+                 parameters trained on {} tokens in {} steps, weights of step {} kept; {:.1} % padding left out, {:.1} s.",
+                100.0 * results.truncated_share, results.trainable_parameters, results.parameters, results.tokens,
+                results.steps, results.best_step, 100.0 * results.padded_share, results.wall_secs
             ))
+            @if results.truncated_share > MUCH_CUT {
+                " Much is cut: a larger train.seq_len would let the model read more."
+            }
         }
     }
 }
