@@ -59,6 +59,15 @@ pub fn add(residual: &Traced, branch: &Traced, factors: Option<&Tensor>) -> Resu
     })
 }
 
+/// The sum of two gradients of one tensor, in memory of its own.
+pub(super) fn sum_of_two(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    #[cfg(feature = "cuda")]
+    if cuda::runs(a) && a.dtype() == b.dtype() {
+        return cuda::sum(a, b, None);
+    }
+    a + b
+}
+
 /// `value` of the elements of all inputs that stand at the same place.
 fn combined<T: Real, const N: usize>(inputs: [&[T]; N], value: impl Fn([T; N]) -> T + Sync) -> Vec<T> {
     let len = inputs.iter().map(|input| input.len()).min().unwrap_or(0);
