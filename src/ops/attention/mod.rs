@@ -13,7 +13,7 @@ use candle_core::{Result, Tensor, bail};
 
 use super::elements::Elements;
 use super::real::by_dtype;
-use super::tape::{Traced, record};
+use super::tape::{Traced, by_reference, record};
 
 pub use reference::attention_cached;
 
@@ -43,7 +43,10 @@ pub fn attention(qkv: &Traced, lengths: &[usize], num_heads: usize, num_kv_heads
         bail!("{NAME}: expected lengths that add up to {rows} rows, got {}", lengths.iter().sum::<usize>());
     }
     if !qkv.device().is_cpu() {
-        return Ok(reference::attention(qkv.value(), lengths, num_heads, num_kv_heads)?.into());
+        let lengths = lengths.to_vec();
+        return by_reference(&[qkv], move |t| {
+            reference::attention(&t[0], &lengths, num_heads, num_kv_heads)
+        });
     }
     let (qkv, head_dim) = (qkv.contiguous()?, width / heads);
     let sizes = cpu::Sizes { lengths: lengths.to_vec(), num_heads, num_kv_heads, head_dim };
