@@ -16,6 +16,7 @@ use std::sync::Arc;
 use candle_core::backend::BackendStorage;
 use candle_core::cuda_backend::cudarc::driver::{
     CudaFunction, CudaModule, CudaStream, DevicePtr, LaunchConfig, PushKernelArg,
+    sys::CUfunction_attribute_enum,
 };
 use candle_core::cuda_backend::{CudaStorageSlice, DeviceId, WrapErr, cudarc};
 use candle_core::{CudaDevice, DType, Device, Result, Shape, Storage, Tensor, bail};
@@ -53,6 +54,9 @@ static PARTIALS: Kernels = kernels!("partials");
 /// Blocks among which a backward pass divides its rows where each has a sum of its own: four for each of a
 /// hundred multiprocessors. Fixed, so that the order of the sums is that of every other run.
 pub const PARTS: usize = 512;
+
+/// Shared memory that a block gets without asking.
+const UNASKED_SHARED_BYTES: usize = 48 << 10;
 
 /// An argument of a kernel.
 #[derive(Clone, Copy)]
@@ -107,7 +111,14 @@ fn context(device: &CudaDevice) -> Rc<Context> {
 }
 
 impl Context {
-    fn function(&self, device: &CudaDevice, kernels: &Kernels, name: &str) -> Result<CudaFunction> {
+    /// `shared_bytes` must be the same at every use.
+    fn function(
+        &self,
+        device: &CudaDevice,
+        kernels: &Kernels,
+        name: &str,
+        shared_bytes: usize,
+    ) -> Result<CudaFunction> {
         if let Some(function) = self.functions.borrow().get(name) {
             return Ok(function.clone());
         }
@@ -117,6 +128,10 @@ impl Context {
             modules.insert(kernels.name, device.cuda_stream().context().load_module(binary).w()?);
         }
         let function = modules[kernels.name].load_function(name).w()?;
+        if shared_bytes > UNASKED_SHARED_BYTES {
+            let attribute = CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
+            function.set_attribute(attribute, shared_bytes as i32).w()?;
+        }
         self.functions.borrow_mut().insert(name.to_string(), function.clone());
         Ok(function)
     }
@@ -207,7 +222,7 @@ pub fn launch(device: &CudaDevice, kernels: &Kernels, name: &str, grid: Grid, ar
     if grid.blocks.contains(&0) {
         return Ok(());
     }
-    let function = context(device).function(device, kernels, name)?;
+    let function = context(device).function(device, kernels, name, grid.shared_bytes)?;
     let stream = device.cuda_stream();
     let mut builder = stream.launch_builder(&function);
     for arg in args {
@@ -266,7 +281,6 @@ pub fn scale_by(x: &Tensor, factor: &Tensor) -> Result<()> {
 /// Threads of a block, and its dynamic shared memory in bytes, where each warp keeps `floats` of its own; none
 /// where not even one warp fits.
 pub fn warps_with(floats: usize) -> Option<(usize, usize)> {
-    const LIMIT: usize = 48 << 10; // What a block gets without asking.
-    let warps = [8, 4, 2, 1].into_iter().find(|warps| warps * floats * 4 <= LIMIT)?;
+    let warps = [8, 4, 2, 1].into_iter().find(|warps| warps * floats * 4 <= UNASKED_SHARED_BYTES)?;
     Some((32 * warps, warps * floats * 4))
 }
