@@ -48,7 +48,7 @@ struct Output {
     template <class T> Output(std::vector<T>& values) : data(values.data()), bytes(values.size() * sizeof(T)) {}
 };
 
-struct Copy { char* to; const char* from; };
+struct Copy { char* to; const char* from; size_t bytes; };
 
 /// One thread of the block.
 struct Fiber {

@@ -1,8 +1,15 @@
-// The twins of the functions in src/ops/ptx.cuh: what the instructions do according to the PTX ISA manual,
+// The twins of the functions in src/ops/cuda/ptx.cuh: what the instructions do according to the PTX ISA manual,
 // sections "Matrix fragments for mma.m16n8k16", "mma.m16n8k8", "ldmatrix" and "cp.async".
 #pragma once
 
 #include "cuda_bf16.h"
+
+inline float exp2_approx(float x) { return x < -126 ? 0 : std::exp2(x); }
+
+inline void expect_launch(unsigned threads, unsigned shared_bytes) {
+    if (blockDim.x != threads || emulate::block.shared_bytes < shared_bytes)
+        emulate::fail("launched with other threads or less shared memory than it is written for");
+}
 
 struct LdmatrixOperands { uint32_t* registers; const char* row; };
 
@@ -72,13 +79,15 @@ inline void mma_tf32(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_
 /// Rounds to the 10 mantissa bits of tf32, ties away from zero.
 inline uint32_t to_tf32(float x) { return (__float_as_uint(x) + 0x1000) & ~0x1fffu; }
 
-inline void cp_async_16(void* shared, const void* global, bool present) {
-    if (uintptr_t(shared) % 16 || (present && uintptr_t(global) % 16))
-        emulate::fail("cp.async of addresses that are not aligned to 16 bytes");
-    memset(shared, 0xff, 16);
+template <int BYTES> void cp_async(void* shared, const void* global, bool present) {
+    if (uintptr_t(shared) % BYTES || (present && uintptr_t(global) % BYTES))
+        emulate::fail("cp.async of addresses that are not aligned to its size");
+    memset(shared, 0xff, BYTES);
     const char* from = present ? static_cast<const char*>(global) : nullptr;
-    emulate::current().copies.back().push_back({static_cast<char*>(shared), from});
+    emulate::current().copies.back().push_back({static_cast<char*>(shared), from, BYTES});
 }
+inline void cp_async_16(void* shared, const void* global, bool present) { cp_async<16>(shared, global, present); }
+inline void cp_async_4(void* shared, const void* global, bool present) { cp_async<4>(shared, global, present); }
 inline void cp_async_commit() { emulate::current().copies.emplace_back(); }
 
 /// Until at most `PENDING` of the committed groups of this thread are under way.
@@ -86,8 +95,8 @@ template <int PENDING> void cp_async_wait() {
     auto& groups = emulate::current().copies;
     while (groups.size() > PENDING + 1) {
         for (auto& copy : groups.front()) {
-            if (copy.from) memcpy(copy.to, copy.from, 16);
-            else memset(copy.to, 0, 16);
+            if (copy.from) memcpy(copy.to, copy.from, copy.bytes);
+            else memset(copy.to, 0, copy.bytes);
         }
         groups.erase(groups.begin());
     }

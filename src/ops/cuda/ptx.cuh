@@ -12,6 +12,13 @@ template <class T> __device__ T* dynamic_shared() {
     return reinterpret_cast<T*>(shared_bytes);
 }
 
+/// Stops a kernel that was launched with other threads or less dynamic shared memory than it is written for.
+__device__ inline void expect_launch(unsigned threads, unsigned shared_bytes) {
+    unsigned bytes;
+    asm("mov.u32 %0, %%dynamic_smem_size;" : "=r"(bytes));
+    if (blockDim.x != threads || bytes < shared_bytes) __trap();
+}
+
 __device__ inline uint32_t shared_address(const void* shared) {
     return static_cast<uint32_t>(__cvta_generic_to_shared(shared));
 }
@@ -56,11 +63,26 @@ __device__ inline uint32_t to_tf32(float x) {
     return rounded;
 }
 
+/// 2^x with a relative error of at most 2^-22; results below 2^-126 become 0.
+__device__ inline float exp2_approx(float x) {
+    float y;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+}
+
 /// Starts a copy of 16 aligned bytes to shared memory, or of 16 zeros where there is nothing present to copy.
 __device__ inline void cp_async_16(void* shared, const void* global, bool present) {
     asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;"
                  :
                  : "r"(shared_address(shared)), "l"(global), "r"(present ? 16 : 0)
+                 : "memory");
+}
+
+/// As `cp_async_16` for 4 bytes.
+__device__ inline void cp_async_4(void* shared, const void* global, bool present) {
+    asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;"
+                 :
+                 : "r"(shared_address(shared)), "l"(global), "r"(present ? 4 : 0)
                  : "memory");
 }
 
