@@ -26,6 +26,11 @@ pub fn allow_tf32(allowed: bool) {
     TF32.store(allowed, Ordering::Relaxed);
 }
 
+/// Whether they may now.
+pub fn tf32_is_allowed() -> bool {
+    TF32.load(Ordering::Relaxed)
+}
+
 /// A matrix to read: `rows` x `columns` elements, rows `stride` elements apart, or columns where `transposed`.
 #[derive(Clone, Copy)]
 pub struct Matrix {
@@ -128,7 +133,7 @@ pub fn gemm(device: &CudaDevice, c: Matrix, a: Matrix, b: Matrix, output: Output
         layouts: [a.layout(), b.layout(), c.layout()],
         adds: matches!(output, Output::Add),
         bias: matches!(output, Output::Bias(_)),
-        tf32: a.dtype == DType::F32 && TF32.load(Ordering::Relaxed),
+        tf32: a.dtype == DType::F32 && tf32_is_allowed(),
     };
     let known = library.plans.borrow().get(&key).cloned();
     let plan = match known {

@@ -21,9 +21,9 @@ use candle_core::cuda_backend::cudarc::driver::{
 use candle_core::cuda_backend::{CudaStorageSlice, DeviceId, WrapErr, cudarc};
 use candle_core::{CudaDevice, DType, Device, Result, Shape, Storage, Tensor, bail};
 
-pub use gemm::{Matrix, Output, allow_tf32, gemm};
+pub use gemm::{Matrix, Output, allow_tf32, gemm, tf32_is_allowed};
 pub use times::{kernel_times, time_kernels};
-pub use upload::{offsets, upload};
+pub use upload::{offsets, remembered, upload};
 
 /// The kernels of one `cuda.cu`.
 pub struct Kernels {

@@ -11,12 +11,13 @@ use candle_core::{CudaDevice, Result, Shape, Storage, Tensor};
 
 /// Buffers in turn: so many uploads may be under way before one waits for its predecessor.
 const BUFFERS: usize = 32;
-/// Sequences of how many different batches are remembered.
+/// Tables of sequences that are kept.
 const REMEMBERED: usize = 16;
 
 thread_local! {
     static PINNED: RefCell<VecDeque<(DeviceId, PinnedHostSlice<u32>)>> = const { RefCell::new(VecDeque::new()) };
-    static OFFSETS: RefCell<VecDeque<(DeviceId, Vec<usize>, Tensor)>> = const { RefCell::new(VecDeque::new()) };
+    static TABLES: RefCell<VecDeque<(DeviceId, (usize, Vec<usize>), Tensor)>> =
+        const { RefCell::new(VecDeque::new()) };
 }
 
 /// A tensor of these numbers on the device.
@@ -52,26 +53,38 @@ pub fn upload(values: &[u32], shape: impl Into<Shape>, device: &CudaDevice) -> R
 
 /// Where each of the sequences of these lengths starts, and where the last one ends: (sequences + 1) u32.
 pub fn offsets(lengths: &[usize], device: &CudaDevice) -> Result<Tensor> {
-    let known = OFFSETS.with_borrow(|known| {
-        let mut found = known.iter().filter(|(id, of, _)| *id == device.id() && of == lengths);
-        found.next().map(|(_, _, offsets)| offsets.clone())
+    remembered(lengths, 0, device, || {
+        let mut end = 0;
+        let ends = lengths.iter().map(|length| {
+            end += *length as u32;
+            end
+        });
+        std::iter::once(0).chain(ends).collect()
+    })
+}
+
+/// What `make` says of sequences of these lengths on the device. The tables of the last few batches are kept, since
+/// every layer asks for them; `kind` tells tables of the same lengths apart.
+pub fn remembered(
+    lengths: &[usize],
+    kind: usize,
+    device: &CudaDevice,
+    make: impl FnOnce() -> Vec<u32>,
+) -> Result<Tensor> {
+    let known = TABLES.with_borrow(|known| {
+        let mut found = known.iter().filter(|(id, of, _)| *id == device.id() && of.0 == kind && of.1 == lengths);
+        found.next().map(|(_, _, table)| table.clone())
     });
-    if let Some(offsets) = known {
-        return Ok(offsets);
+    if let Some(table) = known {
+        return Ok(table);
     }
-    let mut end = 0;
-    let ends = lengths.iter().map(|length| {
-        end += *length as u32;
-        end
-    });
-    let values: Vec<u32> = std::iter::once(0).chain(ends).collect();
-    let offsets = upload(&values, values.len(), device)?;
-    OFFSETS.with_borrow_mut(|known| {
+    let values = make();
+    let table = upload(&values, values.len(), device)?;
+    TABLES.with_borrow_mut(|known| {
         if known.len() >= REMEMBERED {
             known.pop_front();
         }
-        known.push_back((device.id(), lengths.to_vec(), offsets.clone()));
+        known.push_back((device.id(), (kind, lengths.to_vec()), table.clone()));
     });
-    Ok(offsets)
+    Ok(table)
 }
-
