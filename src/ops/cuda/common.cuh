@@ -4,6 +4,8 @@
 // of one access: 16 bytes where rows and pointers allow it, else 1.
 #pragma once
 
+#include "ptx.cuh"
+
 #include <cuda_bf16.h>
 #include <stdint.h>
 

@@ -53,7 +53,7 @@ template <typename T, int W>
 static __device__ void backward(
     const T* x, const T* weight, const T* d_y, const T* onto, T* d_x, float* partials, int rows, int columns,
     float eps) {
-  extern __shared__ float shared[];
+  float* shared = dynamic_shared<float>();
   const int warps = blockDim.x / 32, warp = threadIdx.x / 32, first = threadIdx.x % 32 * W;
   float* d_weight = shared + warp * 2 * columns; // A lane touches its own columns alone.
   float* d_bias = d_weight + columns;
