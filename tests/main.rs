@@ -3,6 +3,7 @@
 mod audit;
 mod bad_input;
 mod compare;
+mod cuda;
 mod data;
 mod foreign;
 mod formats;

@@ -2,8 +2,17 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Output;
+use std::sync::OnceLock;
 
+use candle_core::Device;
 use serde_json::Value;
+use train::device;
+use train::progress::Progress;
+
+/// Where fixtures and scripts are, also for a test program that was built elsewhere.
+pub fn root() -> PathBuf {
+    std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into()).into()
+}
 
 /// A model of 7,000 parameters and four steps: a run takes a fraction of a second.
 const PRETRAIN: &str = r#"
@@ -247,4 +256,14 @@ fn messages() -> String {
         _ => format!("ham\t{} {} {} on day {i}\n", WHO[i % 6], DID[5 * i % 6], WHAT[i / 6 % 6]),
     };
     (0..80).map(row).collect()
+}
+
+/// The first GPU; without one, says on stderr that the test is skipped.
+pub fn gpu() -> Option<Device> {
+    static GPU: OnceLock<Option<Device>> = OnceLock::new();
+    let open = || {
+        let opened = device::open("cuda", &Progress::new(-1));
+        opened.inspect_err(|cause| eprintln!("tests of the GPU are skipped: {cause}")).ok()
+    };
+    GPU.get_or_init(open).clone()
 }
