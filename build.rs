@@ -69,7 +69,8 @@ fn compile(source: &Path, output: &Path) {
     });
     let mut command = Command::new(&nvcc);
     command.args(["-std=c++17", "-O3", "-fatbin"]);
-    for target in ["arch=compute_80,code=sm_80", "arch=compute_90,code=sm_90", "arch=compute_90,code=compute_90"]
+    for target in
+        ["arch=compute_80,code=sm_80", "arch=compute_90,code=sm_90", "arch=compute_90,code=compute_90"]
     {
         command.args(["-gencode", target]);
     }

@@ -176,10 +176,18 @@ fn bench() -> Result<()> {
             ..Default::default()
         })
     } else {
-        ModelConfig::Gpt2(Gpt2Config { vocab_size, n_positions, n_embd, n_layer, n_head, ..Default::default() })
+        ModelConfig::Gpt2(Gpt2Config {
+            vocab_size,
+            n_positions,
+            n_embd,
+            n_layer,
+            n_head,
+            ..Default::default()
+        })
     };
     let head = if num_labels == 0 { Head::LanguageModel } else { Head::Classifier { num_labels } };
-    let params = Params::init(&parameter_specs(&config, head), 1, &options.device)?.computing_in(options.dtype)?;
+    let params =
+        Params::init(&parameter_specs(&config, head), 1, &options.device)?.computing_in(options.dtype)?;
     let weights = params.tracked(|_| true);
     let model = if num_labels == 0 {
         Model::Language(LanguageModel::new(&config, &weights)?.with_recompute(options.recompute))

@@ -42,7 +42,9 @@ impl Precision {
             Self::Tf32 | Self::Bf16 => {
                 let name = format!("{self:?}").to_lowercase();
                 let hint = "take \"auto\" or \"f32\", or a GPU by --device cuda";
-                Err(Error::usage(format!("train.precision is \"{name}\", but the CPU computes in f32; {hint}")))
+                Err(Error::usage(format!(
+                    "train.precision is \"{name}\", but the CPU computes in f32; {hint}"
+                )))
             }
         }
     }
@@ -165,7 +167,9 @@ pub fn peak_gpu_bytes(device: &Device) -> u64 {
 
 /// Where the device's tensors come from.
 #[cfg(feature = "cuda")]
-fn pool(device: &candle_core::CudaDevice) -> std::result::Result<sys::CUmemoryPool, driver::result::DriverError> {
+fn pool(
+    device: &candle_core::CudaDevice,
+) -> std::result::Result<sys::CUmemoryPool, driver::result::DriverError> {
     // SAFETY: the device is open.
     unsafe { driver::result::device::get_default_mem_pool(device.cuda_stream().context().cu_device()) }
 }

@@ -35,7 +35,8 @@ impl Task for Source {
             for _ in 0..seq_len {
                 input_ids.push(token);
                 let follows = (token * 5 + 3) % VOCAB_SIZE;
-                token = if random.random_range(0..8) == 0 { random.random_range(0..VOCAB_SIZE) } else { follows };
+                token =
+                    if random.random_range(0..8) == 0 { random.random_range(0..VOCAB_SIZE) } else { follows };
                 targets.push(token);
             }
         }
@@ -90,9 +91,13 @@ fn start(device: &Device, dtype: DType) -> (Source, State, StepSettings) {
 /// Losses of 200 steps, as means over 20.
 fn curve(device: &Device, dtype: DType) -> Vec<f64> {
     let (mut task, mut state, settings) = start(device, dtype);
-    let reports: Vec<StepReport> = (0..200).map(|_| step(&mut task, &mut state, &settings).unwrap()).collect();
+    let reports: Vec<StepReport> =
+        (0..200).map(|_| step(&mut task, &mut state, &settings).unwrap()).collect();
     let figures = StepReport::read_all(&reports).unwrap();
-    figures.chunks(20).map(|chunk| chunk.iter().map(|figures| figures.train_loss).sum::<f64>() / 20.0).collect()
+    figures
+        .chunks(20)
+        .map(|chunk| chunk.iter().map(|figures| figures.train_loss).sum::<f64>() / 20.0)
+        .collect()
 }
 
 #[test]

@@ -214,7 +214,15 @@ fn gradients(golden: &Golden, params: &Params) -> optim::Gradients {
 }
 
 fn values(tensor: &Tensor) -> Vec<f64> {
-    tensor.flatten_all().unwrap().to_device(&Device::Cpu).unwrap().to_dtype(DType::F64).unwrap().to_vec1().unwrap()
+    tensor
+        .flatten_all()
+        .unwrap()
+        .to_device(&Device::Cpu)
+        .unwrap()
+        .to_dtype(DType::F64)
+        .unwrap()
+        .to_vec1()
+        .unwrap()
 }
 
 /// Largest distance as a share of the largest expected value.
@@ -264,8 +272,7 @@ fn equals_pytorch_on(gpu: &Device, dtype: DType, tolerance: f64) {
         }
         for rows in [3, 2, 1] {
             let (mut task, mut state, settings) = run(&golden, rows);
-            let reports: Vec<_> =
-                (0..10).map(|_| step(&mut task, &mut state, &settings).unwrap()).collect();
+            let reports: Vec<_> = (0..10).map(|_| step(&mut task, &mut state, &settings).unwrap()).collect();
             let figures = StepReport::read_all(&reports).unwrap();
             let losses: Vec<f32> = figures.iter().map(|figures| figures.train_loss as f32).collect();
             let losses = Tensor::new(losses, &Device::Cpu).unwrap();
@@ -309,7 +316,8 @@ fn ten_training_losses_equal_pytorch_however_the_batch_is_cut() {
     for golden in Golden::both() {
         for rows in [3, 2, 1] {
             let (mut task, mut state, settings) = run(&golden, rows);
-            let mut loss = || step(&mut task, &mut state, &settings).unwrap().read().unwrap().train_loss as f32;
+            let mut loss =
+                || step(&mut task, &mut state, &settings).unwrap().read().unwrap().train_loss as f32;
             let losses: Vec<f32> = (0..10).map(|_| loss()).collect();
             let losses = Tensor::new(losses, &Device::Cpu).unwrap();
             let expected = &golden.values["losses"];

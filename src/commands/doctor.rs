@@ -51,7 +51,8 @@ pub fn run(name: &str, as_json: bool, progress: &Progress) -> Result<()> {
         None => Ok(()),
         Some(first) => {
             let count = wrong.len();
-            let what = format!("{count} of {} ops are wrong on this device, {} first", checks.len(), first.op);
+            let what =
+                format!("{count} of {} ops are wrong on this device, {} first", checks.len(), first.op);
             let hint = "use --device cpu and report it with this table";
             Err(Error::new(Exit::Failed, format!("{what}; {hint}")))
         }
@@ -99,8 +100,7 @@ fn text(found: &Value, checks: &[KernelCheck]) -> String {
     text += "\nop                                  type   error     allowed\n";
     for check in checks {
         let (dtype, verdict) = (check.dtype.as_str(), if check.passes() { "" } else { "  WRONG" });
-        text +=
-            &format!("{:<36}{dtype:<7}{:<10.1e}{:.0e}{verdict}\n", check.op, check.error, check.allowed);
+        text += &format!("{:<36}{dtype:<7}{:<10.1e}{:.0e}{verdict}\n", check.op, check.error, check.allowed);
     }
     text
 }

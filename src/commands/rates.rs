@@ -13,7 +13,8 @@ pub fn product(device: &Device, dtype: DType) -> Result<f64> {
     let side = if device.is_cuda() { 8192 } else { 1024 };
     let a = random(side * side, device)?.reshape((side, side))?.to_dtype(dtype)?;
     let (x, weight) = (Traced::from(&a), [Traced::from(&a)]);
-    let best = best_secs(device, || Ok(ops::linear(&x, &weight, None, WeightLayout::InOut)?.value().clone()))?;
+    let best =
+        best_secs(device, || Ok(ops::linear(&x, &weight, None, WeightLayout::InOut)?.value().clone()))?;
     Ok(2.0 * (side as f64).powi(3) / best)
 }
 

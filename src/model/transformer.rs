@@ -83,7 +83,8 @@ impl Transformer {
             ModelConfig::Llama(c) => {
                 let embedding = weight(weights, "model.embed_tokens.weight")?;
                 // Angles of far positions need more digits than halves have.
-                let dtype = if embedding.dtype().size_in_bytes() < 4 { DType::F32 } else { embedding.dtype() };
+                let dtype =
+                    if embedding.dtype().size_in_bytes() < 4 { DType::F32 } else { embedding.dtype() };
                 let rotary = Rotary::new(config, c.rope_theta, embedding.device(), dtype)?;
                 (embedding, Positions::Rotary(rotary), Norm::new(weights, "model.norm", c.rms_norm_eps)?)
             }

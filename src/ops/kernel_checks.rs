@@ -159,12 +159,12 @@ fn cases() -> Result<Vec<Case>> {
         add_case(format!("embedding {rows} of {vocab_size} x {columns}"), &[&[vocab_size, columns]], run)?;
     }
     for (rows, columns, vocab_size) in [(300, 64, 1003), (7, 3, 5)] {
-        let target = move |row: usize| if row % 5 == 3 { IGNORE_INDEX } else { (row * 7 % vocab_size) as u32 };
+        let target =
+            move |row: usize| if row % 5 == 3 { IGNORE_INDEX } else { (row * 7 % vocab_size) as u32 };
         let targets: Vec<u32> = (0..rows).map(target).collect();
         let of = targets.clone();
-        let run: Op = Box::new(move |t| {
-            head_cross_entropy(&t[0], &t[1], &upload(&of, rows, t[0].device())?, 0.25)
-        });
+        let run: Op =
+            Box::new(move |t| head_cross_entropy(&t[0], &t[1], &upload(&of, rows, t[0].device())?, 0.25));
         let name = format!("head_cross_entropy {rows} x {columns} x {vocab_size}");
         add_case(name, &[&[rows, columns], &[vocab_size, columns]], run)?;
         let run: Op = Box::new(move |t| cross_entropy(&t[0], &upload(&targets, rows, t[0].device())?));

@@ -31,9 +31,9 @@ mod rows;
 mod sum_of_squares;
 mod swiglu;
 mod tape;
-mod upload;
 #[cfg(test)]
 mod testing;
+mod upload;
 
 pub use adamw::{AdamwParam, AdamwStep, Clip, adamw, adamw_all};
 pub use add::{add, multiply, weighted_sum};

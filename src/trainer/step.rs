@@ -42,7 +42,8 @@ impl StepReport {
     ///
     /// Errors: a loss or gradient norm that is not finite (76); no parameter has moved since the step before.
     pub fn read_all(reports: &[Self]) -> Result<Vec<Figures>> {
-        let scalars: Vec<&Tensor> = reports.iter().flat_map(|report| [&report.loss, &report.grad_norm]).collect();
+        let scalars: Vec<&Tensor> =
+            reports.iter().flat_map(|report| [&report.loss, &report.grad_norm]).collect();
         if scalars.is_empty() {
             return Ok(Vec::new());
         }

@@ -30,7 +30,9 @@ impl Table {
                 continue;
             }
             let sizes = [chunks as u64, len as u64];
-            words.extend(addresses.into_iter().chain(sizes).flat_map(|word| [word as u32, (word >> 32) as u32]));
+            words.extend(
+                addresses.into_iter().chain(sizes).flat_map(|word| [word as u32, (word >> 32) as u32]),
+            );
             words.extend(rates.map(f32::to_bits));
             (chunks, count) = (chunks + len.div_ceil(CHUNK), count + 1);
         }
@@ -46,7 +48,8 @@ impl Table {
 pub fn norm(gradients: &[&Tensor]) -> Result<Tensor> {
     let Some(&first) = gradients.first() else { bail!("the norm of no gradients") };
     let device = cuda::device_of(first)?;
-    let line = |gradient: &&Tensor| Ok(([0, 0, 0, 0, cuda::address(gradient)?], gradient.elem_count(), [0.; 2]));
+    let line =
+        |gradient: &&Tensor| Ok(([0, 0, 0, 0, cuda::address(gradient)?], gradient.elem_count(), [0.; 2]));
     let table = Table::new(gradients.iter().map(line), first)?;
     let squares = cuda::empty(table.chunks, DType::F64, first.device())?;
     let args = [Arg::of(&table.entries)?, Arg::size(table.count)?, Arg::of(&squares)?];

@@ -150,12 +150,9 @@ fn backward(
     let grid = Grid { blocks: [blocks, sizes.num_heads], threads, shared_bytes };
     cuda::launch(device, &KERNELS, &name, grid, &args)?;
 
-    let args = [
-        &[Arg::of(qkv)?, Arg::of(d_y)?, Arg::of(lse)?, Arg::of(&delta)?],
-        &shape[..],
-        &[Arg::of(&d_qkv)?],
-    ]
-    .concat();
+    let args =
+        [&[Arg::of(qkv)?, Arg::of(d_y)?, Arg::of(lse)?, Arg::of(&delta)?], &shape[..], &[Arg::of(&d_qkv)?]]
+            .concat();
     let name = format!("attention_backward_keys_{}", variant.suffix);
     let grid = Grid { blocks: [blocks, sizes.num_kv_heads], threads, shared_bytes };
     cuda::launch(device, &KERNELS, &name, grid, &args)?;

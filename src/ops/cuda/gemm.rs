@@ -197,10 +197,7 @@ fn failed(key: &Key, cause: result::CublasError) -> Error {
 }
 
 impl Plan {
-    fn new(
-        handle: sys::cublasLtHandle_t,
-        key: &Key,
-    ) -> std::result::Result<Self, result::CublasError> {
+    fn new(handle: sys::cublasLtHandle_t, key: &Key) -> std::result::Result<Self, result::CublasError> {
         use sys::cublasLtMatmulDescAttributes_t as Attribute;
         use sys::cublasLtMatmulPreferenceAttributes_t as Preference;
         let [m, n, k] = key.sizes;
@@ -227,11 +224,7 @@ impl Plan {
             kernel: sys::cublasLtMatmulAlgo_t { data: [0; 8] },
         };
         let operation = |layout: Layout| {
-            if layout.transposed {
-                cublasOperation_t::CUBLAS_OP_T
-            } else {
-                cublasOperation_t::CUBLAS_OP_N
-            }
+            if layout.transposed { cublasOperation_t::CUBLAS_OP_T } else { cublasOperation_t::CUBLAS_OP_N }
         };
         plan.set(Attribute::CUBLASLT_MATMUL_DESC_TRANSA, &operation(b))?;
         plan.set(Attribute::CUBLASLT_MATMUL_DESC_TRANSB, &operation(a))?;

@@ -250,13 +250,8 @@ pub fn launch(device: &CudaDevice, kernels: &Kernels, name: &str, grid: Grid, ar
 pub fn sum_partials(partials: &Tensor, sums: &Tensor, onto: bool) -> Result<()> {
     let (parts, columns) = partials.dims2()?;
     let grid = Grid { blocks: [columns.div_ceil(32), 1], threads: [32, 32], shared_bytes: 0 };
-    let args = [
-        Arg::of(partials)?,
-        Arg::of(sums)?,
-        Arg::size(parts)?,
-        Arg::size(columns)?,
-        Arg::U32(onto.into()),
-    ];
+    let args =
+        [Arg::of(partials)?, Arg::of(sums)?, Arg::size(parts)?, Arg::size(columns)?, Arg::U32(onto.into())];
     launch(device_of(partials)?, &PARTIALS, "sum_partials", grid, &args)
 }
 
@@ -264,8 +259,7 @@ pub fn sum_partials(partials: &Tensor, sums: &Tensor, onto: bool) -> Result<()> 
 pub fn sum_all(x: &Tensor, scale: f64) -> Result<Tensor> {
     let sum = empty((), DType::F32, x.device())?;
     let grid = Grid { blocks: [1, 1], threads: [1024, 1], shared_bytes: 0 };
-    let args =
-        [Arg::of(x)?, Arg::of(&sum)?, Arg::size(x.elem_count())?, Arg::F32(scale as f32), Arg::U32(0)];
+    let args = [Arg::of(x)?, Arg::of(&sum)?, Arg::size(x.elem_count())?, Arg::F32(scale as f32), Arg::U32(0)];
     launch(device_of(x)?, &PARTIALS, "sum_all", grid, &args)?;
     Ok(sum)
 }

@@ -24,7 +24,9 @@ thread_local! {
 pub fn upload(values: &[u32], shape: impl Into<Shape>, device: &CudaDevice) -> Result<Tensor> {
     PINNED.with_borrow_mut(|buffers| {
         // The oldest buffer that is large enough; a new one as long as there are few.
-        let fits = |(id, buffer): &(DeviceId, PinnedHostSlice<u32>)| *id == device.id() && buffer.len() >= values.len();
+        let fits = |(id, buffer): &(DeviceId, PinnedHostSlice<u32>)| {
+            *id == device.id() && buffer.len() >= values.len()
+        };
         let found = if buffers.len() < BUFFERS { None } else { buffers.iter().position(fits) };
         let (id, mut pinned) = match found.and_then(|place| buffers.remove(place)) {
             Some(buffer) => buffer,
@@ -72,7 +74,8 @@ pub fn remembered(
     make: impl FnOnce() -> Vec<u32>,
 ) -> Result<Tensor> {
     let known = TABLES.with_borrow(|known| {
-        let mut found = known.iter().filter(|(id, of, _)| *id == device.id() && of.0 == kind && of.1 == lengths);
+        let mut found =
+            known.iter().filter(|(id, of, _)| *id == device.id() && of.0 == kind && of.1 == lengths);
         found.next().map(|(_, _, table)| table.clone())
     });
     if let Some(table) = known {

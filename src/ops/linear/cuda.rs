@@ -93,15 +93,9 @@ pub fn backward_bias(d_y: &Tensor, d_bias: &Tensor, onto: bool, sizes: &Sizes) -
     let (width, suffix) = cuda::width_and_suffix(&[d_y], columns)?;
     let parts = rows.div_ceil(64).clamp(1, 256);
     let partials = cuda::empty((parts, columns), DType::F32, d_y.device())?;
-    let grid =
-        Grid { blocks: [columns.div_ceil(32 * width), parts], threads: [32, 8], shared_bytes: 0 };
-    let args = [
-        Arg::of(d_y)?,
-        Arg::of(&partials)?,
-        Arg::size(rows)?,
-        Arg::size(columns)?,
-        Arg::size(columns)?,
-    ];
+    let grid = Grid { blocks: [columns.div_ceil(32 * width), parts], threads: [32, 8], shared_bytes: 0 };
+    let args =
+        [Arg::of(d_y)?, Arg::of(&partials)?, Arg::size(rows)?, Arg::size(columns)?, Arg::size(columns)?];
     cuda::launch(cuda::device_of(d_y)?, &KERNELS, &format!("column_sums_{suffix}"), grid, &args)?;
     cuda::sum_partials(&partials, d_bias, onto)
 }

@@ -25,8 +25,7 @@ pub fn backward(x: &Tensor, d_y: &Tensor) -> Result<Tensor> {
     let d_x = cuda::empty(x.shape(), x.dtype(), x.device())?;
     let (width, suffix) = cuda::width_and_suffix(&[x, d_y], columns)?;
     let threads = d_y.elem_count() / width;
-    let args =
-        [Arg::of(x)?, Arg::of(d_y)?, Arg::of(&d_x)?, Arg::U64(threads as u64), Arg::size(columns)?];
+    let args = [Arg::of(x)?, Arg::of(d_y)?, Arg::of(&d_x)?, Arg::U64(threads as u64), Arg::size(columns)?];
     let grid = Grid::of_threads(threads);
     cuda::launch(cuda::device_of(x)?, &KERNELS, &format!("swiglu_backward_{suffix}"), grid, &args)?;
     Ok(d_x)
