@@ -59,7 +59,7 @@ pub fn check_kernels(device: &Device) -> Result<Vec<KernelCheck>> {
             let (mut error, mut op) = (0f64, case.op.clone());
             for (i, (found, expected)) in found.iter().zip(&expected).enumerate() {
                 let distance = distance(found, expected)?;
-                if !(distance <= error) {
+                if distance.is_nan() || distance > error {
                     let part = if i == 0 { "result".into() } else { format!("gradient {i}") };
                     (error, op) = (distance, format!("{} {part}", case.op));
                 }
@@ -175,7 +175,7 @@ fn cases() -> Result<Vec<Case>> {
         add_case(format!("pool {which:?}"), &[&[74, 300]], run)?;
     }
     for (lengths, heads, kv_heads, head_dim) in
-        [(&[150usize, 1, 33][..], 4, 2, 32), (&[64, 64], 2, 2, 64), (&[90, 20], 2, 1, 128), (&[40], 3, 3, 24)]
+        [(&[150usize, 1, 33][..], 4, 2, 32), (&[64, 64][..], 2, 2, 64), (&[90, 20][..], 2, 1, 128), (&[40][..], 3, 3, 24)]
     {
         let rows = lengths.iter().sum();
         let run: Op = Box::new(move |t| attention(&t[0], lengths, heads, kv_heads));
