@@ -60,8 +60,8 @@ impl Matrix {
     }
 
     fn layout(&self) -> Layout {
-        let alignment = 1 << self.address.trailing_zeros().min(8);
-        Layout { dtype: self.dtype, stride: self.stride, transposed: self.transposed, alignment }
+        let (dtype, stride, transposed) = (self.dtype, self.stride, self.transposed);
+        Layout { dtype, stride, transposed, alignment: alignment(self.address) }
     }
 }
 
@@ -91,7 +91,8 @@ struct Key {
     sizes: [usize; 3],
     layouts: [Layout; 3],
     adds: bool,
-    bias: bool,
+    /// Alignment of a bias, in bytes.
+    bias: Option<u32>,
     tf32: bool,
 }
 
@@ -132,22 +133,22 @@ pub fn gemm(device: &CudaDevice, c: Matrix, a: Matrix, b: Matrix, output: Output
         sizes: [m, n, k],
         layouts: [a.layout(), b.layout(), c.layout()],
         adds: matches!(output, Output::Add),
-        bias: matches!(output, Output::Bias(_)),
+        bias: match output {
+            Output::Bias(bias) => Some(alignment(bias)),
+            Output::Set | Output::Add => None,
+        },
         tf32: a.dtype == DType::F32 && tf32_is_allowed(),
     };
     let known = library.plans.borrow().get(&key).cloned();
     let plan = match known {
         Some(plan) => plan,
         None => {
-            let plan = Rc::new(Plan::new(library.handle, &key).map_err(|cause| failed(&key, cause))?);
+            let plan = Rc::new(Plan::new(library.handle, &key, output).map_err(|cause| failed(&key, cause))?);
             library.plans.borrow_mut().insert(key, plan.clone());
             plan
         }
     };
-    if let Output::Bias(bias) = output {
-        plan.set(sys::cublasLtMatmulDescAttributes_t::CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias)
-            .map_err(Error::wrap)?;
-    }
+    plan.set_bias(output).map_err(Error::wrap)?;
     let (alpha, beta) = (1f32, if matches!(output, Output::Add) { 1f32 } else { 0f32 });
     let stream = device.cuda_stream();
     times::timed(&stream, "matrix products", || {
@@ -228,9 +229,10 @@ impl Plan {
         };
         plan.set(Attribute::CUBLASLT_MATMUL_DESC_TRANSA, &operation(b))?;
         plan.set(Attribute::CUBLASLT_MATMUL_DESC_TRANSB, &operation(a))?;
-        if key.bias {
+        if key.bias.is_some() {
             let epilogue = sys::cublasLtEpilogue_t::CUBLASLT_EPILOGUE_BIAS;
             plan.set(Attribute::CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue)?;
+            plan.set_bias(output)?; // The choice of a kernel may look at it.
         }
 
         let preference = result::create_matmul_pref()?;
@@ -266,6 +268,16 @@ impl Plan {
         Ok(plan)
     }
 
+    /// Sets the address of the bias, which differs from use to use.
+    fn set_bias(&self, output: Output) -> std::result::Result<(), result::CublasError> {
+        match output {
+            Output::Bias(bias) => {
+                self.set(sys::cublasLtMatmulDescAttributes_t::CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias)
+            }
+            Output::Set | Output::Add => Ok(()),
+        }
+    }
+
     fn set<T>(
         &self,
         attribute: sys::cublasLtMatmulDescAttributes_t,
@@ -290,6 +302,11 @@ impl Drop for Plan {
             }
         }
     }
+}
+
+/// Largest power of two, up to 256, that divides the address.
+fn alignment(address: u64) -> u32 {
+    1 << address.trailing_zeros().min(8)
 }
 
 fn data_type(dtype: DType) -> sys::cudaDataType {
