@@ -20,7 +20,7 @@ pub fn product(device: &Device, dtype: DType) -> Result<f64> {
 
 /// Bytes per second that a copy of a large tensor moves, read and written: the best of a few.
 pub fn copy(device: &Device) -> Result<f64> {
-    let len = if device.is_cuda() { 1 << 30 } else { 16 << 20 };
+    let len = if device.is_cuda() { 1 << 28 } else { 16 << 20 };
     let x = random(len, device)?;
     Ok(8.0 * len as f64 / best_secs(device, || Ok(x.copy()?))?)
 }

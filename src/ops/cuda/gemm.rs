@@ -198,7 +198,11 @@ fn failed(key: &Key, cause: result::CublasError) -> Error {
 }
 
 impl Plan {
-    fn new(handle: sys::cublasLtHandle_t, key: &Key) -> std::result::Result<Self, result::CublasError> {
+    fn new(
+        handle: sys::cublasLtHandle_t,
+        key: &Key,
+        output: Output,
+    ) -> std::result::Result<Self, result::CublasError> {
         use sys::cublasLtMatmulDescAttributes_t as Attribute;
         use sys::cublasLtMatmulPreferenceAttributes_t as Preference;
         let [m, n, k] = key.sizes;
