@@ -162,7 +162,7 @@ fn bench() -> Result<()> {
             times.push(started.elapsed().as_secs_f64());
             tokens += report.tokens;
         }
-        loss = report.train_loss;
+        loss = report.read()?.train_loss;
         if times.len() >= 5 && times.iter().sum::<f64>() >= secs {
             break;
         }

@@ -65,6 +65,7 @@ pub fn finetune(config: &FinetuneConfig, options: &Options, progress: &Progress)
 
     let head = Head::Classifier { num_labels: split.label_names.len() };
     let params = start.params(&model, head, config.seed, &device)?;
+    let params = lifecycle::computing(params, config.train.precision)?;
     let names = params.iter().map(|(name, _)| name.to_string());
     let trainable = names.filter(|name| config.classifier.trains(name, &model)).collect();
     let mut state = State::new(params, trainable, &config.optim);
