@@ -10,6 +10,7 @@ mod formats;
 mod golden;
 mod hub;
 mod hub_server;
+mod kernels;
 mod labelled;
 mod layers;
 mod parity;

@@ -184,6 +184,7 @@ void check(const char* name, Tolerance tolerance, F forward, Q backward_queries,
     for (double size : {1., 4.}) {
         Errors worst;
         for (const Case& c : cases) {
+            if (size > 1 && c.num_heads < 2) continue;  // Half of the cases will do.
             Errors errors = run<Forward, Backward>(name, c, size, forward, backward_queries, backward_keys);
             worst = {std::max(worst.y, errors.y), std::max(worst.d_qkv, errors.d_qkv)};
         }

@@ -264,15 +264,15 @@ __device__ void backward_keys(const typename T::Element* qkv, const typename T::
                                          scale, d_qkv);                                                               \
     }
 
-KERNELS(bf16_32, Bf16, 32, 1, 4, 64, 1, 4, 64)
-KERNELS(bf16_64, Bf16, 64, 1, 4, 64, 1, 4, 64)
-KERNELS(bf16_96, Bf16, 96, 1, 4, 64, 1, 4, 64)
-KERNELS(bf16_128, Bf16, 128, 1, 4, 64, 1, 4, 64)
-KERNELS(f32_32, F32<true>, 32, 1, 4, 64, 1, 4, 64)
-KERNELS(f32_64, F32<true>, 64, 1, 4, 64, 1, 4, 64)
+KERNELS(bf16_32, Bf16, 32, 2, 4, 64, 2, 4, 32)
+KERNELS(bf16_64, Bf16, 64, 2, 4, 64, 2, 4, 32)
+KERNELS(bf16_96, Bf16, 96, 2, 4, 32, 1, 8, 64)
+KERNELS(bf16_128, Bf16, 128, 2, 4, 32, 1, 8, 32)
+KERNELS(f32_32, F32<true>, 32, 1, 4, 32, 1, 4, 32)
+KERNELS(f32_64, F32<true>, 64, 1, 4, 32, 1, 4, 32)
 KERNELS(f32_96, F32<true>, 96, 1, 4, 32, 1, 4, 32)
 KERNELS(f32_128, F32<true>, 128, 1, 4, 32, 1, 4, 32)
-KERNELS(tf32_32, F32<false>, 32, 1, 4, 64, 1, 4, 64)
-KERNELS(tf32_64, F32<false>, 64, 1, 4, 64, 1, 4, 64)
+KERNELS(tf32_32, F32<false>, 32, 1, 4, 32, 1, 4, 32)
+KERNELS(tf32_64, F32<false>, 64, 1, 4, 32, 1, 4, 32)
 KERNELS(tf32_96, F32<false>, 96, 1, 4, 32, 1, 4, 32)
 KERNELS(tf32_128, F32<false>, 128, 1, 4, 32, 1, 4, 32)

@@ -53,11 +53,18 @@ template <class Arithmetic_, int HEAD_DIM_, int M_, int WARPS_, int STREAM_> str
     /// Starts to copy the first `present` of ROW_COUNT rows of `head_dim` elements; all else becomes 0.
     template <int ROW_COUNT>
     static __device__ void load(Element* tile, const Element* from, int64_t width, int present, int head_dim) {
-        constexpr int CHUNKS = HEAD_DIM / CHUNK;
-        for (int i = threadIdx.x; i < ROW_COUNT * CHUNKS; i += THREADS) {
-            int row = i / CHUNKS, column = i % CHUNKS * CHUNK;
-            bool here = row < present && column < head_dim;
-            cp_async_16(tile + row * STRIDE + column, from + (here ? row * width + column : 0), here);
+        // As many threads for a row as its number of chunks has as a factor that is a power of two.
+        constexpr int CHUNKS = HEAD_DIM / CHUNK, LANES = CHUNKS & -CHUNKS, STEP_ROWS = THREADS / LANES;
+        const int row = threadIdx.x / LANES, column = threadIdx.x % LANES * CHUNK;
+        tile += row * STRIDE + column, from += row * width + column;
+#pragma unroll
+        for (int rows = 0; rows < ROW_COUNT; rows += STEP_ROWS) {
+            if (ROW_COUNT % STEP_ROWS != 0 && rows + row >= ROW_COUNT) break;
+#pragma unroll
+            for (int columns = 0; columns < HEAD_DIM; columns += LANES * CHUNK) {
+                bool here = rows + row < present && columns + column < head_dim;
+                cp_async_16(tile + rows * STRIDE + columns, from + rows * width + columns, here);
+            }
         }
     }
 
@@ -65,12 +72,11 @@ template <class Arithmetic_, int HEAD_DIM_, int M_, int WARPS_, int STREAM_> str
     static __device__ float* row_values(Element* stage) { return reinterpret_cast<float*>(stage + 2 * STREAM_TILE); }
 
     static __device__ void load_row_values(Element* stage, const float* first, const float* second, int present) {
-        float* to = row_values(stage);
-        for (int i = threadIdx.x; i < STREAM; i += THREADS) {
-            bool here = i < present;
-            cp_async_4(to + i, first + (here ? i : 0), here);
-            cp_async_4(to + STREAM + i, second + (here ? i : 0), here);
-        }
+        static_assert(STREAM <= THREADS, "a thread for each row");
+        const int i = threadIdx.x;
+        if (i >= STREAM) return;
+        cp_async_4(row_values(stage) + i, first + i, i < present);
+        cp_async_4(row_values(stage) + STREAM + i, second + i, i < present);
     }
 
     /// Step k of 16 rows as left operand.
