@@ -3,7 +3,8 @@
 //! `cargo bench --bench step -- SHAPE [SECONDS] [recompute] [cuda[:N]] [f32|tf32|bf16] [kernels]` prints one JSON
 //! object, SHAPE matmul the rate of a product. The shapes are those of `scripts/bench_torch.py`, with tied heads:
 //! GPT-2 style, but L30 of the Llama family; FT is S2's body with two classes at length 128. On a GPU, `kernels`
-//! adds the time of each kernel on stderr, from five steps after the others.
+//! adds the time of each kernel on stderr, from five steps after the others. T1024 and C384 are S2 with that
+//! sequence length, at the same tokens a step, and with that hidden size.
 
 use std::time::Instant;
 
@@ -97,6 +98,24 @@ impl Task for RandomTask {
     }
 }
 
+/// The sizes that a name on the command line stands for.
+fn sizes(name: &str) -> Option<[usize; 8]> {
+    let named = |name: &str| SHAPES.iter().find(|(known, _)| *known == name).map(|(_, sizes)| *sizes);
+    let [vocab_size, positions, hidden, layers, heads, rows, seq_len, labels] = named("S2")?;
+    let number = name.get(1..).and_then(|number| number.parse::<usize>().ok()).filter(|&number| number > 0);
+    match (name.chars().next(), number) {
+        (Some('T'), Some(length)) => {
+            let rows = (rows * seq_len / length).max(1);
+            Some([vocab_size, length, hidden, layers, heads, rows, length, labels])
+        }
+        (Some('C'), Some(width)) => {
+            let heads = (width * heads / hidden).max(1);
+            Some([vocab_size, positions, width, layers, heads, rows, seq_len, labels])
+        }
+        _ => named(name),
+    }
+}
+
 fn main() -> Result<()> {
     process::keep_freed_memory();
     // As the program itself: on a worker of the thread pool.
@@ -159,11 +178,12 @@ fn bench() -> Result<()> {
     if shape == "matmul" {
         return matmul(&options);
     }
-    let Some((_, sizes)) = SHAPES.iter().find(|(name, _)| *name == shape) else {
-        let names = SHAPES.map(|(name, _)| name).join(", ");
+    let Some(sizes) = sizes(shape) else {
+        let names =
+            SHAPES.map(|(name, _)| name).join(", ") + ", T and a sequence length, C and a hidden size";
         return Err(Error::usage(format!("no shape is called {shape}; there are {names}")));
     };
-    let [vocab_size, n_positions, n_embd, n_layer, n_head, rows, seq_len, num_labels] = *sizes;
+    let [vocab_size, n_positions, n_embd, n_layer, n_head, rows, seq_len, num_labels] = sizes;
     let config = if shape == "L30" {
         ModelConfig::Llama(LlamaConfig {
             vocab_size,
@@ -185,7 +205,11 @@ fn bench() -> Result<()> {
             ..Default::default()
         })
     };
-    let head = if num_labels == 0 { Head::LanguageModel } else { Head::Classifier { num_labels } };
+    let head = if num_labels == 0 {
+        Head::LanguageModel
+    } else {
+        Head::Classifier { num_labels, pooling: Pooling::Last }
+    };
     let params =
         Params::init(&parameter_specs(&config, head), 1, &options.device)?.computing_in(options.dtype)?;
     let weights = params.tracked(|_| true);
@@ -205,7 +229,7 @@ fn bench() -> Result<()> {
     };
     let trainable = params.iter().map(|(name, _)| name.to_string()).collect();
     let mut state = State::new(params, trainable, &OptimConfig::default());
-    let mut task = RandomTask { model, sizes: *sizes, lengths, device: options.device.clone() };
+    let mut task = RandomTask { model, sizes, lengths, device: options.device.clone() };
     let settings = StepSettings {
         seed: 1,
         dropout: 0.0,

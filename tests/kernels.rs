@@ -53,9 +53,17 @@ fn the_emulation_finds_the_faults_it_promises_to_find() {
 fn attention_kernels_agree_with_a_reference_in_f64() {
     let folder = tempfile::tempdir().unwrap();
     let Some(program) = program("attention", folder.path()) else { return };
-    let start = |kind| Command::new(program.get_program()).arg(kind).stdout(std::process::Stdio::piped()).spawn();
+    let start =
+        |kind| Command::new(program.get_program()).arg(kind).stdout(std::process::Stdio::piped()).spawn();
     let running = ["bf16", "tf32", "f32"].map(|kind| start(kind).unwrap());
     for child in running {
         assert_success(&child.wait_with_output().unwrap());
     }
+}
+
+#[test]
+fn kernels_of_the_other_ops_agree_with_references_in_f64() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(mut program) = program("ops", folder.path()) else { return };
+    assert_success(&program.output().unwrap());
 }

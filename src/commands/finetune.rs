@@ -63,7 +63,8 @@ pub fn finetune(config: &FinetuneConfig, options: &Options, progress: &Progress)
         test: encode(&split.test)?,
     };
 
-    let head = Head::Classifier { num_labels: split.label_names.len() };
+    let num_labels = split.label_names.len();
+    let head = Head::Classifier { num_labels, pooling: config.classifier.pooling };
     let params = start.params(&model, head, config.seed, &device)?;
     let params = lifecycle::computing(params, config.train.precision)?;
     let names = params.iter().map(|(name, _)| name.to_string());

@@ -170,13 +170,16 @@ fn cases() -> Result<Vec<Case>> {
         let run: Op = Box::new(move |t| cross_entropy(&t[0], &upload(&targets, rows, t[0].device())?));
         add_case(format!("cross_entropy {rows} x {vocab_size}"), &[&[rows, vocab_size]], run)?;
     }
-    for which in [Pool::Last, Pool::Mean] {
+    for which in [Pool::Last, Pool::Mean, Pool::Concat] {
         let run: Op = Box::new(move |t| pool(&t[0], &[3, 1, 70], which));
         add_case(format!("pool {which:?}"), &[&[74, 300]], run)?;
     }
-    for (lengths, heads, kv_heads, head_dim) in
-        [(&[150usize, 1, 33][..], 4, 2, 32), (&[64, 64][..], 2, 2, 64), (&[90, 20][..], 2, 1, 128), (&[40][..], 3, 3, 24)]
-    {
+    for (lengths, heads, kv_heads, head_dim) in [
+        (&[150usize, 1, 33][..], 4, 2, 32),
+        (&[64, 64][..], 2, 2, 64),
+        (&[90, 20][..], 2, 1, 128),
+        (&[40][..], 3, 3, 24),
+    ] {
         let rows = lengths.iter().sum();
         let run: Op = Box::new(move |t| attention(&t[0], lengths, heads, kv_heads));
         let name = format!("attention {lengths:?} x {heads}/{kv_heads} x {head_dim}");

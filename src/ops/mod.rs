@@ -63,3 +63,16 @@ pub fn allow_tf32(allowed: bool) {
     #[cfg(not(feature = "cuda"))]
     let _ = allowed;
 }
+
+/// The same math in candle's own differentiable operations: what the ops are checked and measured against.
+pub mod reference {
+    pub use super::attention::reference::attention;
+    pub use super::embedding::reference::embedding;
+    pub use super::gelu::reference::gelu;
+    pub use super::head_cross_entropy::reference::losses as head_losses;
+    pub use super::layer_norm::reference::layer_norm;
+    pub use super::linear::reference::linear;
+    pub use super::rms_norm::reference::rms_norm;
+    pub use super::rope::reference::rope;
+    pub use super::swiglu::reference::swiglu;
+}

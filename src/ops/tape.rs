@@ -157,7 +157,7 @@ impl GradientSums {
     }
 
     /// As [`backward`](Self::backward), for any tensor `y` and its gradient `d_y`.
-    pub(super) fn backward_from(&mut self, y: &Traced, d_y: Tensor) -> Result<()> {
+    pub fn backward_from(&mut self, y: &Traced, d_y: Tensor) -> Result<()> {
         self.add(y, d_y)?;
         // An op's inputs are older than its result, so the newest result has all of its gradient.
         while let Some((_, (node, d_y))) = self.computed.pop_last() {

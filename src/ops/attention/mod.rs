@@ -6,7 +6,7 @@
 mod cpu;
 #[cfg(feature = "cuda")]
 mod cuda;
-mod reference;
+pub(super) mod reference;
 mod softmax;
 #[cfg(test)]
 mod tests;

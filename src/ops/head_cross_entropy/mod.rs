@@ -6,7 +6,7 @@
 mod cpu;
 #[cfg(feature = "cuda")]
 mod cuda;
-mod reference;
+pub(super) mod reference;
 #[cfg(test)]
 mod tests;
 
