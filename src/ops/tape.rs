@@ -123,7 +123,7 @@ pub(super) fn by_reference(
         let found = (reference(&tensors)? * d_y)?.sum_all()?.backward()?;
         for (input, variable) in inputs.iter().zip(&variables).filter(|(input, _)| input.is_tracked()) {
             let Some(gradient) = found.get(variable) else { bail!("candle found no gradient") };
-            gradients.add(input, gradient.detach())?;
+            gradients.add(input, gradient.detach().contiguous()?)?;
         }
         Ok(())
     }))
@@ -216,10 +216,15 @@ impl GradientSums {
         Ok(())
     }
 
-    /// Takes what has been added up for `input` so far, for an op that adds its own part as it computes it.
+    /// Takes what has been added up for `input` so far, if it is of `dtype`, for an op that adds its own part as
+    /// it computes it.
     #[cfg(feature = "cuda")]
-    pub(super) fn take(&mut self, input: &Traced) -> Option<Tensor> {
-        match **input.node.as_ref()? {
+    pub(super) fn take(&mut self, input: &Traced, dtype: DType) -> Option<Tensor> {
+        let node = input.node.as_ref()?;
+        if self.sum_of(node)?.dtype() != dtype {
+            return None;
+        }
+        match **node {
             Node::Variable(id) => self.variables.remove(&id),
             Node::Computed { number, .. } => self.computed.remove(&number).map(|(_, sum)| sum),
         }

@@ -52,7 +52,7 @@ pub fn embedding(weight: &Traced, ids: Tensor, shape: &[usize]) -> Result<Traced
     let y = forward(weight.value(), &ids, shape)?;
     let weight = weight.clone();
     Ok(record(y, weight.is_tracked(), move |d_y, gradients| {
-        let d_weight = match gradients.take(&weight) {
+        let d_weight = match gradients.take(&weight, DType::F32) {
             Some(sum) => sum,
             None => Tensor::zeros(weight.dims(), DType::F32, weight.device())?,
         };

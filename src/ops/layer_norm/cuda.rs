@@ -72,7 +72,7 @@ pub fn layer_norm(x: &Traced, weight: &Traced, bias: &Traced, eps: f64) -> Resul
     let y = forward(x.value(), weight.value(), bias.value(), eps)?;
     let (x, weight, bias) = (x.clone(), weight.clone(), bias.clone());
     Ok(record(y, x.is_tracked() || weight.is_tracked() || bias.is_tracked(), move |d_y, gradients| {
-        let onto = gradients.take(&x);
+        let onto = gradients.take(&x, x.dtype());
         let (d_x, partials) = backward(x.value(), weight.value(), &d_y, onto.as_ref(), eps)?;
         gradients.add(&x, d_x)?;
         let columns = weight.dims()[0];

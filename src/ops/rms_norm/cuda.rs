@@ -70,7 +70,7 @@ pub fn rms_norm(x: &Traced, weight: &Traced, eps: f64) -> Result<Traced> {
     let y = forward(x.value(), weight.value(), eps)?;
     let (x, weight) = (x.clone(), weight.clone());
     Ok(record(y, x.is_tracked() || weight.is_tracked(), move |d_y, gradients| {
-        let onto = gradients.take(&x);
+        let onto = gradients.take(&x, x.dtype());
         let (d_x, partials) = backward(x.value(), weight.value(), &d_y, onto.as_ref(), eps)?;
         gradients.add(&x, d_x)?;
         gradients.add_on_gpu(&weight, |d_weight, adds| cuda::sum_partials(&partials, d_weight, adds))
