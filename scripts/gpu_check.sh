@@ -17,22 +17,22 @@ set -uo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 root=$(dirname "$here")
 out=${4:-gpu-check}
-mkdir -p "$out/bin/deps"
+mkdir -p "$out/bin"
 out=$(cd "$out" && pwd -P)
 python=${TRAIN_PYTHON:-python3}
 stages=" ${STAGES:-doctor tests parity bench kernels demo} "
 each=${SECONDS_EACH:-4}
 export CARGO_MANIFEST_DIR=$root RUST_BACKTRACE=0
 
-# The tests look for the program one folder above themselves.
 place() {
   case $1 in
     *.gz) gunzip -c "$1" >"$2" ;;
     *) cp "$1" "$2" ;;
   esac && chmod +x "$2"
 }
-place "$1" "$out/bin/train" && place "$2" "$out/bin/deps/tests" && place "$3" "$out/bin/step" || exit 66
+place "$1" "$out/bin/train" && place "$2" "$out/bin/tests" && place "$3" "$out/bin/step" || exit 66
 train=$out/bin/train bench=$out/bin/step
+export TRAIN_PROGRAM=$train
 
 # The CUDA libraries that come with PyTorch, where no toolkit is installed.
 libraries=$("$python" -c 'import glob, os, torch
@@ -57,10 +57,10 @@ wanted() { [[ $stages == *" $1 "* ]]; }
 
 wanted doctor && check doctor 90 "$train" doctor --device cuda
 if wanted tests; then
-  check device-tests 150 "$out/bin/deps/tests" --test-threads=1 --nocapture cuda::
-  check golden 60 "$out/bin/deps/tests" --test-threads=1 --nocapture golden::
+  check device-tests 150 "$out/bin/tests" --test-threads=1 --nocapture cuda::
+  check golden 60 "$out/bin/tests" --test-threads=1 --nocapture golden::
 fi
-wanted parity && check parity 120 env TRAIN_PYTHON="$python" "$out/bin/deps/tests" --test-threads=1 --nocapture parity::
+wanted parity && check parity 120 env TRAIN_PYTHON="$python" "$out/bin/tests" --test-threads=1 --nocapture parity::
 
 # One line of JSON, or nothing; what went wrong stays in the log.
 measure() {

@@ -2,6 +2,7 @@
 
 use candle_core::{DType, Device};
 use rand::Rng;
+use serde_json::Value;
 use train::data::Batch;
 use train::error::Result;
 use train::model::{
@@ -13,7 +14,7 @@ use train::progress::Progress;
 use train::rng;
 use train::trainer::{Evaluation, State, StepReport, StepSettings, Task, step};
 
-use crate::support::gpu;
+use crate::support::{Folder, gpu};
 
 const VOCAB_SIZE: u32 = 97;
 
@@ -147,4 +148,32 @@ fn a_loss_that_is_not_finite_stops_every_later_update_on_a_gpu() {
     assert_eq!(error.exit.code(), 76);
     assert!(error.to_string().contains("step 2"), "{error}");
     assert!(weights(&state) == before);
+}
+
+#[test]
+fn doctor_measures_the_cpu_and_finds_every_op_right() {
+    let folder = Folder::new();
+    let found: Value = serde_json::from_str(&folder.run("doctor --device cpu --json").done().stdout).unwrap();
+    assert!(found["cpu"]["f32_product_gflops"].as_f64().unwrap() > 0.0, "{found}");
+    assert!(found["cpu"]["copy_gb_per_sec"].as_f64().unwrap() > 0.0, "{found}");
+    assert!(found["cpu"]["threads"].as_u64().unwrap() > 0, "{found}");
+    let ops = found["ops"].as_array().unwrap();
+    for name in ["attention", "rms_norm", "layer_norm", "linear", "embedding", "head_cross_entropy", "adamw"]
+    {
+        assert!(ops.iter().any(|op| op["op"].as_str().unwrap().starts_with(name)), "{name} is not checked");
+    }
+    assert!(ops.iter().all(|op| op["passes"] == true), "{found}");
+    let text = folder.run("doctor --device cpu").done().stdout;
+    assert!(text.contains("cpu.threads") && text.contains("attention"), "{text}");
+}
+
+#[test]
+fn a_gpu_that_is_not_there_is_an_error_and_so_is_a_precision_the_cpu_lacks() {
+    let folder = Folder::new();
+    folder.run("doctor --device cuda:77").fails(69, &["cuda:77", "--device cpu"]);
+    let config = "pretrain --config pretrain.toml --device cpu --set train.precision=";
+    for precision in ["bf16", "tf32"] {
+        folder.run(&format!("{config}{precision}")).fails(2, &["train.precision", precision, "CPU", "auto"]);
+    }
+    folder.run(&format!("{config}f32")).done();
 }

@@ -9,6 +9,12 @@ use serde_json::Value;
 use train::device;
 use train::progress::Progress;
 
+/// The program under test; another than cargo's where the tests run on a machine without cargo.
+fn program() -> PathBuf {
+    std::env::var_os("TRAIN_PROGRAM")
+        .map_or_else(|| assert_cmd::cargo::cargo_bin!("train").into(), PathBuf::from)
+}
+
 /// Where fixtures and scripts are, also for a test program that was built elsewhere.
 pub fn root() -> PathBuf {
     std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into()).into()
@@ -151,7 +157,7 @@ impl Folder {
 
     /// `train` with these arguments, in this folder.
     pub fn train(&self, arguments: &[&str]) -> assert_cmd::Command {
-        let mut command = assert_cmd::cargo::cargo_bin_cmd!("train");
+        let mut command = assert_cmd::Command::new(program());
         command.current_dir(self.dir.path()).args(arguments);
         command
     }
@@ -165,7 +171,7 @@ impl Folder {
     /// Starts `train` and does not wait for it.
     #[cfg(unix)]
     pub fn spawn(&self, line: &str) -> std::process::Child {
-        let mut command = std::process::Command::new(assert_cmd::cargo::cargo_bin!("train"));
+        let mut command = std::process::Command::new(program());
         command.current_dir(self.dir.path()).args(line.split_whitespace());
         command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::piped());
         command.spawn().unwrap()
