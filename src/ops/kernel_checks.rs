@@ -115,7 +115,8 @@ fn cases() -> Result<Vec<Case>> {
     let mut cases = Vec::new();
     let mut add_case = |op: String, shapes: &[&[usize]], run: Op| -> Result<()> {
         let inputs = shapes.iter().enumerate().map(|(i, shape)| normal(&format!("{op} {i}"), shape));
-        cases.push(Case { op, inputs: inputs.collect::<Result<_>>()?, run });
+        let inputs = inputs.collect::<Result<_>>()?;
+        cases.push(Case { op, inputs, run });
         Ok(())
     };
     for (rows, columns) in [(603, 768), (7, 33), (2, 2048)] {
