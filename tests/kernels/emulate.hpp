@@ -78,7 +78,8 @@ static Block block;
 [[noreturn]] inline void fail(const char* what) {
     fprintf(stderr, "%s: block (%u, %u, %u), thread (%u, %u, %u): %s\n", block.kernel, blockIdx.x, blockIdx.y,
             blockIdx.z, threadIdx.x, threadIdx.y, threadIdx.z, what);
-    exit(1);
+    fflush(stdout);
+    _Exit(1);  // exit would free the stack that this runs on.
 }
 
 inline Fiber& current() { return block.fibers[block.current]; }
