@@ -1,9 +1,10 @@
 //! Whole training steps on random tokens: forward, backward, clipping, AdamW.
 //!
-//! `cargo bench --bench step -- SHAPE [SECONDS] [recompute]` prints one JSON object, SHAPE matmul the rate of a
-//! product. The shapes are those of `scripts/bench_torch.py`: GPT-2 style, tied head; FT is S2's body with two
-//! classes at length 128. T1024 and C384 are S2 with that sequence length, at the same tokens a step, and with
-//! that hidden size.
+//! `cargo bench --bench step -- SHAPE [SECONDS] [recompute] [cuda[:N]] [f32|tf32|bf16] [kernels]` prints one JSON
+//! object, SHAPE matmul the rate of a product. The shapes are those of `scripts/bench_torch.py`, with tied heads:
+//! GPT-2 style, but L30 of the Llama family; FT is S2's body with two classes at length 128. On a GPU, `kernels`
+//! adds the time of each kernel on stderr, from five steps after the others. T1024 and C384 are S2 with that
+//! sequence length, at the same tokens a step, and with that hidden size.
 
 use std::time::Instant;
 
@@ -11,25 +12,34 @@ use candle_core::{DType, Device, Tensor};
 use rand::Rng;
 use serde_json::json;
 use train::data::Batch;
+use train::device::{self, Precision};
 use train::error::{Error, Result};
 use train::model::{
-    Classifier, Dropout, Gpt2Config, Head, LanguageModel, ModelConfig, Params, Pooling, flops_per_token,
-    parameter_specs,
+    Classifier, Dropout, Gpt2Config, Head, LanguageModel, LlamaConfig, ModelConfig, Params, Pooling,
+    flops_per_token, parameter_specs,
 };
 use train::ops::{self, Traced, WeightLayout};
 use train::optim::OptimConfig;
 use train::progress::Progress;
-use train::trainer::{Evaluation, State, StepSettings, Task, step, token_rows};
+use train::trainer::{Evaluation, State, StepReport, StepSettings, Task, step, token_rows};
 use train::{process, rng};
 
 /// Vocabulary, positions, width, layers, heads, rows of a batch, tokens of a row, classes (0: language model).
-const SHAPES: [(&str, [usize; 8]); 5] = [
+const SHAPES: [(&str, [usize; 8]); 7] = [
     ("S1", [4096, 128, 128, 4, 4, 32, 128, 0]),
     ("S2", [8192, 256, 256, 6, 8, 16, 256, 0]),
     ("S3", [50257, 256, 768, 12, 12, 4, 256, 0]),
+    ("L30", [8192, 512, 512, 8, 8, 32, 512, 0]),
+    ("G124", [50257, 1024, 768, 12, 12, 16, 1024, 0]),
     ("FT", [8192, 256, 256, 6, 8, 32, 128, 2]),
     ("FT-lengths", [8192, 256, 256, 6, 8, 32, 128, 2]),
 ];
+
+/// MLP inner width of L30, whose parameters are 30 million.
+const L30_INNER: usize = 1408;
+
+/// Steps between two looks at the clock on a GPU, which the host runs ahead of.
+const GPU_STEPS: usize = 10;
 
 enum Model {
     Language(LanguageModel),
@@ -41,6 +51,7 @@ struct RandomTask {
     sizes: [usize; 8],
     /// Tokens of each text of the pool that batches are drawn from; empty for full rows.
     lengths: Vec<usize>,
+    device: Device,
 }
 
 impl Task for RandomTask {
@@ -66,8 +77,8 @@ impl Task for RandomTask {
     }
 
     fn loss(&self, batch: &Batch, scale: f64, dropout: &mut Dropout) -> Result<Traced> {
-        let targets = Tensor::from_slice(&batch.targets, batch.targets.len(), &Device::Cpu)?;
-        let rows = token_rows(batch, &Device::Cpu)?;
+        let targets = ops::upload(&batch.targets, batch.targets.len(), &self.device)?;
+        let rows = token_rows(batch, &self.device)?;
         match &self.model {
             Model::Language(model) => Ok(model.loss(&rows, &targets, scale, dropout)?),
             Model::Classifier(model) => {
@@ -111,53 +122,103 @@ fn main() -> Result<()> {
     rayon::scope(|_| bench())
 }
 
-/// The best rate of a 2048 x 2048 product, which the shares of peak are relative to.
-fn matmul() -> Result<()> {
-    const SIDE: usize = 2048;
-    let a = Tensor::ones((SIDE, SIDE), DType::F32, &Device::Cpu)?;
+/// The best rate of a product of random numbers, which the shares of peak are relative to.
+fn matmul(options: &Options) -> Result<()> {
+    let side: usize = if options.device.is_cuda() { 8192 } else { 2048 };
+    let values: Vec<f32> = (0..side * side).map(|i| (i * 7919 % 1013) as f32 / 1013.0 - 0.5).collect();
+    let a = Tensor::from_vec(values, (side, side), &options.device)?.to_dtype(options.dtype)?;
     let (x, weight) = (Traced::from(&a), [Traced::from(&a)]);
     let mut best = f64::INFINITY;
     for _ in 0..12 {
+        options.device.synchronize()?;
         let started = Instant::now();
         ops::linear(&x, &weight, None, WeightLayout::InOut)?;
+        options.device.synchronize()?;
         best = best.min(started.elapsed().as_secs_f64());
     }
-    println!("{}", json!({"peer": "train", "gflops": 2e-9 * (SIDE as f64).powi(3) / best}));
+    println!("{}", json!({"peer": "train", "gflops": 2e-9 * (side as f64).powi(3) / best}));
     Ok(())
+}
+
+/// What stands behind the shape on the command line.
+struct Options {
+    secs: f64,
+    recompute: bool,
+    kernels: bool,
+    device: Device,
+    dtype: DType,
+}
+
+impl Options {
+    fn parse(arguments: &[String]) -> Result<Self> {
+        let has = |name: &str| arguments.iter().any(|argument| argument == name);
+        let name = arguments.iter().find(|argument| argument.starts_with("cuda"));
+        let device = device::open(name.map_or("cpu", String::as_str), &Progress::new(-1))?;
+        let precision = match (has("f32"), has("tf32"), has("bf16")) {
+            (true, ..) => Precision::F32,
+            (_, true, _) => Precision::Tf32,
+            (.., true) => Precision::Bf16,
+            _ => Precision::Auto,
+        };
+        ops::allow_tf32(precision == Precision::Tf32);
+        Ok(Self {
+            secs: arguments.iter().find_map(|argument| argument.parse().ok()).unwrap_or(10.0),
+            recompute: has("recompute"),
+            kernels: has("kernels"),
+            dtype: precision.dtype(&device)?,
+            device,
+        })
+    }
 }
 
 fn bench() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     let shape = arguments.first().map_or("S1", String::as_str);
+    let options = Options::parse(arguments.get(1..).unwrap_or_default())?;
     if shape == "matmul" {
-        return matmul();
+        return matmul(&options);
     }
-    let secs: f64 = arguments.get(1).and_then(|secs| secs.parse().ok()).unwrap_or(10.0);
     let Some(sizes) = sizes(shape) else {
-        let names = "S1, S2, S3, FT and FT-lengths, T and a sequence length, C and a hidden size";
+        let names =
+            SHAPES.map(|(name, _)| name).join(", ") + ", T and a sequence length, C and a hidden size";
         return Err(Error::usage(format!("no shape is called {shape}; there are {names}")));
     };
     let [vocab_size, n_positions, n_embd, n_layer, n_head, rows, seq_len, num_labels] = sizes;
-    let config = ModelConfig::Gpt2(Gpt2Config {
-        vocab_size,
-        n_positions,
-        n_embd,
-        n_layer,
-        n_head,
-        ..Default::default()
-    });
-    let recompute = arguments.iter().any(|argument| argument == "recompute");
+    let config = if shape == "L30" {
+        ModelConfig::Llama(LlamaConfig {
+            vocab_size,
+            hidden_size: n_embd,
+            intermediate_size: L30_INNER,
+            num_hidden_layers: n_layer,
+            num_attention_heads: n_head,
+            num_key_value_heads: n_head,
+            max_position_embeddings: n_positions,
+            ..Default::default()
+        })
+    } else {
+        ModelConfig::Gpt2(Gpt2Config {
+            vocab_size,
+            n_positions,
+            n_embd,
+            n_layer,
+            n_head,
+            ..Default::default()
+        })
+    };
     let head = if num_labels == 0 {
         Head::LanguageModel
     } else {
         Head::Classifier { num_labels, pooling: Pooling::Last }
     };
-    let params = Params::init(&parameter_specs(&config, head), 1, &Device::Cpu)?;
+    let params =
+        Params::init(&parameter_specs(&config, head), 1, &options.device)?.computing_in(options.dtype)?;
     let weights = params.tracked(|_| true);
     let model = if num_labels == 0 {
-        Model::Language(LanguageModel::new(&config, &weights)?.with_recompute(recompute))
+        Model::Language(LanguageModel::new(&config, &weights)?.with_recompute(options.recompute))
     } else {
-        Model::Classifier(Classifier::new(&config, &weights, Pooling::Last)?.with_recompute(recompute))
+        Model::Classifier(
+            Classifier::new(&config, &weights, Pooling::Last)?.with_recompute(options.recompute),
+        )
     };
     let lengths = match std::env::var("LENGTHS") {
         Ok(path) if shape == "FT-lengths" => {
@@ -168,7 +229,7 @@ fn bench() -> Result<()> {
     };
     let trainable = params.iter().map(|(name, _)| name.to_string()).collect();
     let mut state = State::new(params, trainable, &OptimConfig::default());
-    let mut task = RandomTask { model, sizes, lengths };
+    let mut task = RandomTask { model, sizes, lengths, device: options.device.clone() };
     let settings = StepSettings {
         seed: 1,
         dropout: 0.0,
@@ -177,16 +238,18 @@ fn bench() -> Result<()> {
         max_grad_norm: 1.0,
     };
 
+    let together = if options.device.is_cuda() { GPU_STEPS } else { 1 };
     let (mut times, mut tokens, mut loss) = (Vec::new(), 0, 0.0);
     for number in 0.. {
         let started = Instant::now();
-        let report = step(&mut task, &mut state, &settings)?;
+        let reports: Vec<StepReport> =
+            (0..together).map(|_| step(&mut task, &mut state, &settings)).collect::<Result<_>>()?;
+        loss = StepReport::read_all(&reports)?.last().map_or(f64::NAN, |figures| figures.train_loss);
         if number >= 3 {
-            times.push(started.elapsed().as_secs_f64());
-            tokens += report.tokens;
+            times.push(started.elapsed().as_secs_f64() / together as f64);
+            tokens += reports.iter().map(|report| report.tokens).sum::<u64>() / together as u64;
         }
-        loss = report.train_loss;
-        if times.len() >= 5 && times.iter().sum::<f64>() >= secs {
+        if times.len() >= 5 && times.iter().sum::<f64>() * together as f64 >= options.secs {
             break;
         }
     }
@@ -197,10 +260,42 @@ fn bench() -> Result<()> {
     let tokens_per_sec =
         if task.lengths.is_empty() { (rows * seq_len) as f64 / median } else { tokens as f64 / total };
     let result = json!({
-        "peer": "train", "shape": shape, "steps": times.len(), "median_ms": median * 1e3, "min_ms": times[0] * 1e3,
+        "peer": "train", "shape": shape, "dtype": options.dtype.as_str(), "steps": times.len() * together, "median_ms": median * 1e3, "min_ms": times[0] * 1e3,
         "tokens_per_sec": tokens_per_sec, "sequences_per_sec": rows as f64 / median,
         "gflops": tokens_per_sec * flops / 1e9, "peak_mib": process::peak_memory_bytes() >> 20, "loss": loss,
+        "gpu_mib": device::peak_gpu_bytes(&options.device) >> 20,
     });
     println!("{result}");
+    if options.kernels {
+        print_kernels(|| step(&mut task, &mut state, &settings))?;
+    }
     Ok(())
+}
+
+/// Milliseconds a step by kernel of ours, longest first, on stderr.
+#[cfg(feature = "cuda")]
+fn print_kernels(mut step: impl FnMut() -> Result<StepReport>) -> Result<()> {
+    const STEPS: usize = 5;
+    ops::time_kernels(true);
+    let started = Instant::now();
+    for _ in 0..STEPS {
+        step()?.read()?;
+    }
+    let whole = started.elapsed().as_secs_f64() * 1e3 / STEPS as f64;
+    let mut times: Vec<_> = ops::kernel_times()?.into_iter().collect();
+    ops::time_kernels(false);
+    times.sort_by(|(_, a), (_, b)| b.1.total_cmp(&a.1));
+    let sum: f64 = times.iter().map(|(_, (_, ms))| ms / STEPS as f64).sum();
+    eprintln!("{:<44}{:>9}{:>11}", "kernel", "launches", "ms a step");
+    for (name, (launches, ms)) in times {
+        eprintln!("{name:<44}{:>9}{:>11.4}", launches / STEPS, ms / STEPS as f64);
+    }
+    eprintln!("{:<53}{sum:>11.4}", "all of these");
+    eprintln!("{:<53}{whole:>11.4}", "the step, with timing and a wait at its end");
+    Ok(())
+}
+
+#[cfg(not(feature = "cuda"))]
+fn print_kernels(_step: impl FnMut() -> Result<StepReport>) -> Result<()> {
+    Err(Error::usage("kernels are timed on a GPU only"))
 }

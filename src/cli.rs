@@ -27,6 +27,12 @@ pub struct Cli {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// What this machine has, how fast it is, and whether every op is right on its device.
+    Doctor {
+        /// auto, cpu, cuda or cuda:N.
+        #[arg(long, default_value = "auto")]
+        device: String,
+    },
     /// Train a language model on raw text.
     Pretrain {
         #[command(flatten)]

@@ -2,13 +2,53 @@
 //!
 //! Layer 0.
 
+#[cfg(feature = "cuda")]
+use candle_core::cuda_backend::cudarc::driver::{self, sys};
 use candle_core::{DType, Device, Tensor};
+use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Exit, Result};
 use crate::progress::Progress;
 
-/// Parameters, activations and moments are f32 on every device.
+/// Parameters and moments are f32 on every device.
 pub const DTYPE: DType = DType::F32;
+
+/// Number type that training computes in; parameters, moments, statistics of norms, softmax, loss and the sums of
+/// gradients are f32 whatever is chosen, and so is evaluation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Precision {
+    /// bf16 on a GPU, f32 elsewhere.
+    #[default]
+    Auto,
+    /// f32.
+    F32,
+    /// f32, with the factors of matrix products rounded to 10 bits of mantissa; on a GPU only.
+    Tf32,
+    /// Activations and their gradients are bf16; on a GPU only.
+    Bf16,
+}
+
+impl Precision {
+    /// What activations are on this device.
+    ///
+    /// Errors: a precision that the device does not have (2).
+    pub fn dtype(self, device: &Device) -> Result<DType> {
+        match self {
+            Self::Auto if device.is_cuda() => Ok(DType::BF16),
+            Self::Bf16 if device.is_cuda() => Ok(DType::BF16),
+            Self::Tf32 if device.is_cuda() => Ok(DType::F32),
+            Self::Auto | Self::F32 => Ok(DType::F32),
+            Self::Tf32 | Self::Bf16 => {
+                let name = format!("{self:?}").to_lowercase();
+                let hint = "take \"auto\" or \"f32\", or a GPU by --device cuda";
+                Err(Error::usage(format!(
+                    "train.precision is \"{name}\", but the CPU computes in f32; {hint}"
+                )))
+            }
+        }
+    }
+}
 
 /// Opens the device named `auto`, `cpu`, `cuda` or `cuda:N` and says what was picked.
 ///
@@ -26,7 +66,7 @@ pub fn open(name: &str, progress: &Progress) -> Result<Device> {
         }
         "auto" => match gpu(0) {
             Ok(device) => {
-                progress.note("device: cuda:0");
+                progress.note(format!("device: cuda:0{}, the first GPU", described(&device)));
                 Ok(device)
             }
             Err(cause) => {
@@ -61,13 +101,107 @@ fn open_cuda(name: &str, progress: &Progress) -> Result<Device> {
             format!("device {name} cannot be used: {why}; check the driver or use --device cpu"),
         )
     })?;
-    progress.note(format!("device: {name}"));
+    progress.note(format!("device: {name}{}, as asked", described(&device)));
     Ok(device)
+}
+
+/// Name and memory in brackets, where the driver says them.
+fn described(device: &Device) -> String {
+    let describe = |gpu: Gpu| format!(" ({}, {} GiB)", gpu.name, gpu.memory_bytes >> 30);
+    gpu_of(device).map(describe).unwrap_or_default()
+}
+
+/// What the driver says of a GPU.
+#[derive(Clone, Debug, Serialize)]
+pub struct Gpu {
+    /// Its name.
+    pub name: String,
+    /// Compute capability, such as 9.0.
+    pub compute_capability: String,
+    /// Newest CUDA version that the driver knows.
+    pub driver_cuda_version: String,
+    /// All of its memory.
+    pub memory_bytes: usize,
+    /// What no process has taken.
+    pub free_bytes: usize,
+}
+
+/// The GPU behind a device; none for the CPU.
+pub fn gpu_of(device: &Device) -> Option<Gpu> {
+    #[cfg(feature = "cuda")]
+    if let Device::Cuda(device) = device {
+        let stream = device.cuda_stream();
+        let context = stream.context();
+        let (major, minor) = context.compute_capability().ok()?;
+        let (free_bytes, memory_bytes) = context.mem_get_info().ok()?;
+        let mut version = 0;
+        // SAFETY: the call writes one number.
+        unsafe { sys::cuDriverGetVersion(&raw mut version) }.result().ok()?;
+        return Some(Gpu {
+            name: context.name().ok()?,
+            compute_capability: format!("{major}.{minor}"),
+            driver_cuda_version: format!("{}.{}", version / 1000, version % 1000 / 10),
+            memory_bytes,
+            free_bytes,
+        });
+    }
+    let _ = device;
+    None
+}
+
+/// Most memory that tensors have held on a GPU at once, in bytes; 0 on the CPU or where the driver does not say.
+pub fn peak_gpu_bytes(device: &Device) -> u64 {
+    #[cfg(feature = "cuda")]
+    if let Device::Cuda(device) = device {
+        let attribute = sys::CUmemPool_attribute_enum::CU_MEMPOOL_ATTR_USED_MEM_HIGH;
+        let mut bytes = 0u64;
+        // SAFETY: the attribute is a cuuint64_t.
+        let read = pool(device).and_then(|pool| unsafe {
+            sys::cuMemPoolGetAttribute(pool, attribute, (&raw mut bytes).cast()).result()
+        });
+        return read.map_or(0, |()| bytes);
+    }
+    let _ = device;
+    0
+}
+
+/// Where the device's tensors come from.
+#[cfg(feature = "cuda")]
+fn pool(
+    device: &candle_core::CudaDevice,
+) -> std::result::Result<sys::CUmemoryPool, driver::result::DriverError> {
+    // SAFETY: the device is open.
+    unsafe { driver::result::device::get_default_mem_pool(device.cuda_stream().context().cu_device()) }
+}
+
+/// Opens a GPU with a stream of its own, on which all work follows in order.
+#[cfg(feature = "cuda")]
+fn open_gpu(ordinal: usize) -> candle_core::Result<Device> {
+    let device = Device::new_cuda_with_stream(ordinal)?;
+    if let Device::Cuda(device) = &device {
+        // SAFETY: there is one stream, which orders all uses of a tensor.
+        unsafe { device.disable_event_tracking() };
+        // By default the driver takes freed memory back whenever the host waits for the device, and a step
+        // would ask for all of it again.
+        let mut all = u64::MAX;
+        let attribute = sys::CUmemPool_attribute_enum::CU_MEMPOOL_ATTR_RELEASE_THRESHOLD;
+        // SAFETY: the attribute is a cuuint64_t.
+        let kept = pool(device).and_then(|pool| unsafe {
+            driver::result::mem_pool::set_attribute(pool, attribute, (&raw mut all).cast())
+        });
+        kept.map_err(candle_core::Error::wrap)?;
+    }
+    Ok(device)
+}
+
+#[cfg(not(feature = "cuda"))]
+fn open_gpu(ordinal: usize) -> candle_core::Result<Device> {
+    Device::new_cuda(ordinal)
 }
 
 /// Opens a GPU and runs one kernel on it: a driver too old for our kernels opens devices just as well.
 fn gpu(ordinal: usize) -> candle_core::Result<Device> {
-    let device = Device::new_cuda(ordinal)?;
+    let device = open_gpu(ordinal)?;
     Tensor::ones(1, DTYPE, &device)?.affine(2.0, 0.0)?.to_vec1::<f32>()?;
     Ok(device)
 }

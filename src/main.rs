@@ -53,6 +53,7 @@ fn run(cli: Cli) -> Result<()> {
     let progress = Progress::new(if cli.quiet { -1 } else { i8::from(cli.verbose) });
     let json = cli.json;
     match cli.command {
+        Command::Doctor { device } => commands::doctor::run(&device, json, &progress),
         Command::Pretrain { run } => {
             let mut config: PretrainConfig = load(&run, None)?;
             config.device = run.device.clone().unwrap_or(config.device);

@@ -3,7 +3,6 @@
 //! `scripts/make_golden.py` makes the fixtures and says why its sizes are what they are.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use candle_core::{DType, Device, Tensor};
 use train::data::Batch;
@@ -15,8 +14,10 @@ use train::model::{
 use train::ops::{self, GradientSums, Traced};
 use train::optim::{OptimConfig, ScheduleKind};
 use train::progress::Progress;
-use train::trainer::{Evaluation, State, StepSettings, Task, step};
+use train::trainer::{Evaluation, State, StepReport, StepSettings, Task, step};
 use train::{optim, tensor_file};
+
+use crate::support;
 
 /// Largest distance to PyTorch, as a share of the largest value of the tensor. PyTorch computed in f64, so
 /// all of it is our f32 rounding over sums of at most 96 terms. Each stands at five to ten times the distance
@@ -27,8 +28,16 @@ const LOGITS: f64 = 5e-6;
 const GRADIENT: f64 = 1e-5;
 const LOSSES: f64 = 1e-6;
 
+/// On a GPU in f32: other orders of summation, and exponentials of 2 units in the last place.
+const GPU_F32: f64 = 1e-4;
+/// On a GPU in bf16, which keeps 8 bits: 2^-9 for each rounding on the way through two blocks and back.
+const GPU_BF16: f64 = 6e-2;
+
 /// One fixture file, with the config that stands in the script.
 struct Golden {
+    device: Device,
+    /// What training computes in.
+    dtype: DType,
     config: ModelConfig,
     weights: Weights,
     gradients: Weights,
@@ -72,7 +81,7 @@ impl Golden {
     }
 
     fn read(file: &str, config: ModelConfig) -> Self {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(file);
+        let path = support::root().join("tests/fixtures").join(file);
         let (mut weights, mut gradients, mut values) = (Weights::new(), Weights::new(), Weights::new());
         for (name, tensor) in tensor_file::read(&path).unwrap() {
             if let Some(name) = name.strip_prefix("grad.") {
@@ -86,15 +95,15 @@ impl Golden {
         let specs = parameter_specs(&config, Head::LanguageModel);
         let expected: BTreeMap<_, _> = specs.into_iter().map(|spec| (spec.name, spec.shape)).collect();
         tensor_file::check_shapes(&path, &weights, &expected).unwrap();
-        Self { config, weights, gradients, values }
+        Self { device: Device::Cpu, dtype: DType::F32, config, weights, gradients, values }
     }
 
     /// Trainable parameters with the weights of the file.
     fn params(&self) -> Params {
         let specs = parameter_specs(&self.config, Head::LanguageModel);
-        let params = Params::init(&specs, 0, &Device::Cpu).unwrap();
+        let params = Params::init(&specs, 0, &self.device).unwrap();
         params.assign(&self.weights).unwrap();
-        params
+        params.computing_in(self.dtype).unwrap()
     }
 
     /// (B, T).
@@ -134,12 +143,13 @@ impl Golden {
 struct GoldenTask {
     model: LanguageModel,
     batches: Vec<Batch>,
+    device: Device,
 }
 
 impl GoldenTask {
     fn new(golden: &Golden, params: &Params, rows: usize) -> Self {
         let model = LanguageModel::new(&golden.config, &params.tracked(|_| true)).unwrap();
-        Self { model, batches: golden.batches(rows) }
+        Self { model, batches: golden.batches(rows), device: golden.device.clone() }
     }
 }
 
@@ -153,8 +163,8 @@ impl Task for GoldenTask {
     }
 
     fn loss(&self, batch: &Batch, scale: f64, dropout: &mut Dropout) -> Result<Traced> {
-        let inputs = Tensor::from_slice(&batch.input_ids, (batch.rows, batch.seq_len), &Device::Cpu)?;
-        let targets = Tensor::from_slice(&batch.targets, batch.targets.len(), &Device::Cpu)?;
+        let inputs = ops::upload(&batch.input_ids, (batch.rows, batch.seq_len), &self.device)?;
+        let targets = ops::upload(&batch.targets, batch.targets.len(), &self.device)?;
         Ok(self.model.loss(&TokenRows::equal(&inputs, 0)?, &targets, scale, dropout)?)
     }
 
@@ -204,7 +214,15 @@ fn gradients(golden: &Golden, params: &Params) -> optim::Gradients {
 }
 
 fn values(tensor: &Tensor) -> Vec<f64> {
-    tensor.flatten_all().unwrap().to_dtype(DType::F64).unwrap().to_vec1().unwrap()
+    tensor
+        .flatten_all()
+        .unwrap()
+        .to_device(&Device::Cpu)
+        .unwrap()
+        .to_dtype(DType::F64)
+        .unwrap()
+        .to_vec1()
+        .unwrap()
 }
 
 /// Largest distance as a share of the largest expected value.
@@ -243,13 +261,46 @@ fn every_gradient_equals_pytorch() {
     }
 }
 
+/// Logits, gradients and losses of training as PyTorch computed them, on a GPU and with another arithmetic.
+fn equals_pytorch_on(gpu: &Device, dtype: DType, tolerance: f64) {
+    for mut golden in Golden::both() {
+        (golden.device, golden.dtype) = (gpu.clone(), dtype);
+        let found = gradients(&golden, &golden.params());
+        assert_eq!(found.iter().count(), golden.gradients.len());
+        for (name, gradient) in found.iter() {
+            assert_close(&format!("{dtype:?} {name}"), gradient, &golden.gradients[name], tolerance);
+        }
+        for rows in [3, 2, 1] {
+            let (mut task, mut state, settings) = run(&golden, rows);
+            let reports: Vec<_> = (0..10).map(|_| step(&mut task, &mut state, &settings).unwrap()).collect();
+            let figures = StepReport::read_all(&reports).unwrap();
+            let losses: Vec<f32> = figures.iter().map(|figures| figures.train_loss as f32).collect();
+            let losses = Tensor::new(losses, &Device::Cpu).unwrap();
+            // Ten steps of size 0.01 carry the differences of the gradients into the losses.
+            let what = format!("{dtype:?} losses, {rows} rows a batch");
+            assert_close(&what, &losses, &golden.values["losses"], tolerance);
+        }
+    }
+}
+
+#[test]
+fn a_gpu_computes_what_pytorch_computed() {
+    let Some(gpu) = support::gpu() else { return };
+    equals_pytorch_on(&gpu, DType::F32, GPU_F32);
+    equals_pytorch_on(&gpu, DType::BF16, GPU_BF16);
+}
+
 #[test]
 fn recomputed_activations_give_the_same_bits() {
     for golden in Golden::both() {
         let gradients = |recompute| {
             let params = golden.params();
             let model = LanguageModel::new(&golden.config, &params.tracked(|_| true)).unwrap();
-            let task = GoldenTask { model: model.with_recompute(recompute), batches: golden.batches(3) };
+            let task = GoldenTask {
+                model: model.with_recompute(recompute),
+                batches: golden.batches(3),
+                device: Device::Cpu,
+            };
             let loss = task.loss(&task.batches[0], 0.1, &mut Dropout::new(0.3, 5, 0, 0)).unwrap();
             let mut sums = GradientSums::default();
             sums.backward(&loss).unwrap();
@@ -265,7 +316,8 @@ fn ten_training_losses_equal_pytorch_however_the_batch_is_cut() {
     for golden in Golden::both() {
         for rows in [3, 2, 1] {
             let (mut task, mut state, settings) = run(&golden, rows);
-            let mut loss = || step(&mut task, &mut state, &settings).unwrap().train_loss as f32;
+            let mut loss =
+                || step(&mut task, &mut state, &settings).unwrap().read().unwrap().train_loss as f32;
             let losses: Vec<f32> = (0..10).map(|_| loss()).collect();
             let losses = Tensor::new(losses, &Device::Cpu).unwrap();
             let expected = &golden.values["losses"];
@@ -301,7 +353,7 @@ fn a_fresh_model_starts_near_the_logarithm_of_the_vocabulary_size() {
     for mut golden in Golden::both() {
         golden.weights = fresh(&golden.config, Head::LanguageModel);
         let (mut task, mut state, settings) = run(&golden, 3);
-        let loss = step(&mut task, &mut state, &settings).unwrap().train_loss;
+        let loss = step(&mut task, &mut state, &settings).unwrap().read().unwrap().train_loss;
         assert!((loss - 61f64.ln()).abs() < 0.05, "{loss}");
     }
 }

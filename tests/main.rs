@@ -3,12 +3,14 @@
 mod audit;
 mod bad_input;
 mod compare;
+mod cuda;
 mod data;
 mod foreign;
 mod formats;
 mod golden;
 mod hub;
 mod hub_server;
+mod kernels;
 mod labelled;
 mod layers;
 mod parity;

@@ -14,7 +14,7 @@ use train::hf_folder::{self, HfFolder};
 use train::model::{Classifier, Dropout, LanguageModel, TokenRows};
 use train::tensor_file;
 
-use crate::support::Folder;
+use crate::support::{Folder, root};
 
 /// Largest difference of any logit. Sums in another order move f32 logits of this size by some 1e-6 to 1e-5.
 const TOLERANCE: f64 = 1e-4;
@@ -35,7 +35,7 @@ fn python() -> Option<PathBuf> {
 }
 
 fn script(python: &Path, arguments: &[&Path], command: &str) -> String {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/parity.py");
+    let script = root().join("scripts/parity.py");
     let output = Command::new(python)
         .arg(script)
         .arg(command)

@@ -2,8 +2,23 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Output;
+use std::sync::OnceLock;
 
+use candle_core::Device;
 use serde_json::Value;
+use train::device;
+use train::progress::Progress;
+
+/// The program under test; another than cargo's where the tests run on a machine without cargo.
+fn program() -> PathBuf {
+    std::env::var_os("TRAIN_PROGRAM")
+        .map_or_else(|| assert_cmd::cargo::cargo_bin!("train").into(), PathBuf::from)
+}
+
+/// Where fixtures and scripts are, also for a test program that was built elsewhere.
+pub fn root() -> PathBuf {
+    std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into()).into()
+}
 
 /// A model of 7,000 parameters and four steps: a run takes a fraction of a second.
 const PRETRAIN: &str = r#"
@@ -142,7 +157,7 @@ impl Folder {
 
     /// `train` with these arguments, in this folder.
     pub fn train(&self, arguments: &[&str]) -> assert_cmd::Command {
-        let mut command = assert_cmd::cargo::cargo_bin_cmd!("train");
+        let mut command = assert_cmd::Command::new(program());
         command.current_dir(self.dir.path()).args(arguments);
         command
     }
@@ -156,7 +171,7 @@ impl Folder {
     /// Starts `train` and does not wait for it.
     #[cfg(unix)]
     pub fn spawn(&self, line: &str) -> std::process::Child {
-        let mut command = std::process::Command::new(assert_cmd::cargo::cargo_bin!("train"));
+        let mut command = std::process::Command::new(program());
         command.current_dir(self.dir.path()).args(line.split_whitespace());
         command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::piped());
         command.spawn().unwrap()
@@ -247,4 +262,14 @@ fn messages() -> String {
         _ => format!("ham\t{} {} {} on day {i}\n", WHO[i % 6], DID[5 * i % 6], WHAT[i / 6 % 6]),
     };
     (0..80).map(row).collect()
+}
+
+/// The first GPU; without one, says on stderr that the test is skipped.
+pub fn gpu() -> Option<Device> {
+    static GPU: OnceLock<Option<Device>> = OnceLock::new();
+    let open = || {
+        let opened = device::open("cuda", &Progress::new(-1));
+        opened.inspect_err(|cause| eprintln!("tests of the GPU are skipped: {cause}")).ok()
+    };
+    GPU.get_or_init(open).clone()
 }

@@ -71,6 +71,7 @@ pub fn finetune(config: &FinetuneConfig, options: &Options, progress: &Progress)
     let num_labels = split.label_names.len();
     let head = Head::Classifier { num_labels, pooling: config.classifier.pooling };
     let params = start.params(&model, head, config.seed, &device)?;
+    let params = lifecycle::computing(params, config.train.precision)?;
     let names = params.iter().map(|(name, _)| name.to_string());
     let trainable = names.filter(|name| config.classifier.trains(name, &model)).collect();
     let mut state = State::new(params, trainable, &config.optim);

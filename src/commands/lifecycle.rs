@@ -8,9 +8,11 @@ use toml::{Table, Value};
 use super::Options;
 use crate::checkpoint::{self, Checkpoint, Fingerprints};
 use crate::config;
-use crate::device;
+use crate::device::{self, Precision};
 use crate::error::{Error, Exit, Result};
 use crate::files;
+use crate::model::Params;
+use crate::ops;
 use crate::progress::Progress;
 use crate::run_dir::{Existing, Manifest, RunDir, Status, is_done};
 use crate::trainer::{Outcome, State};
@@ -150,6 +152,15 @@ pub fn resume(
     state.restore(checkpoint)?;
     progress.note(format!("resuming at step {}", state.counters.step));
     Ok(())
+}
+
+/// The parameters, with copies of the type that training computes in.
+///
+/// Errors: a precision that the device does not have (2).
+pub fn computing(params: Params, precision: Precision) -> Result<Params> {
+    ops::allow_tf32(precision == Precision::Tf32);
+    let dtype = precision.dtype(&params.device())?;
+    Ok(params.computing_in(dtype)?)
 }
 
 /// The manifest of a run that starts now.

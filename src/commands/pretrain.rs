@@ -1,11 +1,8 @@
 //! `train pretrain`: bytes -> documents -> tokens -> windows -> steps -> figures and model.
 
-use std::time::Instant;
-
-use candle_core::{Device, Tensor};
-
 use super::fetch::Fetcher;
 use super::lifecycle;
+use super::rates;
 use super::start::Start;
 use super::{Options, print_run};
 use crate::checkpoint::Fingerprints;
@@ -18,7 +15,6 @@ use crate::generate::{Sampling, continuation};
 use crate::hf_folder::{self, ModelFiles, Sources, write_card};
 use crate::metrics::Bleu;
 use crate::model::{Head, LanguageModel, ModelConfig, Pooling, flops_per_token};
-use crate::ops::{self, Traced, WeightLayout};
 use crate::process;
 use crate::progress::Progress;
 use crate::report::{self, PretrainResults, Style, pretrain_report};
@@ -54,6 +50,7 @@ pub fn pretrain(config: &PretrainConfig, options: &Options, progress: &Progress)
     let model = start.model_config(asked, corpus.tokenizer.vocab_size())?;
     config.train.check(model.max_position_embeddings())?;
     let params = start.params(&model, Head::LanguageModel, config.seed, &device)?;
+    let params = lifecycle::computing(params, config.train.precision)?;
     progress.note(format!("model: {} parameters", params.count()));
     let names = params.iter().map(|(name, _)| name.to_string()).collect();
     let mut state = State::new(params, names, &config.optim);
@@ -147,7 +144,7 @@ fn finish(
         vocab_size: model.vocab_size(),
         parameters: state.params.count(),
         tokens_per_sec,
-        mfu: tokens_per_sec * flops / matmul_rate(&device)?,
+        mfu: tokens_per_sec * flops / rates::product(&device, config.train.precision.dtype(&device)?)?,
         peak_memory_bytes: process::peak_memory_bytes(),
         wall_secs: counters.elapsed_secs,
         bleu: bleu.as_ref().map(|bleu| bleu.score),
@@ -159,22 +156,6 @@ fn finish(
     let text = pretrain_report(&results, Style::Markdown);
     files::write_atomic(&dir.path().join("report.md"), text.as_bytes())?;
     report::write_html(dir.path())
-}
-
-/// Operations per second of a 1024 x 1024 matrix product on this device: the best of a few.
-fn matmul_rate(device: &Device) -> Result<f64> {
-    const SIDE: usize = 1024;
-    let a = Tensor::ones((SIDE, SIDE), device::DTYPE, device)?;
-    let (x, weight) = (Traced::from(&a), [Traced::from(&a)]);
-    let mut best = f64::INFINITY;
-    for _ in 0..6 {
-        let started = Instant::now();
-        let product = ops::linear(&x, &weight, None, WeightLayout::InOut)?;
-        // Reading one value back waits for the device.
-        product.value().narrow(0, 0, 1)?.narrow(1, 0, 1)?.flatten_all()?.to_vec1::<f32>()?;
-        best = best.min(started.elapsed().as_secs_f64());
-    }
-    Ok(2.0 * (SIDE as f64).powi(3) / best)
 }
 
 /// Tokens of a held-out document given as prompt, and continued for BLEU.

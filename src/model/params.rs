@@ -138,6 +138,8 @@ fn gpt2_specs(c: &super::Gpt2Config, config: &ModelConfig) -> Vec<ParamSpec> {
 /// The parameters of one model, sorted by name.
 pub struct Params {
     vars: BTreeMap<String, Var>,
+    /// What training computes with, where it does so in another type; the optimizer keeps it equal to `vars`.
+    computed_with: BTreeMap<String, Var>,
 }
 
 impl Params {
@@ -164,7 +166,26 @@ impl Params {
             };
             vars.insert(spec.name.clone(), Var::from_vec(values, spec.shape.as_slice(), device)?);
         }
-        Ok(Self { vars })
+        Ok(Self { vars, computed_with: BTreeMap::new() })
+    }
+
+    /// The same parameters with copies of `dtype` that training computes with; f32 needs none.
+    ///
+    /// Errors: the device cannot hold them.
+    pub fn computing_in(mut self, dtype: DType) -> Result<Self> {
+        self.computed_with.clear();
+        if dtype != DType::F32 {
+            let copy = |(name, var): (&String, &Var)| {
+                Ok((name.clone(), Var::from_tensor(&var.as_detached_tensor().to_dtype(dtype)?)?))
+            };
+            self.computed_with = self.vars.iter().map(copy).collect::<Result<_>>()?;
+        }
+        Ok(self)
+    }
+
+    /// The variable that training computes with in place of a parameter, where that is of another type.
+    pub fn computed_with(&self, name: &str) -> Option<&Var> {
+        self.computed_with.get(name)
     }
 
     /// Names and variables in sorted order.
@@ -182,18 +203,20 @@ impl Params {
         self.vars.values().map(|var| var.elem_count()).sum()
     }
 
-    /// Weights for a forward pass in which the parameters chosen by `trainable` get gradients.
+    /// Weights for training, in which the parameters chosen by `trainable` get gradients; in the type that
+    /// training computes in.
     pub fn tracked(&self, trainable: impl Fn(&str) -> bool) -> Weights {
         let weight = |(name, var): (&String, &Var)| {
+            let var = self.computed_with(name).unwrap_or(var);
             let tensor = if trainable(name) { var.as_tensor().clone() } else { var.as_detached_tensor() };
             (name.clone(), tensor)
         };
         self.vars.iter().map(weight).collect()
     }
 
-    /// Weights for a forward pass without autograd; they follow later updates of the parameters.
+    /// The parameters themselves, f32, for a forward pass without gradients; they follow later updates.
     pub fn detached(&self) -> Weights {
-        self.tracked(|_| false)
+        self.vars.iter().map(|(name, var)| (name.clone(), var.as_detached_tensor())).collect()
     }
 
     /// A copy of all values that later updates do not touch.
@@ -209,7 +232,11 @@ impl Params {
             let Some(var) = self.vars.get(name) else {
                 candle_core::bail!("no parameter is called {name}");
             };
-            var.set(&value.to_dtype(DType::F32)?.to_device(var.device())?.contiguous()?)?;
+            let value = value.to_dtype(DType::F32)?.to_device(var.device())?.contiguous()?;
+            var.set(&value)?;
+            if let Some(copy) = self.computed_with.get(name) {
+                copy.set(&value.to_dtype(copy.dtype())?)?;
+            }
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use candle_core::{Result, Tensor};
+use candle_core::{DType, Result, Tensor};
 
 use super::attention::{KvCache, Rotary};
 use super::block::Block;
@@ -32,7 +32,7 @@ impl TokenRows {
         }
         let positions: Vec<u32> =
             lengths.iter().flat_map(|length| start as u32..(start + length) as u32).collect();
-        let positions = Tensor::from_vec(positions, rows, ids.device())?;
+        let positions = ops::upload(&positions, rows, ids.device())?;
         Ok(Self { ids: ids.clone(), positions, lengths: lengths.to_vec() })
     }
 
@@ -82,7 +82,10 @@ impl Transformer {
         let (embedding, positions, final_norm) = match config {
             ModelConfig::Llama(c) => {
                 let embedding = weight(weights, "model.embed_tokens.weight")?;
-                let rotary = Rotary::new(config, c.rope_theta, embedding.device(), embedding.dtype())?;
+                // Angles of far positions need more digits than halves have.
+                let dtype =
+                    if embedding.dtype().size_in_bytes() < 4 { DType::F32 } else { embedding.dtype() };
+                let rotary = Rotary::new(config, c.rope_theta, embedding.device(), dtype)?;
                 (embedding, Positions::Rotary(rotary), Norm::new(weights, "model.norm", c.rms_norm_eps)?)
             }
             ModelConfig::Gpt2(c) => (

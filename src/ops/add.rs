@@ -1,11 +1,14 @@
 //! Sums of tensors: the residual stream, and the loss.
 
+#[cfg(feature = "cuda")]
+mod cuda;
+
 use candle_core::{Result, Tensor};
 
 use super::elements::{Elements, expect_like, expect_shape};
 use super::real::{Real, by_dtype};
 use super::rows::fill_rows;
-use super::tape::{Traced, record};
+use super::tape::{Traced, by_reference, record};
 
 /// Adds a branch to the residual stream, each element of it times one of `factors` where there are any.
 ///
@@ -21,12 +24,24 @@ pub fn add(residual: &Traced, branch: &Traced, factors: Option<&Tensor>) -> Resu
     }
     let (residual, branch) = (residual.contiguous()?, branch.contiguous()?);
     let factors = factors.map(Tensor::contiguous).transpose()?;
+    #[cfg(feature = "cuda")]
+    if super::cuda::runs(residual.value()) {
+        let y = cuda::combine(Some(residual.value()), branch.value(), factors.as_ref())?;
+        return Ok(record(y, residual.is_tracked() || branch.is_tracked(), move |d_y, gradients| {
+            // Off the CPU nothing is added to a gradient in place, so both inputs may have the same one.
+            let d_branch = match &factors {
+                Some(factors) => cuda::combine(None, &d_y, Some(factors))?,
+                None => d_y.clone(),
+            };
+            gradients.add(&branch, d_branch)?;
+            gradients.add(&residual, d_y)
+        }));
+    }
     if !residual.device().is_cpu() {
-        let branch = match &factors {
-            Some(factors) => (branch.value() * factors)?,
-            None => branch.value().clone(),
-        };
-        return Ok((residual.value() + branch)?.into());
+        return by_reference(&[&residual, &branch], move |t| match &factors {
+            Some(factors) => &t[0] + (&t[1] * factors)?,
+            None => &t[0] + &t[1],
+        });
     }
     by_dtype!("add", residual.dtype(), T => {
         let y = {
@@ -57,6 +72,15 @@ pub fn add(residual: &Traced, branch: &Traced, factors: Option<&Tensor>) -> Resu
             gradients.add(&residual, d_y)
         }))
     })
+}
+
+/// The sum of two gradients of one tensor, in memory of its own.
+pub(super) fn sum_of_two(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    #[cfg(feature = "cuda")]
+    if super::cuda::runs(a) && a.dtype() == b.dtype() {
+        return cuda::combine(Some(&a.contiguous()?), &b.contiguous()?, None);
+    }
+    a + b
 }
 
 /// `value` of the elements of all inputs that stand at the same place.

@@ -1,8 +1,9 @@
 //! Fused, differentiable tensor operations: where nearly all of a training step's time goes.
 //!
 //! Layer 1. Each op is a folder: `mod.rs` (the function, its checks and its gradient), `reference.rs` (the
-//! same math in candle's own ops: the specification, and what runs on other devices than the CPU), `cpu.rs`
-//! (kernels on slices) and `tests.rs`. Knows nothing of models.
+//! same math in candle's own ops: the specification, and what runs where there is no kernel), `cpu.rs`
+//! (kernels on slices), `cuda.cu` and `cuda.rs` (kernels of the GPU and their launches) and `tests.rs`. Knows
+//! nothing of models.
 //!
 //! Shape letters: B batch, T sequence, C hidden, H heads, K key-value heads, D head dimension, I MLP inner,
 //! V vocabulary, N rows (B * T).
@@ -11,11 +12,14 @@ mod adamw;
 mod add;
 mod attention;
 mod cross_entropy;
+#[cfg(feature = "cuda")]
+mod cuda;
 mod elements;
 mod embedding;
 mod exp;
 mod gelu;
 mod head_cross_entropy;
+mod kernel_checks;
 mod layer_norm;
 mod linear;
 mod matmul;
@@ -29,22 +33,36 @@ mod swiglu;
 mod tape;
 #[cfg(test)]
 mod testing;
+mod upload;
 
-pub use adamw::{AdamwStep, adamw};
+pub use adamw::{AdamwParam, AdamwStep, Clip, adamw, adamw_all};
 pub use add::{add, multiply, weighted_sum};
 pub use attention::{attention, attention_cached};
 pub use cross_entropy::{IGNORE_INDEX, cross_entropy};
 pub use embedding::embedding;
 pub use gelu::gelu;
 pub use head_cross_entropy::{head_cross_entropy, head_losses};
+pub use kernel_checks::{KernelCheck, check_kernels};
 pub use layer_norm::layer_norm;
 pub use linear::{WeightLayout, linear};
 pub use pool::{Pool, pool};
 pub use rms_norm::rms_norm;
 pub use rope::rope;
-pub use sum_of_squares::sum_of_squares;
+pub use sum_of_squares::global_norm;
 pub use swiglu::swiglu;
 pub use tape::{GradientSums, Traced, recompute};
+pub use upload::upload;
+
+#[cfg(feature = "cuda")]
+pub use cuda::{kernel_times, time_kernels};
+
+/// Whether matrix products of f32 on a GPU may round their factors to TF32; no other device does.
+pub fn allow_tf32(allowed: bool) {
+    #[cfg(feature = "cuda")]
+    cuda::allow_tf32(allowed);
+    #[cfg(not(feature = "cuda"))]
+    let _ = allowed;
+}
 
 /// The same math in candle's own differentiable operations: what the ops are checked and measured against.
 pub mod reference {

@@ -1,6 +1,6 @@
 //! The sum of squares of a tensor, for the norm of the gradient.
 
-use candle_core::{DType, Result, Tensor};
+use candle_core::{DType, Device, Result, Tensor};
 use rayon::prelude::*;
 
 use super::elements::Elements;
@@ -9,11 +9,11 @@ use super::rows::CHUNK;
 
 const NAME: &str = "sum_of_squares";
 
-/// The sum of the squares of all elements; not finite as soon as one is not.
+/// The sum of the squares of all elements, in f64; not finite as soon as one is not.
 ///
 /// Chunks are summed in the tensor's type, their sums in f64 and in order. Any shape and, off the CPU, any
 /// float dtype.
-pub fn sum_of_squares(x: &Tensor) -> Result<f64> {
+fn sum_of_squares(x: &Tensor) -> Result<f64> {
     if !x.device().is_cpu() {
         return Ok(f64::from(x.to_dtype(DType::F32)?.sqr()?.sum_all()?.to_scalar::<f32>()?));
     }
@@ -23,6 +23,21 @@ pub fn sum_of_squares(x: &Tensor) -> Result<f64> {
         let sums: Vec<f64> = x.par_chunks(CHUNK).map(|chunk| squares(chunk).to_f64()).collect();
         Ok(sums.into_iter().sum())
     })
+}
+
+/// The L2 norm over all elements of all gradients, an f64 scalar on their device; not finite as soon as one
+/// element is not.
+pub fn global_norm(gradients: &[&Tensor]) -> Result<Tensor> {
+    #[cfg(feature = "cuda")]
+    if !gradients.is_empty() && gradients.iter().all(|x| super::cuda::runs(x) && x.dtype() == DType::F32) {
+        let contiguous = gradients.iter().map(|x| x.contiguous()).collect::<Result<Vec<_>>>()?;
+        return super::adamw::cuda::norm(&contiguous.iter().collect::<Vec<_>>());
+    }
+    let mut squares = 0.;
+    for gradient in gradients {
+        squares += sum_of_squares(gradient)?;
+    }
+    Tensor::new(squares.sqrt(), gradients.first().map_or(&Device::Cpu, |gradient| gradient.device()))
 }
 
 vectorised! {

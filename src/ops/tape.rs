@@ -1,16 +1,17 @@
-//! Reverse-mode differentiation of the ops in this folder, on the CPU.
+//! Reverse-mode differentiation of the ops in this folder, on every device.
 //!
 //! candle's own walk fills every gradient with zeros before it adds to it, keeps all activations until the
 //! loss is dropped, and drops a gradient silently where an op has no backward. Here a gradient is moved into
-//! its place, an op's activations go as soon as its backward has run, and every op has one. On other devices
-//! ops run as their references, and candle walks the graph.
+//! its place, an op's activations go as soon as its backward has run, and every op has one. Where a device
+//! has no kernel for an op, its reference runs, and candle differentiates that op alone.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
-use candle_core::{DType, Device, Result, Tensor, TensorId, bail};
+use candle_core::{DType, Device, Result, Tensor, TensorId, Var, bail};
 
+use super::add;
 use super::elements::{add_in_place, change_in_place};
 use super::real::Real;
 use super::rows::zeros;
@@ -40,7 +41,7 @@ thread_local! {
 impl From<&Tensor> for Traced {
     /// A variable wants its gradient, any other tensor does not.
     fn from(tensor: &Tensor) -> Self {
-        if tensor.is_variable() && tensor.device().is_cpu() {
+        if tensor.is_variable() {
             Self { value: tensor.detach(), node: Some(Rc::new(Node::Variable(tensor.id()))) }
         } else {
             Self { value: tensor.clone(), node: None }
@@ -55,7 +56,7 @@ impl From<Tensor> for Traced {
 }
 
 impl Traced {
-    /// The tensor itself. What candle computes from it gets no gradient on the CPU.
+    /// The tensor itself. What candle computes from it gets no gradient.
     pub fn value(&self) -> &Tensor {
         &self.value
     }
@@ -106,14 +107,33 @@ pub(super) fn record(
     Traced { value: y, node: Some(Rc::new(Node::Computed { number, backward })) }
 }
 
+/// The result of `reference`, an op in candle's own differentiable ops, on tensors like `inputs`.
+///
+/// Backward computes it again on variables of its own, and candle walks back through this op alone.
+pub(super) fn by_reference(
+    inputs: &[&Traced],
+    reference: impl Fn(&[Tensor]) -> Result<Tensor> + 'static,
+) -> Result<Traced> {
+    let inputs: Vec<Traced> = inputs.iter().map(|&input| input.clone()).collect();
+    let values: Vec<Tensor> = inputs.iter().map(|input| input.value.clone()).collect();
+    let tracked = inputs.iter().any(Traced::is_tracked);
+    Ok(record(reference(&values)?, tracked, move |d_y, gradients| {
+        let variables: Vec<Var> = values.iter().map(Var::from_tensor).collect::<Result<_>>()?;
+        let tensors: Vec<Tensor> = variables.iter().map(|variable| variable.as_tensor().clone()).collect();
+        let found = (reference(&tensors)? * d_y)?.sum_all()?.backward()?;
+        for (input, variable) in inputs.iter().zip(&variables).filter(|(input, _)| input.is_tracked()) {
+            let Some(gradient) = found.get(variable) else { bail!("candle found no gradient") };
+            gradients.add(input, gradient.detach().contiguous()?)?;
+        }
+        Ok(())
+    }))
+}
+
 /// Runs `forward` on `x` and keeps `x` alone; backward computes everything between anew.
 ///
 /// Saves the memory of the activations for one more forward pass. `forward` must give the same bits again.
 /// Source: Chen et al. 2016, arXiv 1604.06174.
 pub fn recompute(x: &Traced, forward: impl Fn(&Traced) -> Result<Traced> + 'static) -> Result<Traced> {
-    if !x.device().is_cpu() {
-        return forward(x);
-    }
     let recording = RECORDING.replace(false);
     let y = forward(x);
     RECORDING.set(recording);
@@ -138,9 +158,6 @@ impl GradientSums {
 
     /// As [`backward`](Self::backward), for any tensor `y` and its gradient `d_y`.
     pub fn backward_from(&mut self, y: &Traced, d_y: Tensor) -> Result<()> {
-        if !y.device().is_cpu() {
-            return self.backward_by_candle(&y.value, &d_y);
-        }
         self.add(y, d_y)?;
         // An op's inputs are older than its result, so the newest result has all of its gradient.
         while let Some((_, (node, d_y))) = self.computed.pop_last() {
@@ -153,30 +170,63 @@ impl GradientSums {
         Ok(())
     }
 
-    fn backward_by_candle(&mut self, y: &Tensor, d_y: &Tensor) -> Result<()> {
-        let gradients = (y * d_y)?.sum_all()?.backward()?;
-        for &id in gradients.get_ids() {
-            let Some(gradient) = gradients.get_id(id) else { continue };
-            let sum = match self.variables.remove(&id) {
-                Some(sum) => (sum + gradient)?,
-                None => gradient.clone(),
-            };
-            // candle's own gradients would keep the whole graph alive.
-            self.variables.insert(id, sum.detach());
-        }
-        Ok(())
-    }
-
-    /// Adds to the gradient of `input`, if it wants one. The tensor is given up: others may be added to it
-    /// in place.
+    /// Adds to the gradient of `input`, if it wants one. The tensor is given up: on the CPU others may be
+    /// added to it in place. Gradients of variables that are halves are added up in f32.
     pub(super) fn add(&mut self, input: &Traced, gradient: Tensor) -> Result<()> {
         let Some(node) = &input.node else { return Ok(()) };
+        let gradient = match **node {
+            Node::Variable(_) if gradient.dtype().size_in_bytes() < 4 => gradient.to_dtype(DType::F32)?,
+            _ => gradient,
+        };
         match self.sum_of(node) {
-            Some(sum) => add_in_place(sum, &gradient),
+            Some(sum) if sum.device().is_cpu() && gradient.dtype().size_in_bytes() >= 4 => {
+                add_in_place(sum, &gradient)
+            }
+            Some(sum) => {
+                let sum = add::sum_of_two(sum, &gradient)?;
+                self.insert(node, sum);
+                Ok(())
+            }
             None => {
                 self.insert(node, gradient);
                 Ok(())
             }
+        }
+    }
+
+    /// As [`add`](Self::add), where `kernel` writes a tensor on a GPU, or adds to it when told so; it is of
+    /// f32 where the input is a variable.
+    #[cfg(feature = "cuda")]
+    pub(super) fn add_on_gpu(
+        &mut self,
+        input: &Traced,
+        kernel: impl FnOnce(&Tensor, bool) -> Result<()>,
+    ) -> Result<()> {
+        let Some(node) = &input.node else { return Ok(()) };
+        if let Some(sum) = self.sum_of(node) {
+            return kernel(sum, true);
+        }
+        let dtype = match **node {
+            Node::Variable(_) => DType::F32,
+            Node::Computed { .. } => input.dtype(),
+        };
+        let gradient = super::cuda::empty(input.dims(), dtype, input.device())?;
+        kernel(&gradient, false)?;
+        self.insert(node, gradient);
+        Ok(())
+    }
+
+    /// Takes what has been added up for `input` so far, if it is of `dtype`, for an op that adds its own part as
+    /// it computes it.
+    #[cfg(feature = "cuda")]
+    pub(super) fn take(&mut self, input: &Traced, dtype: DType) -> Option<Tensor> {
+        let node = input.node.as_ref()?;
+        if self.sum_of(node)?.dtype() != dtype {
+            return None;
+        }
+        match **node {
+            Node::Variable(id) => self.variables.remove(&id),
+            Node::Computed { number, .. } => self.computed.remove(&number).map(|(_, sum)| sum),
         }
     }
 
@@ -224,30 +274,35 @@ mod tests {
 
     use super::super::testing::flat;
     use super::super::{add, multiply, weighted_sum};
-    use super::{GradientSums, Traced, recompute};
+    use super::{GradientSums, Traced, by_reference, recompute};
 
     fn variable(values: &[f64]) -> Var {
         Var::new(values, &Device::Cpu).unwrap()
     }
 
     #[test]
-    fn gradients_of_several_passes_add_up_on_either_walk() {
+    fn gradients_of_several_passes_add_up() {
         let x = variable(&[1., 2., 3.]);
-        let squares = |tensor: &Tensor| tensor.sqr().unwrap();
-        let mut by_candle = GradientSums::default();
-        for factor in [1., 10.] {
-            let d_y = (x.ones_like().unwrap() * factor).unwrap();
-            by_candle.backward_by_candle(&squares(&x), &d_y).unwrap();
-        }
-        assert_eq!(flat(&by_candle.remove(&x).unwrap()), [22., 44., 66.]);
-        assert!(by_candle.remove(&x).is_none());
-
         let weights = x.detach().copy().unwrap();
-        let mut by_tape = GradientSums::default();
+        let mut gradients = GradientSums::default();
         for _ in 0..2 {
-            by_tape.backward(&weighted_sum(&x.as_tensor().into(), &weights).unwrap()).unwrap();
+            gradients.backward(&weighted_sum(&x.as_tensor().into(), &weights).unwrap()).unwrap();
         }
-        assert_eq!(flat(&by_tape.remove(&x).unwrap()), [2., 4., 6.]);
+        assert_eq!(flat(&gradients.remove(&x).unwrap()), [2., 4., 6.]);
+        assert!(gradients.remove(&x).is_none());
+    }
+
+    #[test]
+    fn an_op_without_a_kernel_gets_its_gradients_from_candle() {
+        let (x, y) = (variable(&[1., 2., 3.]), variable(&[5., 6., 7.]));
+        let both = [Traced::from(x.as_tensor()), Traced::from(y.as_tensor())];
+        // The product of a result and a variable, so that one input is itself computed.
+        let product = |a: &Traced, b: &Traced| by_reference(&[a, b], |t| &t[0] * &t[1]).unwrap();
+        let loss = weighted_sum(&product(&product(&both[0], &both[1]), &both[0]), &x.ones_like().unwrap());
+        let mut gradients = GradientSums::default();
+        gradients.backward(&loss.unwrap()).unwrap();
+        assert_eq!(flat(&gradients.remove(&x).unwrap()), [10., 24., 42.]);
+        assert_eq!(flat(&gradients.remove(&y).unwrap()), [1., 4., 9.]);
     }
 
     #[test]

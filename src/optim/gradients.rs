@@ -21,7 +21,7 @@ impl Gradients {
     pub fn of(mut sums: GradientSums, params: &Params, trainable: impl Fn(&str) -> bool) -> Result<Self> {
         let mut gradients = BTreeMap::new();
         for (name, var) in params.iter().filter(|(name, _)| trainable(name)) {
-            let Some(gradient) = sums.remove(var) else {
+            let Some(gradient) = sums.remove(params.computed_with(name).unwrap_or(var)) else {
                 return Err(Error::new(Exit::Failed, format!("no gradient reaches parameter {name}")));
             };
             gradients.insert(name.to_string(), gradient);
@@ -29,13 +29,10 @@ impl Gradients {
         Ok(Self { sums: gradients })
     }
 
-    /// Global L2 norm over all parameters; not finite as soon as one gradient is not.
-    pub fn norm(&self) -> Result<f64> {
-        let mut squares = 0.0;
-        for gradient in self.sums.values() {
-            squares += ops::sum_of_squares(gradient)?;
-        }
-        Ok(squares.sqrt())
+    /// Global L2 norm over all parameters, an f64 scalar on the device; not finite as soon as one gradient is
+    /// not.
+    pub fn norm(&self) -> Result<Tensor> {
+        Ok(ops::global_norm(&self.sums.values().collect::<Vec<_>>())?)
     }
 
     /// Names and summed gradients in sorted order.

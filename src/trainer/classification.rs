@@ -229,11 +229,12 @@ impl Task for ClassificationTask<'_> {
 
     fn loss(&self, batch: &Batch, scale: f64, dropout: &mut Dropout) -> Result<Traced> {
         let logits = class_logits(&self.model, batch, dropout, &self.device)?;
-        let targets = Tensor::from_slice(&batch.targets, batch.rows, &self.device)?;
+        let targets = ops::upload(&batch.targets, batch.rows, &self.device)?;
+        let losses = ops::cross_entropy(&logits, &targets)?;
         let weight = |label: &u32| (f64::from(self.class_weights[*label as usize]) * scale) as f32;
         let weights: Vec<f32> = batch.targets.iter().map(weight).collect();
-        let weights = Tensor::from_vec(weights, batch.rows, &self.device)?.to_dtype(logits.dtype())?;
-        Ok(ops::weighted_sum(&ops::cross_entropy(&logits, &targets)?, &weights)?)
+        let weights = Tensor::from_vec(weights, batch.rows, &self.device)?.to_dtype(losses.dtype())?;
+        Ok(ops::weighted_sum(&losses, &weights)?)
     }
 
     fn evaluate(&self, progress: &Progress) -> Result<Evaluation> {
@@ -280,7 +281,7 @@ fn class_logits(model: &Classifier, batch: &Batch, dropout: &mut Dropout, device
 pub fn token_rows(batch: &Batch, device: &Device) -> Result<TokenRows> {
     let rows = batch.input_ids.chunks_exact(batch.seq_len).zip(&batch.lengths);
     let ids: Vec<u32> = rows.flat_map(|(row, length)| &row[..*length]).copied().collect();
-    Ok(TokenRows::new(&Tensor::new(ids, device)?, &batch.lengths, 0)?)
+    Ok(TokenRows::new(&ops::upload(&ids, ids.len(), device)?, &batch.lengths, 0)?)
 }
 
 /// Class probabilities of every row, in row order, whatever the batch size.

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::Counters;
+use crate::device::Precision;
 use crate::error::{Error, Result};
 
 /// `[train]`; a budget of 0 sets no limit, the first one reached ends the run.
@@ -20,6 +21,8 @@ pub struct TrainConfig {
     /// Compute the activations of each block again in the backward pass instead of keeping them: less memory,
     /// about a quarter more time, the same bits.
     pub recompute: bool,
+    /// Number type of activations: `auto` (bf16 on a GPU, else f32), `f32`, `tf32` or `bf16`.
+    pub precision: Precision,
     /// Budget in optimizer steps.
     pub max_steps: u64,
     /// Budget in tokens.
@@ -50,6 +53,7 @@ impl Default for TrainConfig {
             seq_len: 128,
             dropout: 0.0,
             recompute: false,
+            precision: Precision::Auto,
             max_steps: 0,
             max_tokens: 0,
             max_epochs: 0.0,

@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::generate::{Sampling, continuation};
 use crate::metrics::LanguageScores;
 use crate::model::{Dropout, LanguageModel, ModelConfig, Params, TokenRows};
-use crate::ops::Traced;
+use crate::ops::{self, Traced};
 use crate::progress::Progress;
 use crate::trainer::TrainConfig;
 
@@ -107,8 +107,8 @@ impl Task for LanguageTask<'_> {
 
 /// The tokens and the targets (B * T) of a batch.
 fn on_device(batch: &Batch, device: &Device) -> Result<(TokenRows, Tensor)> {
-    let inputs = Tensor::from_slice(&batch.input_ids, (batch.rows, batch.seq_len), device)?;
-    let targets = Tensor::from_slice(&batch.targets, batch.targets.len(), device)?;
+    let inputs = ops::upload(&batch.input_ids, (batch.rows, batch.seq_len), device)?;
+    let targets = ops::upload(&batch.targets, batch.targets.len(), device)?;
     Ok((TokenRows::equal(&inputs, 0)?, targets))
 }
 

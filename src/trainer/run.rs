@@ -5,7 +5,7 @@ use std::time::Instant;
 use serde_json::{Map, Value, json};
 
 use super::config::TrainConfig;
-use super::step::{StepReport, StepSettings, step};
+use super::step::{Figures, StepReport, StepSettings, step};
 use super::{Evaluation, State, Task};
 use crate::checkpoint::Fingerprints;
 use crate::error::Result;
@@ -13,6 +13,9 @@ use crate::optim::{OptimConfig, Schedule};
 use crate::progress::{Bar, Progress};
 use crate::run_dir::RunDir;
 use crate::signals;
+
+/// Most steps whose figures are read together.
+const MOST_UNREAD: usize = 100;
 
 /// A training run over a task, from wherever its state stands to the end of the budget.
 pub struct Run<'a> {
@@ -52,35 +55,45 @@ impl Run<'_> {
         let (started, before) = (Instant::now(), state.counters.elapsed_secs);
         let (first_step, first_tokens) = (state.counters.step, state.counters.tokens);
         let bar = self.progress.bar(self.phase, 0);
+        // Steps whose figures have not been read. On a GPU reading waits for the step, so it is done when the
+        // figures are wanted.
+        let mut unread = Vec::new();
         loop {
             let progress = self.train.progress(&state.counters, task.steps_per_epoch());
             if progress >= 1.0 || self.stops_early(state) {
                 return Ok(Outcome::Finished);
             }
             if let Some(signal) = signals::pending() {
+                read(&mut unread, state)?;
                 self.save(state)?;
                 return Ok(Outcome::Interrupted(signal));
             }
 
             let rate = schedule.learning_rate(state.counters.step, progress);
-            let report = step(task, state, &self.settings(rate))?;
-
+            unread.push(step(task, state, &self.settings(rate))?);
             state.counters.elapsed_secs = before + started.elapsed().as_secs_f64();
-            state.counters.loss_since_eval.0 += report.train_loss;
-            state.counters.loss_since_eval.1 += 1;
+            let steps = state.counters.step;
+            let ended = self.train.progress(&state.counters, task.steps_per_epoch()) >= 1.0;
+            let logs = steps.is_multiple_of(self.train.log_interval) || steps == first_step + 1;
+            let evaluates = ended || self.evaluation_due(steps, task.steps_per_epoch());
+            let saves = ended || is_due(steps, self.train.save_interval);
+            let wanted = logs || evaluates || saves || unread.len() >= MOST_UNREAD;
+            if !wanted && !state.params.device().is_cpu() {
+                continue;
+            }
+
+            let Some(figures) = read(&mut unread, state)? else { continue };
+            state.counters.elapsed_secs = before + started.elapsed().as_secs_f64();
             let tokens_per_sec =
                 (state.counters.tokens - first_tokens) as f64 / started.elapsed().as_secs_f64();
-            self.show(&bar, state, &report, task.steps_per_epoch(), tokens_per_sec);
-            let steps = state.counters.step;
-            if steps.is_multiple_of(self.train.log_interval) || steps == first_step + 1 {
-                self.log_step(state, &report, rate, tokens_per_sec)?;
+            self.show(&bar, state, &figures, task.steps_per_epoch(), tokens_per_sec);
+            if logs {
+                self.log_step(state, &figures, rate, tokens_per_sec)?;
             }
-
-            let ended = self.train.progress(&state.counters, task.steps_per_epoch()) >= 1.0;
-            if ended || self.evaluation_due(steps, task.steps_per_epoch()) {
+            if evaluates {
                 self.evaluate(task, state)?;
             }
-            if ended || self.stops_early(state) || is_due(steps, self.train.save_interval) {
+            if saves || self.stops_early(state) {
                 self.save(state)?;
             }
         }
@@ -143,23 +156,33 @@ impl Run<'_> {
         event
     }
 
-    fn log_step(&self, state: &State, report: &StepReport, rate: f64, tokens_per_sec: f64) -> Result<()> {
+    fn log_step(&self, state: &State, figures: &Figures, rate: f64, tokens_per_sec: f64) -> Result<()> {
         let mut event = self.event(state);
-        event.insert("train_loss".into(), json!(report.train_loss));
+        event.insert("train_loss".into(), json!(figures.train_loss));
         event.insert("learning_rate".into(), json!(rate));
-        event.insert("grad_norm".into(), json!(report.grad_norm));
+        event.insert("grad_norm".into(), json!(figures.grad_norm));
         event.insert("tokens_per_sec".into(), json!(tokens_per_sec));
         self.dir.log(&event)
     }
 
-    fn show(&self, bar: &Bar<'_>, state: &State, report: &StepReport, per_epoch: f64, tokens_per_sec: f64) {
+    fn show(&self, bar: &Bar<'_>, state: &State, figures: &Figures, per_epoch: f64, tokens_per_sec: f64) {
         let done = state.counters.step;
         let share = self.train.progress(&state.counters, per_epoch).clamp(f64::MIN_POSITIVE, 1.0);
         bar.set_total((done as f64 / share).round() as u64);
-        bar.advance_to(done, || format!("loss {:.3} {tokens_per_sec:.0} tokens/s", report.train_loss));
+        bar.advance_to(done, || format!("loss {:.3} {tokens_per_sec:.0} tokens/s", figures.train_loss));
     }
 }
 
 fn is_due(steps: u64, interval: u64) -> bool {
     interval > 0 && steps.is_multiple_of(interval)
+}
+
+/// Reads the figures of these steps into the counters; those of the last one.
+fn read(unread: &mut Vec<StepReport>, state: &mut State) -> Result<Option<Figures>> {
+    let figures = StepReport::read_all(&std::mem::take(unread))?;
+    for figures in &figures {
+        state.counters.loss_since_eval.0 += figures.train_loss;
+        state.counters.loss_since_eval.1 += 1;
+    }
+    Ok(figures.last().copied())
 }

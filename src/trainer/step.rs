@@ -1,20 +1,64 @@
 //! One optimizer step, station by station.
 
+use candle_core::{DType, Tensor};
+
 use super::{State, Task};
 use crate::error::{Error, Exit, Result};
 use crate::model::Dropout;
 use crate::ops::GradientSums;
 use crate::optim::Gradients;
 
-/// What one step did.
+/// What one step did. On a GPU its figures may still be on their way: reading them waits for the step.
 #[derive(Clone, Debug)]
 pub struct StepReport {
+    /// Which step, counted from 1.
+    pub number: u64,
+    /// Tokens trained on, padding left out.
+    pub tokens: u64,
+    /// f64 scalars on the device.
+    loss: Tensor,
+    grad_norm: Tensor,
+}
+
+/// The figures of one step.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Figures {
     /// Mean loss over the counted targets of all micro-batches, in nats.
     pub train_loss: f64,
     /// Global L2 norm of the gradient before clipping.
     pub grad_norm: f64,
-    /// Tokens trained on, padding left out.
-    pub tokens: u64,
+}
+
+impl StepReport {
+    /// The figures of this step.
+    ///
+    /// Errors: as [`StepReport::read_all`].
+    pub fn read(&self) -> Result<Figures> {
+        let figures = Self::read_all(std::slice::from_ref(self))?;
+        Ok(figures[0])
+    }
+
+    /// The figures of all these steps, by one copy from the device.
+    ///
+    /// Errors: a loss or gradient norm that is not finite (76); no parameter has moved since the step before.
+    pub fn read_all(reports: &[Self]) -> Result<Vec<Figures>> {
+        let scalars: Vec<&Tensor> =
+            reports.iter().flat_map(|report| [&report.loss, &report.grad_norm]).collect();
+        if scalars.is_empty() {
+            return Ok(Vec::new());
+        }
+        let values = Tensor::stack(&scalars, 0)?.to_vec1::<f64>()?;
+        let read = |(report, values): (&Self, &[f64])| {
+            let (train_loss, grad_norm) = (values[0], values[1]);
+            if train_loss.is_finite() && grad_norm.is_finite() {
+                return Ok(Figures { train_loss, grad_norm });
+            }
+            let what = format!("step {}: loss {train_loss}, gradient norm {grad_norm}", report.number);
+            let hint = "lower optim.learning_rate or raise optim.warmup_steps; the last checkpoint is intact";
+            Err(Error::new(Exit::Diverged, format!("training diverged at {what}; {hint}")))
+        };
+        reports.iter().zip(values.chunks_exact(2)).map(read).collect()
+    }
 }
 
 /// Settings of one step.
@@ -35,36 +79,33 @@ pub struct StepSettings {
 /// Micro-batches -> losses -> gradients of their global mean -> finite check -> clip -> AdamW.
 ///
 /// Every loss is divided by the target count of the whole step, so 1 x 8, 2 x 4 and 8 x 1 sequences give
-/// the same update. Errors: loss or gradient norm not finite (76), before any parameter has moved.
+/// the same update. A loss or gradient norm that is not finite keeps every parameter where it is.
+/// Errors: on the CPU that (76); on a GPU the report says so when it is read.
 pub fn step(task: &mut dyn Task, state: &mut State, settings: &StepSettings) -> Result<StepReport> {
     let number = state.counters.step;
     let batches = task.batches(number)?;
     let count: f64 = batches.iter().map(|batch| task.count(batch)).sum();
 
     let mut sums = GradientSums::default();
-    let mut train_loss = 0.0;
+    let mut total = Tensor::zeros((), DType::F64, &state.params.device())?;
     for (micro_step, batch) in batches.iter().enumerate() {
         let mut dropout = Dropout::new(settings.dropout, settings.seed, number, micro_step as u64);
         let loss = task.loss(batch, 1.0 / count, &mut dropout)?;
-        train_loss += f64::from(loss.value().to_scalar::<f32>()?);
+        total = (total + loss.value().to_dtype(DType::F64)?)?;
         sums.backward(&loss)?;
     }
 
     let gradients = Gradients::of(sums, &state.params, |name| state.trainable.contains(name))?;
-    let grad_norm = gradients.norm()?;
-    if !train_loss.is_finite() || !grad_norm.is_finite() {
-        let what = format!("step {}: loss {train_loss}, gradient norm {grad_norm}", number + 1);
-        let hint = "lower optim.learning_rate or raise optim.warmup_steps; the last checkpoint is intact";
-        return Err(Error::new(Exit::Diverged, format!("training diverged at {what}; {hint}")));
+    let tokens = batches.iter().map(|batch| batch.tokens()).sum();
+    let report = StepReport { number: number + 1, tokens, loss: total, grad_norm: gradients.norm()? };
+    if state.params.device().is_cpu() {
+        report.read()?;
     }
-    let clips = settings.max_grad_norm > 0.0 && grad_norm > settings.max_grad_norm;
-    let grad_scale = if clips { settings.max_grad_norm / grad_norm } else { 1.0 };
-
-    state.optimizer.update(&state.params, &gradients, number + 1, grad_scale, |name| {
+    let clip = (&report.loss, &report.grad_norm, settings.max_grad_norm);
+    state.optimizer.update(&state.params, &gradients, number + 1, clip, |name| {
         if name == "score.weight" { settings.head_learning_rate } else { settings.learning_rate }
     })?;
-    let tokens = batches.iter().map(|batch| batch.tokens()).sum();
     state.counters.step += 1;
     state.counters.tokens += tokens;
-    Ok(StepReport { train_loss, grad_norm, tokens })
+    Ok(report)
 }

@@ -1,10 +1,14 @@
-//! One AdamW update of one parameter, in place.
+//! AdamW updates in place: of one parameter, or of all at once with the gradient clipped.
 
 mod cpu;
+#[cfg(feature = "cuda")]
+pub(super) mod cuda;
 mod reference;
 #[cfg(test)]
 mod tests;
 
+#[cfg(feature = "cuda")]
+use candle_core::DType;
 use candle_core::{CpuStorage, InplaceOp2, Layout, Result, Tensor, Var, bail};
 
 use super::elements::{elements, elements_mut, expect_like, expect_shape};
@@ -62,6 +66,55 @@ pub fn adamw(param: &Var, moments: &Tensor, grad: &Tensor, update: &AdamwStep) -
     }
     moments.inplace_op2(&grad.detach().contiguous()?, &UpdateMoments(*update))?;
     param.inplace_op2(moments, &UpdateParam(*update))
+}
+
+/// One parameter of an update of all.
+pub struct AdamwParam<'a> {
+    /// Changed in place.
+    pub param: &'a Var,
+    /// What the model computes with in its place, where that is of another type; it follows.
+    pub copy: Option<&'a Var>,
+    /// (2, ..) of the parameter, changed in place.
+    pub moments: &'a Tensor,
+    /// The gradient before clipping.
+    pub grad: &'a Tensor,
+    /// The numbers of the update; `grad_scale` is left to [`Clip`].
+    pub update: AdamwStep,
+}
+
+/// Whether and how far an update goes, from numbers that may still be on their way on the device.
+pub struct Clip<'a> {
+    /// f64 scalar.
+    pub loss: &'a Tensor,
+    /// Global norm of the gradient, f64 scalar.
+    pub norm: &'a Tensor,
+    /// The gradient is scaled down to this norm; 0 for never.
+    pub max_norm: f64,
+    /// On a GPU, one u32: not 0 once loss or norm were not finite. Then this and all later updates change
+    /// nothing, so the host need not wait to look.
+    pub halted: Option<&'a Tensor>,
+}
+
+/// Updates all parameters as [`adamw`] does, with the gradient clipped to a global norm.
+///
+/// Errors: as [`adamw`]; off the GPU, a loss or norm that is not finite is for the caller to look at first.
+pub fn adamw_all(params: &[AdamwParam], clip: &Clip) -> Result<()> {
+    #[cfg(feature = "cuda")]
+    if let Some(halted) = clip.halted
+        && params.iter().all(|p| super::cuda::runs(p.param) && p.param.dtype() == DType::F32)
+    {
+        return cuda::update(params, clip, halted);
+    }
+    let norm = clip.norm.to_scalar::<f64>()?;
+    let clips = clip.max_norm > 0. && norm > clip.max_norm;
+    let grad_scale = if clips { clip.max_norm / norm } else { 1. };
+    for AdamwParam { param, copy, moments, grad, update } in params {
+        adamw(param, moments, grad, &AdamwStep { grad_scale, ..*update })?;
+        if let Some(copy) = copy {
+            copy.set(&param.as_detached_tensor().to_dtype(copy.dtype())?)?;
+        }
+    }
+    Ok(())
 }
 
 /// moments from grad.

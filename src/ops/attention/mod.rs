@@ -4,6 +4,8 @@
 //! buffers that stay in the cache. Backward computes the probabilities again.
 
 mod cpu;
+#[cfg(feature = "cuda")]
+mod cuda;
 pub(super) mod reference;
 mod softmax;
 #[cfg(test)]
@@ -13,7 +15,7 @@ use candle_core::{Result, Tensor, bail};
 
 use super::elements::Elements;
 use super::real::by_dtype;
-use super::tape::{Traced, record};
+use super::tape::{Traced, by_reference, record};
 
 pub use reference::attention_cached;
 
@@ -42,11 +44,17 @@ pub fn attention(qkv: &Traced, lengths: &[usize], num_heads: usize, num_kv_heads
     if lengths.iter().sum::<usize>() != rows {
         bail!("{NAME}: expected lengths that add up to {rows} rows, got {}", lengths.iter().sum::<usize>());
     }
-    if !qkv.device().is_cpu() {
-        return Ok(reference::attention(qkv.value(), lengths, num_heads, num_kv_heads)?.into());
-    }
     let (qkv, head_dim) = (qkv.contiguous()?, width / heads);
     let sizes = cpu::Sizes { lengths: lengths.to_vec(), num_heads, num_kv_heads, head_dim };
+    #[cfg(feature = "cuda")]
+    if super::cuda::runs(qkv.value()) && cuda::fits(&qkv, head_dim)? {
+        return cuda::attention(&qkv, sizes);
+    }
+    if !qkv.device().is_cpu() {
+        return by_reference(&[&qkv], move |t| {
+            reference::attention(&t[0], &sizes.lengths, num_heads, num_kv_heads)
+        });
+    }
     by_dtype!(NAME, qkv.dtype(), T => {
         let y = cpu::forward(&Elements::<T>::of(NAME, qkv.value())?, &sizes);
         let y = Tensor::from_vec(y, (rows, num_heads * head_dim), qkv.device())?;

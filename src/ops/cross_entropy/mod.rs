@@ -2,6 +2,8 @@
 //! in between. The row's log-sum-exp is not stored: backward finds it as loss + logit of the target.
 
 mod cpu;
+#[cfg(feature = "cuda")]
+pub(super) mod cuda;
 pub(super) mod reference;
 #[cfg(test)]
 mod tests;
@@ -10,7 +12,7 @@ use candle_core::{DType, Result, Tensor, bail};
 
 use super::elements::{Elements, expect_same_device, expect_shape};
 use super::real::by_dtype;
-use super::tape::{Traced, record};
+use super::tape::{Traced, by_reference, record};
 
 const NAME: &str = "cross_entropy";
 
@@ -30,10 +32,14 @@ pub fn cross_entropy(logits: &Traced, targets: &Tensor) -> Result<Traced> {
         bail!("{NAME}: expected logits of shape (N, V), got {:?}", logits.dims());
     };
     expect_targets(NAME, targets, rows, vocab_size, logits.value())?;
-    if !logits.device().is_cpu() {
-        return Ok(reference::cross_entropy(logits.value(), targets)?.into());
-    }
     let (logits, targets) = (logits.contiguous()?, targets.contiguous()?);
+    #[cfg(feature = "cuda")]
+    if super::cuda::runs(logits.value()) {
+        return cuda::cross_entropy(&logits, targets);
+    }
+    if !logits.device().is_cpu() {
+        return by_reference(&[&logits], move |t| reference::cross_entropy(&t[0], &targets));
+    }
     by_dtype!(NAME, logits.dtype(), T => {
         let losses = cpu::forward(
             &Elements::<T>::of(NAME, logits.value())?,

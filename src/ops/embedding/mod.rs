@@ -1,6 +1,8 @@
 //! Rows of a table by id.
 
 mod cpu;
+#[cfg(feature = "cuda")]
+mod cuda;
 pub(super) mod reference;
 #[cfg(test)]
 mod tests;
@@ -9,7 +11,7 @@ use candle_core::{DType, Result, Tensor, bail};
 
 use super::elements::{Elements, expect_same_device};
 use super::real::by_dtype;
-use super::tape::{Traced, record};
+use super::tape::{Traced, by_reference, record};
 
 const NAME: &str = "embedding";
 
@@ -26,11 +28,15 @@ pub fn embedding(weight: &Traced, ids: &Tensor) -> Result<Traced> {
     if ids.dtype() != DType::U32 {
         bail!("{NAME}: expected ids of dtype u32, got {}", ids.dtype().as_str());
     }
-    if !weight.device().is_cpu() {
-        return Ok(reference::embedding(weight.value(), ids)?.into());
-    }
     let (weight, ids) = (weight.contiguous()?, ids.contiguous()?);
     let shape = [ids.dims(), &[columns]].concat();
+    #[cfg(feature = "cuda")]
+    if super::cuda::runs(weight.value()) {
+        return cuda::embedding(&weight, ids, &shape);
+    }
+    if !weight.device().is_cpu() {
+        return by_reference(&[&weight], move |t| reference::embedding(&t[0], &ids));
+    }
     by_dtype!(NAME, weight.dtype(), T => {
         let values = Elements::<u32>::of(NAME, &ids)?;
         if let Some(id) = values.iter().find(|&&id| id as usize >= vocab_size) {

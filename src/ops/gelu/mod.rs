@@ -1,6 +1,8 @@
 //! The activation of GPT-2's MLP.
 
 mod cpu;
+#[cfg(feature = "cuda")]
+mod cuda;
 pub(super) mod reference;
 #[cfg(test)]
 mod tests;
@@ -9,7 +11,7 @@ use candle_core::{Result, Tensor};
 
 use super::elements::Elements;
 use super::real::by_dtype;
-use super::tape::{Traced, record};
+use super::tape::{Traced, by_reference, record};
 
 const NAME: &str = "gelu";
 
@@ -23,10 +25,14 @@ const CUBIC: f64 = 0.044_715;
 /// Gradient: x.
 /// Source: Hendrycks and Gimpel 2016, arXiv 1606.08415, section 2.
 pub fn gelu(x: &Traced) -> Result<Traced> {
-    if !x.device().is_cpu() {
-        return Ok(reference::gelu(x.value())?.into());
-    }
     let x = x.contiguous()?;
+    #[cfg(feature = "cuda")]
+    if super::cuda::runs(x.value()) {
+        return cuda::gelu(&x);
+    }
+    if !x.device().is_cpu() {
+        return by_reference(&[&x], |t| reference::gelu(&t[0]));
+    }
     by_dtype!(NAME, x.dtype(), T => {
         let y = cpu::forward(&Elements::<T>::of(NAME, x.value())?);
         let y = Tensor::from_vec(y, x.dims(), x.device())?;

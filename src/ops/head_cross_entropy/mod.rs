@@ -4,6 +4,8 @@
 //! hidden states and weight are ready when the loss is; backward only hands them on.
 
 mod cpu;
+#[cfg(feature = "cuda")]
+mod cuda;
 pub(super) mod reference;
 #[cfg(test)]
 mod tests;
@@ -13,7 +15,7 @@ use candle_core::{Result, Tensor, bail};
 use super::cross_entropy::expect_targets;
 use super::elements::{Elements, expect_like, expect_shape};
 use super::real::by_dtype;
-use super::tape::{Traced, record};
+use super::tape::{Traced, by_reference, record};
 
 const NAME: &str = "head_cross_entropy";
 
@@ -26,11 +28,16 @@ const NAME: &str = "head_cross_entropy";
 /// Source: gradients in the forward pass, in blocks: Hsu et al. 2024, arXiv 2410.10989, section 3.2.
 pub fn head_cross_entropy(hidden: &Traced, weight: &Traced, targets: &Tensor, scale: f64) -> Result<Traced> {
     let sizes = sizes(hidden, weight, targets)?;
-    if !hidden.device().is_cpu() {
-        let losses = reference::losses(hidden.value(), weight.value(), targets)?;
-        return Ok((losses.sum_all()? * scale)?.into());
-    }
     let (hidden, weight, targets) = (hidden.contiguous()?, weight.contiguous()?, targets.contiguous()?);
+    #[cfg(feature = "cuda")]
+    if super::cuda::runs(hidden.value()) {
+        return cuda::head_cross_entropy(&hidden, &weight, &targets, scale, &sizes);
+    }
+    if !hidden.device().is_cpu() {
+        return by_reference(&[&hidden, &weight], move |t| {
+            reference::losses(&t[0], &t[1], &targets)?.sum_all()? * scale
+        });
+    }
     by_dtype!(NAME, hidden.dtype(), T => {
         let wanted = [hidden.is_tracked(), weight.is_tracked()];
         let (loss, d_hidden, d_weight) = cpu::loss_and_gradients(
@@ -61,10 +68,14 @@ pub fn head_cross_entropy(hidden: &Traced, weight: &Traced, targets: &Tensor, sc
 /// Shapes: hidden (N, C), weight (V, C), targets (N) u32 -> (N). Units: nats; 0 where there is no target.
 pub fn head_losses(hidden: &Traced, weight: &Traced, targets: &Tensor) -> Result<Tensor> {
     let sizes = sizes(hidden, weight, targets)?;
-    if !hidden.device().is_cpu() {
-        return reference::losses(hidden.value(), weight.value(), targets);
-    }
     let (hidden, weight, targets) = (hidden.contiguous()?, weight.contiguous()?, targets.contiguous()?);
+    #[cfg(feature = "cuda")]
+    if super::cuda::runs(hidden.value()) {
+        return cuda::losses(hidden.value(), weight.value(), &targets, &sizes);
+    }
+    if !hidden.device().is_cpu() {
+        return reference::losses(hidden.value(), weight.value(), &targets);
+    }
     by_dtype!(NAME, hidden.dtype(), T => {
         let losses = cpu::losses(
             &Elements::<T>::of(NAME, hidden.value())?,

@@ -1,6 +1,8 @@
 //! Layer normalisation of rows.
 
 mod cpu;
+#[cfg(feature = "cuda")]
+mod cuda;
 pub(super) mod reference;
 #[cfg(test)]
 mod tests;
@@ -9,7 +11,7 @@ use candle_core::{Result, Tensor};
 
 use super::elements::{Elements, expect_like, expect_shape, last_dim};
 use super::real::by_dtype;
-use super::tape::{Traced, record};
+use super::tape::{Traced, by_reference, record};
 
 const NAME: &str = "layer_norm";
 
@@ -27,10 +29,14 @@ pub fn layer_norm(x: &Traced, weight: &Traced, bias: &Traced, eps: f64) -> Resul
         expect_shape(NAME, name, tensor.value(), &[columns])?;
         expect_like(NAME, name, tensor.value(), x.value())?;
     }
-    if !x.device().is_cpu() {
-        return Ok(reference::layer_norm(x.value(), weight.value(), bias.value(), eps)?.into());
-    }
     let (x, weight, bias) = (x.contiguous()?, weight.contiguous()?, bias.contiguous()?);
+    #[cfg(feature = "cuda")]
+    if super::cuda::runs(x.value()) && cuda::fits(columns) {
+        return cuda::layer_norm(&x, &weight, &bias, eps);
+    }
+    if !x.device().is_cpu() {
+        return by_reference(&[&x, &weight, &bias], move |t| reference::layer_norm(&t[0], &t[1], &t[2], eps));
+    }
     by_dtype!(NAME, x.dtype(), T => {
         let eps = T::from_f64(eps);
         let y = cpu::forward(

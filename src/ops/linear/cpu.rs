@@ -21,7 +21,7 @@ impl Sizes {
     }
 
     /// Columns of y that come from weight i.
-    fn columns(&self, i: usize) -> Range<usize> {
+    pub fn columns(&self, i: usize) -> Range<usize> {
         let start = self.outputs[..i].iter().sum();
         start..start + self.outputs[i]
     }

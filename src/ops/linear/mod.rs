@@ -1,6 +1,8 @@
 //! Matrix product with a weight, and the bias in the same pass.
 
 mod cpu;
+#[cfg(feature = "cuda")]
+mod cuda;
 pub(super) mod reference;
 #[cfg(test)]
 mod tests;
@@ -9,7 +11,7 @@ use candle_core::{Result, Tensor, bail};
 
 use super::elements::{Elements, expect_like, expect_shape, last_dim};
 use super::real::by_dtype;
-use super::tape::{Traced, record};
+use super::tape::{Traced, by_reference, record};
 
 const NAME: &str = "linear";
 
@@ -31,13 +33,21 @@ pub enum WeightLayout {
 /// Errors: no weight; shape, dtype or device mismatch; never converts silently.
 pub fn linear(x: &Traced, weights: &[Traced], bias: Option<&Traced>, layout: WeightLayout) -> Result<Traced> {
     let sizes = sizes(x, weights, bias, layout)?;
-    if !x.device().is_cpu() {
-        let weights: Vec<&Tensor> = weights.iter().map(Traced::value).collect();
-        return Ok(reference::linear(x.value(), &weights, bias.map(Traced::value), layout)?.into());
-    }
     let (x, bias) = (x.contiguous()?, bias.map(Traced::contiguous).transpose()?);
     let weights = weights.iter().map(Traced::contiguous).collect::<Result<Vec<_>>>()?;
     let shape = [&x.dims()[..x.dims().len() - 1], &[sizes.width()]].concat();
+    #[cfg(feature = "cuda")]
+    if super::cuda::runs(x.value()) {
+        return cuda::linear(&x, weights, bias, &shape, sizes);
+    }
+    if !x.device().is_cpu() {
+        let (count, has_bias) = (weights.len(), bias.is_some());
+        let inputs: Vec<&Traced> = [&x].into_iter().chain(&weights).chain(&bias).collect();
+        return by_reference(&inputs, move |t| {
+            let weights: Vec<&Tensor> = t[1..=count].iter().collect();
+            reference::linear(&t[0], &weights, has_bias.then(|| &t[count + 1]), layout)
+        });
+    }
     by_dtype!(NAME, x.dtype(), T => {
         let x_values = Elements::<T>::of(NAME, x.value())?;
         let bias_values = bias.as_ref().map(|bias| Elements::of(NAME, bias.value())).transpose()?;

@@ -1,6 +1,8 @@
 //! One row for each sequence, from its rows.
 
 mod cpu;
+#[cfg(feature = "cuda")]
+mod cuda;
 pub(super) mod reference;
 #[cfg(test)]
 mod tests;
@@ -9,7 +11,7 @@ use candle_core::{Result, Tensor, bail};
 
 use super::elements::Elements;
 use super::real::by_dtype;
-use super::tape::{Traced, record};
+use super::tape::{Traced, by_reference, record};
 
 const NAME: &str = "pool";
 
@@ -44,10 +46,14 @@ pub fn pool(x: &Traced, lengths: &[usize], which: Pool) -> Result<Traced> {
     if lengths.contains(&0) || lengths.iter().sum::<usize>() != rows {
         bail!("{NAME}: expected lengths above 0 that add up to {rows} rows, got {lengths:?}");
     }
-    if !x.device().is_cpu() {
-        return Ok(reference::pool(x.value(), lengths, which)?.into());
-    }
     let (x, lengths) = (x.contiguous()?, lengths.to_vec());
+    #[cfg(feature = "cuda")]
+    if super::cuda::runs(x.value()) && which != Pool::Concat {
+        return cuda::pool(&x, lengths, columns, which);
+    }
+    if !x.device().is_cpu() {
+        return by_reference(&[&x], move |t| reference::pool(&t[0], &lengths, which));
+    }
     by_dtype!(NAME, x.dtype(), T => {
         let y = cpu::forward(&Elements::<T>::of(NAME, x.value())?, &lengths, columns, which);
         let y = Tensor::from_vec(y, (lengths.len(), which.width() * columns), x.device())?;

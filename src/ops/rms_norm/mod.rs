@@ -1,6 +1,8 @@
 //! Root-mean-square normalisation of rows.
 
 mod cpu;
+#[cfg(feature = "cuda")]
+mod cuda;
 pub(super) mod reference;
 #[cfg(test)]
 mod tests;
@@ -9,7 +11,7 @@ use candle_core::{Result, Tensor};
 
 use super::elements::{Elements, expect_like, expect_shape, last_dim};
 use super::real::by_dtype;
-use super::tape::{Traced, record};
+use super::tape::{Traced, by_reference, record};
 
 const NAME: &str = "rms_norm";
 
@@ -25,10 +27,14 @@ pub fn rms_norm(x: &Traced, weight: &Traced, eps: f64) -> Result<Traced> {
     let columns = last_dim(NAME, "x", x.value())?;
     expect_shape(NAME, "weight", weight.value(), &[columns])?;
     expect_like(NAME, "weight", weight.value(), x.value())?;
-    if !x.device().is_cpu() {
-        return Ok(reference::rms_norm(x.value(), weight.value(), eps)?.into());
-    }
     let (x, weight) = (x.contiguous()?, weight.contiguous()?);
+    #[cfg(feature = "cuda")]
+    if super::cuda::runs(x.value()) && cuda::fits(columns) {
+        return cuda::rms_norm(&x, &weight, eps);
+    }
+    if !x.device().is_cpu() {
+        return by_reference(&[&x, &weight], move |t| reference::rms_norm(&t[0], &t[1], eps));
+    }
     by_dtype!(NAME, x.dtype(), T => {
         let eps = T::from_f64(eps);
         let y = cpu::forward(&Elements::<T>::of(NAME, x.value())?, &Elements::of(NAME, weight.value())?, eps);

@@ -1,6 +1,8 @@
 //! Rotary position embedding of the queries and keys in a packed tensor.
 
 mod cpu;
+#[cfg(feature = "cuda")]
+mod cuda;
 pub(super) mod reference;
 #[cfg(test)]
 mod tests;
@@ -9,7 +11,7 @@ use candle_core::{DType, Result, Tensor, bail};
 
 use super::elements::{Elements, expect_like, expect_same_device, expect_shape};
 use super::real::by_dtype;
-use super::tape::{Traced, record};
+use super::tape::{Traced, by_reference, record};
 
 const NAME: &str = "rope";
 
@@ -18,7 +20,7 @@ const NAME: &str = "rope";
 /// With a head's vector in two halves (a, b): y = (a cos - b sin, b cos + a sin), the layout of Hugging Face
 /// Llama, not the interleaved one of the paper.
 /// Shapes: qkv (N, heads D), positions (N) u32, cos and sin (P, D / 2) -> (N, heads D). Dtypes: f32, f64 on
-/// the CPU.
+/// the CPU; where qkv is of halves, cos and sin are f32.
 /// Gradient: qkv (the rotation by the negative angle); none for cos and sin.
 /// Errors: shape, dtype or device mismatch, a width that is no multiple of D, more rotated heads than heads,
 /// a position of P or more.
@@ -41,9 +43,12 @@ pub fn rope(
     if positions.dtype() != DType::U32 {
         bail!("{NAME}: expected positions of dtype u32, got {}", positions.dtype().as_str());
     }
+    let halves = !qkv.device().is_cpu() && qkv.dtype().size_in_bytes() < 4;
     for (name, tensor) in [("cos", cos), ("sin", sin)] {
         expect_shape(NAME, name, tensor, &[num_positions, half])?;
-        expect_like(NAME, name, tensor, qkv.value())?;
+        if tensor.dtype() != DType::F32 || !halves {
+            expect_like(NAME, name, tensor, qkv.value())?;
+        }
     }
     if half == 0 || !width.is_multiple_of(2 * half) || num_rotated_heads * 2 * half > width {
         let head_dim = 2 * half;
@@ -51,11 +56,18 @@ pub fn rope(
             "{NAME}: expected at least {num_rotated_heads} whole heads of {head_dim}, got a width of {width}"
         );
     }
-    if !qkv.device().is_cpu() {
-        return Ok(reference::rope(qkv.value(), positions, cos, sin, num_rotated_heads)?.into());
-    }
     let qkv = qkv.contiguous()?;
     let [positions, cos, sin] = [positions.contiguous()?, cos.contiguous()?, sin.contiguous()?];
+    #[cfg(feature = "cuda")]
+    if super::cuda::runs(qkv.value()) {
+        return cuda::rope(&qkv, positions, [cos, sin], num_rotated_heads);
+    }
+    if !qkv.device().is_cpu() {
+        return by_reference(&[&qkv], move |t| {
+            let [cos, sin] = [cos.to_dtype(t[0].dtype())?, sin.to_dtype(t[0].dtype())?];
+            reference::rope(&t[0], &positions, &cos, &sin, num_rotated_heads)
+        });
+    }
     by_dtype!(NAME, qkv.dtype(), T => {
         let rotate = move |x: &Tensor, sign: T| {
             let positions = Elements::<u32>::of(NAME, &positions)?;

@@ -1,6 +1,8 @@
 //! The gated activation of Llama's MLP.
 
 mod cpu;
+#[cfg(feature = "cuda")]
+mod cuda;
 pub(super) mod reference;
 #[cfg(test)]
 mod tests;
@@ -9,7 +11,7 @@ use candle_core::{Result, Tensor, bail};
 
 use super::elements::{Elements, last_dim};
 use super::real::by_dtype;
-use super::tape::{Traced, record};
+use super::tape::{Traced, by_reference, record};
 
 const NAME: &str = "swiglu";
 
@@ -25,12 +27,16 @@ pub fn swiglu(gate_up: &Traced) -> Result<Traced> {
     if !width.is_multiple_of(2) {
         bail!("{NAME}: expected gate_up of shape (.., 2I), got {:?}", gate_up.dims());
     }
-    if !gate_up.device().is_cpu() {
-        return Ok(reference::swiglu(gate_up.value())?.into());
-    }
     let gate_up = gate_up.contiguous()?;
     let half = width / 2;
     let shape = [&gate_up.dims()[..gate_up.dims().len() - 1], &[half]].concat();
+    #[cfg(feature = "cuda")]
+    if super::cuda::runs(gate_up.value()) {
+        return cuda::swiglu(&gate_up, &shape);
+    }
+    if !gate_up.device().is_cpu() {
+        return by_reference(&[&gate_up], |t| reference::swiglu(&t[0]));
+    }
     by_dtype!(NAME, gate_up.dtype(), T => {
         let y = cpu::forward(&Elements::<T>::of(NAME, gate_up.value())?, half);
         let y = Tensor::from_vec(y, shape, gate_up.device())?;

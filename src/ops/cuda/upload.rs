@@ -1,0 +1,93 @@
+//! Integers from the host to the device, through page-locked memory, so that the copy waits for no kernel and
+//! no kernel for the host.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+
+use candle_core::cuda_backend::cudarc::driver::PinnedHostSlice;
+use candle_core::cuda_backend::{CudaStorage, DeviceId, WrapErr};
+use candle_core::op::BackpropOp;
+use candle_core::{CudaDevice, Result, Shape, Storage, Tensor};
+
+/// Buffers in turn: so many uploads may be under way before one waits for its predecessor.
+const BUFFERS: usize = 32;
+/// Tables of sequences that are kept.
+const REMEMBERED: usize = 16;
+
+thread_local! {
+    static PINNED: RefCell<VecDeque<(DeviceId, PinnedHostSlice<u32>)>> = const { RefCell::new(VecDeque::new()) };
+    static TABLES: RefCell<VecDeque<(DeviceId, (usize, Vec<usize>), Tensor)>> =
+        const { RefCell::new(VecDeque::new()) };
+}
+
+/// A tensor of these numbers on the device.
+pub fn upload(values: &[u32], shape: impl Into<Shape>, device: &CudaDevice) -> Result<Tensor> {
+    PINNED.with_borrow_mut(|buffers| {
+        // The oldest buffer that is large enough; a new one as long as there are few.
+        let fits = |(id, buffer): &(DeviceId, PinnedHostSlice<u32>)| {
+            *id == device.id() && buffer.len() >= values.len()
+        };
+        let found = if buffers.len() < BUFFERS { None } else { buffers.iter().position(fits) };
+        let (id, mut pinned) = match found.and_then(|place| buffers.remove(place)) {
+            Some(buffer) => buffer,
+            None => {
+                // SAFETY: the part that is read is written below.
+                let new = unsafe {
+                    device.cuda_stream().context().alloc_pinned::<u32>(values.len().next_power_of_two())
+                };
+                if buffers.len() >= BUFFERS {
+                    buffers.pop_front();
+                }
+                (device.id(), new.w()?)
+            }
+        };
+        // Waits for the copy that used this buffer last.
+        pinned.as_mut_slice().w()?[..values.len()].copy_from_slice(values);
+        let stream = device.cuda_stream();
+        // SAFETY: the copy writes all of it.
+        let mut slice = unsafe { device.alloc::<u32>(pinned.len())? };
+        stream.memcpy_htod(&pinned, &mut slice).w()?;
+        buffers.push_back((id, pinned));
+        let storage = Storage::Cuda(CudaStorage::wrap_cuda_slice(slice, device.clone()));
+        Ok(Tensor::from_storage(storage, shape, BackpropOp::none(), false))
+    })
+}
+
+/// Where each of the sequences of these lengths starts, and where the last one ends: (sequences + 1) u32.
+pub fn offsets(lengths: &[usize], device: &CudaDevice) -> Result<Tensor> {
+    remembered(lengths, 0, device, || {
+        let mut end = 0;
+        let ends = lengths.iter().map(|length| {
+            end += *length as u32;
+            end
+        });
+        std::iter::once(0).chain(ends).collect()
+    })
+}
+
+/// What `make` says of sequences of these lengths on the device. The tables of the last few batches are kept, since
+/// every layer asks for them; `kind` tells tables of the same lengths apart.
+pub fn remembered(
+    lengths: &[usize],
+    kind: usize,
+    device: &CudaDevice,
+    make: impl FnOnce() -> Vec<u32>,
+) -> Result<Tensor> {
+    let known = TABLES.with_borrow(|known| {
+        let mut found =
+            known.iter().filter(|(id, of, _)| *id == device.id() && of.0 == kind && of.1 == lengths);
+        found.next().map(|(_, _, table)| table.clone())
+    });
+    if let Some(table) = known {
+        return Ok(table);
+    }
+    let values = make();
+    let table = upload(&values, values.len(), device)?;
+    TABLES.with_borrow_mut(|known| {
+        if known.len() >= REMEMBERED {
+            known.pop_front();
+        }
+        known.push_back((device.id(), (kind, lengths.to_vec()), table.clone()));
+    });
+    Ok(table)
+}

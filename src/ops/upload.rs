@@ -1,0 +1,16 @@
+//! Integers from the host to where the model is.
+
+use candle_core::{Device, Result, Shape, Tensor};
+
+/// A tensor of these numbers on the device. On a GPU neither side waits for the copy.
+pub fn upload(values: &[u32], shape: impl Into<Shape>, device: &Device) -> Result<Tensor> {
+    let shape = shape.into();
+    if shape.elem_count() != values.len() {
+        candle_core::bail!("upload: {} values do not fill the shape {shape:?}", values.len());
+    }
+    #[cfg(feature = "cuda")]
+    if let Device::Cuda(device) = device {
+        return super::cuda::upload(values, shape, device);
+    }
+    Tensor::from_slice(values, shape, device)
+}
