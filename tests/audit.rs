@@ -154,7 +154,7 @@ fn a_fine_tuning_warns_drops_or_denies() {
     let corpus = folder.text("corpus.txt");
     // Fifty rows of unlike words, of which one test row and one validation row were seen before.
     let row = |i: usize| {
-        let label = if i % 3 == 0 { "spam" } else { "ham" };
+        let label = if i.is_multiple_of(3) { "spam" } else { "ham" };
         // Digits would not tell words apart.
         let own: String = [i / 26, i % 26].map(|at| char::from(b'a' + at as u8)).iter().collect();
         format!("{label}\tw{own} x{own} y{own} z{own} {} u{own}\n", ["win", "home"][i % 2])
