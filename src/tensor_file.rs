@@ -14,15 +14,29 @@ use safetensors::tensor::TensorView;
 use crate::error::{Error, Result};
 use crate::files;
 
+/// SHA-256 over names and f32 values.
+pub fn sha256(tensors: &BTreeMap<String, Tensor>) -> Result<String> {
+    let mut sums = String::new();
+    for (name, tensor) in tensors {
+        sums.push_str(name);
+        sums.push_str(&files::sha256(&bytes(tensor)?));
+    }
+    Ok(files::sha256(sums.as_bytes()))
+}
+
+/// The values as f32, little-endian.
+fn bytes(tensor: &Tensor) -> Result<Vec<u8>> {
+    let values = tensor.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
+    Ok(values.iter().flat_map(|value| value.to_le_bytes()).collect())
+}
+
 /// Writes f32 tensors, sorted by name, with the metadata transformers asks for; returns the SHA-256.
 ///
 /// Errors: the place cannot be written (73), disk full (74).
 pub fn write(path: &Path, tensors: &BTreeMap<String, Tensor>) -> Result<String> {
     let mut bytes_of = Vec::with_capacity(tensors.len());
     for (name, tensor) in tensors {
-        let values = tensor.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
-        let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-        bytes_of.push((name, tensor.dims().to_vec(), bytes));
+        bytes_of.push((name, tensor.dims().to_vec(), bytes(tensor)?));
     }
     let mut views = Vec::with_capacity(bytes_of.len());
     for (name, shape, bytes) in &bytes_of {

@@ -64,6 +64,7 @@ pub fn run(config: &CompareConfig, options: &Options, progress: &Progress) -> Re
         arms: &[arms(config), Arm::BASELINES.to_vec()].concat(),
         pretrained: Path::new(&pretrained),
         settings_tried: search::settings(config).len(),
+        lora: config.finetune.lora.is_some(),
         drop_overlaps: config.audit == AuditMode::Drop,
         transfer,
         audit,

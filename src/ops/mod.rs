@@ -31,7 +31,7 @@ mod tape;
 mod testing;
 
 pub use adamw::{AdamwStep, adamw};
-pub use add::{add, multiply, weighted_sum};
+pub use add::{add, add_columns, multiply, weighted_sum};
 pub use attention::{attention, attention_cached};
 pub use cross_entropy::{IGNORE_INDEX, cross_entropy};
 pub use embedding::embedding;

@@ -30,6 +30,8 @@ pub struct Outline<'a> {
     pub pretrained: &'a Path,
     /// Settings tried on validation per arm and budget.
     pub settings_tried: usize,
+    /// All arms train low-rank updates and the head alone.
+    pub lora: bool,
     /// Leave out of every score the test rows that the audit found elsewhere.
     pub drop_overlaps: bool,
     /// Scores of further pre-training checkpoints.
@@ -77,6 +79,9 @@ pub fn compare(outline: &Outline<'_>) -> Result<CompareResults> {
     let pretrained = cells[&Arm::Pretrained].last();
     let scores = pretrained.into_iter().flatten().map(|cell| &cell.results.test);
     results.verdict = findings::verdict(&results, scores);
+    if outline.lora {
+        results.verdict.findings.insert(1, findings::LORA.into());
+    }
     Ok(results)
 }
 
@@ -236,6 +241,13 @@ fn methods(outline: &Outline<'_>) -> Vec<String> {
         ),
         "Thresholds are chosen on validation and applied once to test.".into(),
     ];
+    if outline.lora {
+        methods.push(
+            "All arms train low-rank updates and the head alone (LoRA); the arm from scratch does so on random \
+             weights that stay as they are."
+                .into(),
+        );
+    }
     if outline.drop_overlaps {
         methods.push("Test rows that the audit found in another part are left out of every score.".into());
     }

@@ -11,6 +11,11 @@ pub const SIGNIFICANT: f64 = 0.05;
 /// More rows than this many times those there are: nobody will collect them.
 const TOO_MANY: f64 = 100.0;
 
+/// What a comparison with LoRA does not show.
+pub const LORA: &str = "Both arms train low-rank updates and the head alone (LoRA), so the arm from scratch keeps its \
+                        random weights: this shows what the pre-trained weights are worth to LoRA, and not what \
+                        training everything from scratch would reach.";
+
 /// The judgement; `pretrained` are the test scores of that arm with the most labels, seed by seed.
 pub fn verdict<'a>(results: &CompareResults, pretrained: impl Iterator<Item = &'a Scores>) -> Verdict {
     let tables = &results.tables;
