@@ -11,6 +11,7 @@ mod hub;
 mod hub_server;
 mod labelled;
 mod layers;
+mod lora;
 mod parity;
 mod report;
 mod resume;

@@ -118,30 +118,20 @@ pub fn finetune(config: &FinetuneConfig, options: &Options, progress: &Progress)
             progress,
         };
         let outcome = run.train(&mut task, &mut state)?;
-        let files = ModelFiles {
-            config: &model,
-            label_names: &split.label_names,
-            pooling: config.classifier.pooling,
-            max_tokens: config.train.seq_len,
-            weights: &state.params.detached(),
-            tokenizer: &tokenizer,
-        };
         if outcome == Outcome::Finished {
             if config.train.restore_best {
                 state.restore_best()?;
             }
-            // The plain model of this family, whose scores are those that count.
-            let weights = match lora {
-                Some(lora) => lora.merged(&model, files.weights)?,
-                None => files.weights.clone(),
+            let files = ModelFiles {
+                config: &model,
+                label_names: &split.label_names,
+                pooling: config.classifier.pooling,
+                max_tokens: config.train.seq_len,
+                weights: &state.params.detached(),
+                tokenizer: &tokenizer,
             };
-            hf_folder::save(&dir.model(), &ModelFiles { weights: &weights, ..files })?;
-            if let (Some(lora), Some(name)) = (lora, base(&config.init_from)?) {
-                let base = Base { name: &name, revision: commit.as_deref() };
-                save_adapter(&dir.adapter(), lora, &base, &files)?;
-            }
-            let kept = Classifier::new(&model, &weights, classifier.pooling)?;
-            let results = measure(config, &state, &kept, &split, &parts, &dir, progress)?;
+            let classifier = store(config, &files, commit.as_deref(), &dir)?;
+            let results = measure(config, &state, &classifier, &split, &parts, &dir, progress)?;
             dir.write_json("results.json", &results)?;
             let data = [config.data.train.clone(), config.data.validation.clone(), config.data.test.clone()];
             let sources = Sources { init_from: &config.init_from, data: &data };
@@ -193,6 +183,25 @@ fn tokenizer(config: &FinetuneConfig, start: &Start, split: &LabelledSplit) -> R
 const LORA_FROM_SCRATCH: &str = "[lora] from scratch: the random weights stay as they are, only their low-rank updates \
                                  and the head are trained; leave [lora] out to train everything, and no adapter is \
                                  stored, since nobody else has these weights";
+
+/// Writes what was trained: `model/`, into which low-rank updates are merged, and those as `adapter/`. Returns the
+/// classifier as stored.
+fn store(
+    config: &FinetuneConfig,
+    trained: &ModelFiles,
+    commit: Option<&str>,
+    dir: &RunDir,
+) -> Result<Classifier> {
+    let weights = match &config.lora {
+        Some(lora) => lora.merged(trained.config, trained.weights)?,
+        None => trained.weights.clone(),
+    };
+    hf_folder::save(&dir.model(), &ModelFiles { weights: &weights, ..*trained })?;
+    if let (Some(lora), Some(name)) = (&config.lora, base(&config.init_from)?) {
+        save_adapter(&dir.adapter(), lora, &Base { name: &name, revision: commit }, trained)?;
+    }
+    Ok(Classifier::new(trained.config, &weights, trained.pooling)?)
+}
 
 /// What an adapter names as its base: the model's folder, or its name on the Hub; none from scratch.
 fn base(init_from: &str) -> Result<Option<String>> {
