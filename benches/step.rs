@@ -1,7 +1,9 @@
 //! Whole training steps on random tokens: forward, backward, clipping, AdamW.
 //!
-//! `cargo bench --bench step -- SHAPE [SECONDS] [recompute]` prints one JSON object, SHAPE matmul the rate of a product. The shapes are those of
-//! `scripts/bench_torch.py`: GPT-2 style, tied head; FT is S2's body with two classes at length 128.
+//! `cargo bench --bench step -- SHAPE [SECONDS] [recompute]` prints one JSON object, SHAPE matmul the rate of a
+//! product. The shapes are those of `scripts/bench_torch.py`: GPT-2 style, tied head; FT is S2's body with two
+//! classes at length 128. T1024 and C384 are S2 with that sequence length, at the same tokens a step, and with
+//! that hidden size.
 
 use std::time::Instant;
 
@@ -85,6 +87,24 @@ impl Task for RandomTask {
     }
 }
 
+/// The sizes that a name on the command line stands for.
+fn sizes(name: &str) -> Option<[usize; 8]> {
+    let named = |name: &str| SHAPES.iter().find(|(known, _)| *known == name).map(|(_, sizes)| *sizes);
+    let [vocab_size, positions, hidden, layers, heads, rows, seq_len, labels] = named("S2")?;
+    let number = name.get(1..).and_then(|number| number.parse::<usize>().ok()).filter(|&number| number > 0);
+    match (name.chars().next(), number) {
+        (Some('T'), Some(length)) => {
+            let rows = (rows * seq_len / length).max(1);
+            Some([vocab_size, length, hidden, layers, heads, rows, length, labels])
+        }
+        (Some('C'), Some(width)) => {
+            let heads = (width * heads / hidden).max(1);
+            Some([vocab_size, positions, width, layers, heads, rows, seq_len, labels])
+        }
+        _ => named(name),
+    }
+}
+
 fn main() -> Result<()> {
     process::keep_freed_memory();
     // As the program itself: on a worker of the thread pool.
@@ -113,12 +133,11 @@ fn bench() -> Result<()> {
         return matmul();
     }
     let secs: f64 = arguments.get(1).and_then(|secs| secs.parse().ok()).unwrap_or(10.0);
-    let Some((_, sizes)) = SHAPES.iter().find(|(name, _)| *name == shape) else {
-        return Err(Error::usage(format!(
-            "no shape is called {shape}; there are S1, S2, S3, FT and FT-lengths"
-        )));
+    let Some(sizes) = sizes(shape) else {
+        let names = "S1, S2, S3, FT and FT-lengths, T and a sequence length, C and a hidden size";
+        return Err(Error::usage(format!("no shape is called {shape}; there are {names}")));
     };
-    let [vocab_size, n_positions, n_embd, n_layer, n_head, rows, seq_len, num_labels] = *sizes;
+    let [vocab_size, n_positions, n_embd, n_layer, n_head, rows, seq_len, num_labels] = sizes;
     let config = ModelConfig::Gpt2(Gpt2Config {
         vocab_size,
         n_positions,
@@ -128,7 +147,11 @@ fn bench() -> Result<()> {
         ..Default::default()
     });
     let recompute = arguments.iter().any(|argument| argument == "recompute");
-    let head = if num_labels == 0 { Head::LanguageModel } else { Head::Classifier { num_labels } };
+    let head = if num_labels == 0 {
+        Head::LanguageModel
+    } else {
+        Head::Classifier { num_labels, pooling: Pooling::Last }
+    };
     let params = Params::init(&parameter_specs(&config, head), 1, &Device::Cpu)?;
     let weights = params.tracked(|_| true);
     let model = if num_labels == 0 {
@@ -145,7 +168,7 @@ fn bench() -> Result<()> {
     };
     let trainable = params.iter().map(|(name, _)| name.to_string()).collect();
     let mut state = State::new(params, trainable, &OptimConfig::default());
-    let mut task = RandomTask { model, sizes: *sizes, lengths };
+    let mut task = RandomTask { model, sizes, lengths };
     let settings = StepSettings {
         seed: 1,
         dropout: 0.0,

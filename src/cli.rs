@@ -265,6 +265,9 @@ pub enum TokenizerCommand {
         /// Pairs seen less often are not merged.
         #[arg(long, default_value_t = 2)]
         min_frequency: u64,
+        /// Keep every digit a token of its own.
+        #[arg(long)]
+        single_digits: bool,
         /// Replace the file that is there.
         #[arg(long)]
         overwrite: bool,

@@ -96,10 +96,11 @@ fn run(cli: Cli) -> Result<()> {
             output,
             vocab_size,
             min_frequency,
+            single_digits,
             overwrite,
         }) => {
             let data = CorpusConfig { train: data, ..CorpusConfig::default() };
-            let config = TokenizerConfig { path: String::new(), vocab_size, min_frequency };
+            let config = TokenizerConfig { path: String::new(), vocab_size, min_frequency, single_digits };
             commands::tokenizer::train(&data, &config, &output, overwrite, &progress)
         }
         Command::Tokenizer(TokenizerCommand::Inspect { path, against, text, data }) => {

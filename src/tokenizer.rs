@@ -10,7 +10,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokenizers::decoders::byte_level::ByteLevel;
 use tokenizers::models::bpe::{BPE, BpeTrainerBuilder};
-use tokenizers::{AddedToken, TokenizerBuilder};
+use tokenizers::pre_tokenizers::digits::Digits;
+use tokenizers::pre_tokenizers::sequence::Sequence;
+use tokenizers::{AddedToken, PreTokenizerWrapper, TokenizerBuilder};
 
 use crate::error::{Error, Result};
 use crate::files;
@@ -31,11 +33,13 @@ pub struct TokenizerConfig {
     pub vocab_size: usize,
     /// Pairs seen less often are not merged.
     pub min_frequency: u64,
+    /// Every digit is a token of its own, so that numbers never seen before look like others of their length.
+    pub single_digits: bool,
 }
 
 impl Default for TokenizerConfig {
     fn default() -> Self {
-        Self { path: String::new(), vocab_size: 4096, min_frequency: 2 }
+        Self { path: String::new(), vocab_size: 4096, min_frequency: 2, single_digits: false }
     }
 }
 
@@ -73,10 +77,15 @@ impl Tokenizer {
             |cause: tokenizers::Error| Error::data(format!("the tokenizer cannot be trained: {cause}"));
         // Two words of one document never merge, so documents may be fed as they are.
         let bytes = ByteLevel::new(false, true, true);
+        let words: PreTokenizerWrapper = if config.single_digits {
+            Sequence::new(vec![Digits::new(true).into(), bytes.into()]).into()
+        } else {
+            bytes.into()
+        };
         let mut tokenizer = TokenizerBuilder::new()
             .with_model(BPE::default())
             .with_normalizer(None::<tokenizers::NormalizerWrapper>)
-            .with_pre_tokenizer(Some(bytes))
+            .with_pre_tokenizer(Some(words))
             .with_post_processor(Some(bytes))
             .with_decoder(Some(bytes))
             .build()

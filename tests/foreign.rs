@@ -241,7 +241,12 @@ fn an_export_is_the_same_model_and_never_overwrites_by_chance() {
 
     let line = "finetune --config finetune.toml --set output_dir=mean --set classifier.pooling=mean";
     folder.run(line).done();
-    folder.run("export mean --to other").fails(65, &["averages over all tokens", "classifier.pooling"]);
+    folder.run("export mean --to other").fails(65, &["reads all tokens", "classifier.pooling"]);
+    folder.run(&line.replace("mean", "concat")).done();
+    folder.run("export concat --to other").fails(65, &["reads all tokens", "classifier.pooling"]);
+    assert_eq!(answer("concat/model"), answer("concat"));
+    set(&folder, "concat/model/config.json", "classifier_pooling", "mean".into());
+    folder.run("predict concat/model free").fails(65, &["score.weight"]);
     folder.run("export finetuned --to x.gguf").fails(65, &["a classifier cannot be written as GGUF"]);
     folder.run("export pretrained --to x --quantize q8_0").fails(2, &["--to x", "ends in .gguf"]);
     folder.run("export nowhere --to other").fails(66, &["no model at nowhere"]);

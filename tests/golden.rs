@@ -346,10 +346,9 @@ fn generation_with_a_cache_gives_the_logits_of_the_full_pass() {
 #[test]
 fn other_texts_in_the_batch_do_not_change_class_logits() {
     for golden in Golden::both() {
-        let head = Head::Classifier { num_labels: 3 };
-        let mut weights = fresh(&golden.config, head);
-        weights.extend(golden.weights.clone().into_iter().filter(|(name, _)| name != "lm_head.weight"));
-        for pooling in [Pooling::Last, Pooling::Mean] {
+        for pooling in [Pooling::Last, Pooling::Mean, Pooling::Concat] {
+            let mut weights = fresh(&golden.config, Head::Classifier { num_labels: 3, pooling });
+            weights.extend(golden.weights.clone().into_iter().filter(|(name, _)| name != "lm_head.weight"));
             let model = Classifier::new(&golden.config, &weights, pooling).unwrap();
             let logits = |ids: &[Tensor], lengths: &[usize]| {
                 let rows = TokenRows::new(&Tensor::cat(ids, 0).unwrap(), lengths, 0).unwrap();

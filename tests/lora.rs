@@ -201,7 +201,7 @@ fn from_scratch_it_says_what_stays_random() {
         "{}",
         outcome.stderr
     );
-    assert!(!folder.path("finetuned/adapter").exists());
+    assert!(!folder.path("finetuned/adapter").exists(), "an adapter without a base");
     assert!(folder.path("finetuned/model/model.safetensors").exists());
 }
 

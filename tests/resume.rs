@@ -1,6 +1,6 @@
 //! A run that was stopped and went on ends with the same bits as one that was not.
 
-use crate::support::Folder;
+use crate::support::{Folder, Outcome};
 
 const PRETRAIN: &str = "pretrain --config pretrain.toml --set train.dropout=0.1 --set train.grad_accum_steps=2 \
                         --set optim.schedule=\"constant\" --set train.eval_interval=5 --set train.save_interval=5";
@@ -69,6 +69,29 @@ fn the_same_seed_gives_the_same_bits_and_another_seed_others() {
     }
     assert_same(&folder, "one", "two", 5);
     assert_ne!(train_losses(&folder, "one"), train_losses(&folder, "three"));
+}
+
+#[test]
+fn any_number_of_threads_gives_the_same_bits() {
+    let folder = Folder::new();
+    for threads in ["1", "2", "3"] {
+        let output_dir = format!("output_dir=\"threads{threads}\"");
+        let mut command = folder.train(&["pretrain", "--config", "pretrain.toml", "--set", &output_dir]);
+        // Wide enough for products that are divided among threads.
+        command.args(["--set", "model.hidden_size=128", "--set", "model.intermediate_size=512"]);
+        command.args([
+            "--set",
+            "train.max_steps=5",
+            "--set",
+            "train.eval_interval=5",
+            "--set",
+            "train.save_interval=5",
+        ]);
+        command.timeout(std::time::Duration::from_secs(120)).env("RAYON_NUM_THREADS", threads);
+        Outcome::of("pretrain", command.output().unwrap()).done();
+    }
+    assert_same(&folder, "threads1", "threads2", 5);
+    assert_same(&folder, "threads1", "threads3", 5);
 }
 
 /// Sums of f32 in another order: the losses of about 5 nats differed by at most 5e-7 when this was written.

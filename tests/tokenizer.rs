@@ -13,6 +13,21 @@ fn trained() -> Tokenizer {
 }
 
 #[test]
+fn single_digits_are_tokens_of_their_own() {
+    let documents = || (0..40).map(|i| format!("call 0845{i} now, £1000 prize"));
+    let count = |single_digits| {
+        let config = TokenizerConfig { vocab_size: 320, single_digits, ..Default::default() };
+        let tokenizer = Tokenizer::train(documents(), &config).unwrap();
+        let ids = tokenizer.encode("call 084517 now, £1000").unwrap();
+        assert_eq!(tokenizer.decode(&ids).unwrap(), "call 084517 now, £1000");
+        let digits = |id: &&u32| tokenizer.token(**id).contains(|c: char| c.is_ascii_digit());
+        ids.iter().filter(digits).count()
+    };
+    assert_eq!(count(true), 10, "one token for each digit");
+    assert!(count(false) < 10, "digits that often stand together are merged by default");
+}
+
+#[test]
 fn training_twice_gives_the_same_bytes() {
     assert_eq!(trained().json(), trained().json());
 }

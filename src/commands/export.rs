@@ -33,8 +33,8 @@ pub fn run(path: &Path, to: &Path, precision: Precision, overwrite: bool, progre
         progress.note(format!("written to {}", to.display()));
         return Ok(());
     }
-    if folder.pooling == Pooling::Mean {
-        let why = "its classifier averages over all tokens, those of transformers read the last one";
+    if folder.pooling != Pooling::Last {
+        let why = "its classifier reads all tokens, those of transformers the last one alone";
         let hint = "fine-tune with classifier.pooling = \"last\"";
         return Err(Error::data(format!("{} cannot be exported: {why}; {hint}", path.display())));
     }

@@ -18,7 +18,7 @@ use crate::hub;
 use crate::metrics::calibration::Calibration;
 use crate::metrics::decision::operating_points;
 use crate::metrics::{History, Scores, Threshold, Verdict};
-use crate::model::{Classifier, Head, parameter_specs};
+use crate::model::{Classifier, Head, Pooling, parameter_specs};
 use crate::process;
 use crate::progress::Progress;
 use crate::report::{self, FinetuneResults, Mistake, PartSummary, Predictions, Style, finetune_report};
@@ -64,7 +64,8 @@ pub fn finetune(config: &FinetuneConfig, options: &Options, progress: &Progress)
         test: encode(&split.test)?,
     };
 
-    let head = Head::Classifier { num_labels: split.label_names.len() };
+    let num_labels = split.label_names.len();
+    let head = Head::Classifier { num_labels, pooling: config.classifier.pooling };
     let mut specs = parameter_specs(&model, head);
     if let Some(lora) = &config.lora {
         specs.extend(lora.specs(&model).map_err(Error::usage)?);
@@ -197,7 +198,9 @@ fn store(
         None => trained.weights.clone(),
     };
     hf_folder::save(&dir.model(), &ModelFiles { weights: &weights, ..*trained })?;
-    if let (Some(lora), Some(name)) = (&config.lora, base(&config.init_from)?) {
+    // Over random weights nobody could lay it, and other heads than this one transformers does not have.
+    let wanted = config.lora.as_ref().filter(|_| trained.pooling == Pooling::Last);
+    if let (Some(lora), Some(name)) = (wanted, base(&config.init_from)?) {
         save_adapter(&dir.adapter(), lora, &Base { name: &name, revision: commit }, trained)?;
     }
     Ok(Classifier::new(trained.config, &weights, trained.pooling)?)

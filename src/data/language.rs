@@ -65,7 +65,8 @@ fn cached_tokenizer(
     cache: &Path,
     progress: &Progress,
 ) -> Result<Tokenizer> {
-    let made_from = format!("{} {} {}", corpus.sha256(), config.vocab_size, config.min_frequency);
+    let (size, frequency, digits) = (config.vocab_size, config.min_frequency, config.single_digits);
+    let made_from = format!("{} {size} {frequency} {digits}", corpus.sha256());
     let path = cache.join(format!("{}.tokenizer.json", &files::sha256(made_from.as_bytes())[..16]));
     if path.exists() {
         return Tokenizer::load(&path);

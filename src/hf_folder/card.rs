@@ -46,7 +46,7 @@ pub fn write_card(
         if classifier { about_classifier(results) } else { about_language_model(results) },
         figures.iter().map(|(name, value)| format!("| {name} | {value:.4} |\n")).collect::<String>(),
         match (classifier, pooling) {
-            (true, Pooling::Mean) => USE_MEAN.into(),
+            (true, Pooling::Mean | Pooling::Concat) => USE_OWN.into(),
             (true, Pooling::Last) => use_classifier(results),
             (false, _) => USE_LANGUAGE_MODEL.into(),
         },
@@ -134,5 +134,5 @@ fn use_classifier(results: &Value) -> String {
 const USE_LANGUAGE_MODEL: &str = "```python\nfrom transformers import pipeline\n\
     write = pipeline(\"text-generation\", model=FOLDER)\nwrite(\"I was going to\")\n```\n";
 
-const USE_MEAN: &str = "Ask it by `train predict`: it averages over all tokens of a text, while the classifiers of \
-    transformers read the last token alone and would give other labels.\n";
+const USE_OWN: &str = "Ask it by `train predict`: it reads all tokens of a text, while the classifiers of \
+    transformers read the last one alone and would give other labels.\n";

@@ -161,7 +161,7 @@ pub fn load(folder: &Path) -> Result<HfFolder> {
                 // transformers leaves its own default names out.
                 label_names = (0..score.dims()[0]).map(|id| format!("LABEL_{id}")).collect();
             }
-            Head::Classifier { num_labels: label_names.len() }
+            Head::Classifier { num_labels: label_names.len(), pooling }
         }
         None => {
             label_names.clear();

@@ -85,12 +85,29 @@ pub enum Pooling {
     Last,
     /// The mean over all tokens that are not padding.
     Mean,
+    /// Last, maximum and mean side by side, three inputs of the head for each hidden value.
+    Concat,
+}
+
+impl Pooling {
+    /// Inputs of the head for each hidden value.
+    pub fn width(self) -> usize {
+        self.pool().width()
+    }
+
+    fn pool(self) -> Pool {
+        match self {
+            Self::Last => Pool::Last,
+            Self::Mean => Pool::Mean,
+            Self::Concat => Pool::Concat,
+        }
+    }
 }
 
 /// Trunk with a classification head.
 pub struct Classifier {
     trunk: Transformer,
-    /// (num_labels, C), no bias.
+    /// (num_labels, width C), no bias.
     score: Traced,
     pooling: Pooling,
 }
@@ -120,11 +137,8 @@ impl Classifier {
 
     /// Class logits (sequences, num_labels).
     pub fn logits(&self, rows: &TokenRows, dropout: &mut Dropout) -> Result<Traced> {
-        let which = match self.pooling {
-            Pooling::Last => Pool::Last,
-            Pooling::Mean => Pool::Mean,
-        };
-        let pooled = ops::pool(&self.trunk.forward(rows, dropout)?, rows.lengths(), which)?;
+        let hidden = self.trunk.forward(rows, dropout)?;
+        let pooled = ops::pool(&hidden, rows.lengths(), self.pooling.pool())?;
         ops::linear(&dropout.apply(&pooled)?, std::slice::from_ref(&self.score), None, WeightLayout::OutIn)
     }
 }

@@ -194,7 +194,7 @@ mod tests {
     use crate::model::{Classifier, Gpt2Config, LlamaConfig, Pooling, TokenRows};
     use crate::ops::GradientSums;
 
-    const HEAD: Head = Head::Classifier { num_labels: 3 };
+    const HEAD: Head = Head::Classifier { num_labels: 3, pooling: Pooling::Last };
 
     /// Both families, two blocks each; Llama with grouped queries.
     fn models() -> [ModelConfig; 2] {

@@ -10,6 +10,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal, StandardUniform};
 
 use super::config::ModelConfig;
+use super::heads::Pooling;
 use crate::rng;
 
 /// What stands on top of the transformer.
@@ -17,10 +18,12 @@ use crate::rng;
 pub enum Head {
     /// Next-token logits (V); no parameters of its own when tied to the embedding.
     LanguageModel,
-    /// `score.weight` (num_labels, C), no bias, as in transformers' sequence classifiers.
+    /// `score.weight` (num_labels, width C), no bias, as in transformers' sequence classifiers.
     Classifier {
         /// Number of classes.
         num_labels: usize,
+        /// What the head sees of the hidden states; decides its width.
+        pooling: Pooling,
     },
 }
 
@@ -64,14 +67,16 @@ pub fn parameter_specs(config: &ModelConfig, head: Head) -> Vec<ParamSpec> {
         ModelConfig::Llama(c) => c.initializer_range,
         ModelConfig::Gpt2(c) => c.initializer_range,
     };
-    let mut head_spec = |name: &str, rows: usize| {
-        let shape = vec![rows, config.hidden_size()];
+    let mut head_spec = |name: &str, rows: usize, width: usize| {
+        let shape = vec![rows, width * config.hidden_size()];
         specs.push(ParamSpec { name: name.into(), shape, init: Init::Normal(std) });
     };
     match head {
         Head::LanguageModel if config.tie_word_embeddings() => {}
-        Head::LanguageModel => head_spec("lm_head.weight", config.vocab_size()),
-        Head::Classifier { num_labels } => head_spec("score.weight", num_labels),
+        Head::LanguageModel => head_spec("lm_head.weight", config.vocab_size(), 1),
+        Head::Classifier { num_labels, pooling } => {
+            head_spec("score.weight", num_labels, pooling.width());
+        }
     }
     specs
 }

@@ -45,3 +45,16 @@ pub use rope::rope;
 pub use sum_of_squares::sum_of_squares;
 pub use swiglu::swiglu;
 pub use tape::{GradientSums, Traced, recompute};
+
+/// The same math in candle's own differentiable operations: what the ops are checked and measured against.
+pub mod reference {
+    pub use super::attention::reference::attention;
+    pub use super::embedding::reference::embedding;
+    pub use super::gelu::reference::gelu;
+    pub use super::head_cross_entropy::reference::losses as head_losses;
+    pub use super::layer_norm::reference::layer_norm;
+    pub use super::linear::reference::linear;
+    pub use super::rms_norm::reference::rms_norm;
+    pub use super::rope::reference::rope;
+    pub use super::swiglu::reference::swiglu;
+}

@@ -75,6 +75,9 @@ impl Real for f32 {
         } else if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
             return matmul::run::<f32, matmul::Avx2>(product);
         }
+        #[cfg(target_arch = "aarch64")]
+        return matmul::run::<f32, matmul::Neon>(product);
+        #[cfg(not(target_arch = "aarch64"))]
         matmul::run::<f32, matmul::Portable<f32>>(product);
     }
     #[cfg(target_arch = "x86_64")]

@@ -142,7 +142,7 @@ impl GradientSums {
     }
 
     /// As [`backward`](Self::backward), for any tensor `y` and its gradient `d_y`.
-    pub(super) fn backward_from(&mut self, y: &Traced, d_y: Tensor) -> Result<()> {
+    pub fn backward_from(&mut self, y: &Traced, d_y: Tensor) -> Result<()> {
         if !y.device().is_cpu() {
             return self.backward_by_candle(&y.value, &d_y);
         }

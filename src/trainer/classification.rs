@@ -51,7 +51,7 @@ pub enum SelectionMetric {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ClassifierConfig {
-    /// `last` or `mean` hidden state.
+    /// `last` or `mean` hidden state, or `concat`: last, maximum and mean side by side.
     pub pooling: Pooling,
     /// Learning rate of the head; 0 takes that of the trunk.
     pub head_learning_rate: f64,

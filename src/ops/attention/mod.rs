@@ -4,7 +4,7 @@
 //! buffers that stay in the cache. Backward computes the probabilities again.
 
 mod cpu;
-mod reference;
+pub(super) mod reference;
 mod softmax;
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,7 @@
 //! Rows of a table by id.
 
 mod cpu;
-mod reference;
+pub(super) mod reference;
 #[cfg(test)]
 mod tests;
 

@@ -1,7 +1,7 @@
 //! The activation of GPT-2's MLP.
 
 mod cpu;
-mod reference;
+pub(super) mod reference;
 #[cfg(test)]
 mod tests;
 

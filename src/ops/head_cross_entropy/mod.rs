@@ -4,7 +4,7 @@
 //! hidden states and weight are ready when the loss is; backward only hands them on.
 
 mod cpu;
-mod reference;
+pub(super) mod reference;
 #[cfg(test)]
 mod tests;
 

@@ -1,7 +1,7 @@
 //! Matrix product with a weight, and the bias in the same pass.
 
 mod cpu;
-mod reference;
+pub(super) mod reference;
 #[cfg(test)]
 mod tests;
 

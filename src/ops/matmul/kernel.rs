@@ -1,6 +1,6 @@
 //! The innermost loops: a tile of C, a few rows high and up to three vectors wide, held in registers.
 //!
-//! A tile of 8 x 3 vectors fills AVX-512's 32 registers (24 sums, 3 of B, 1 of A), one of 4 x 3 AVX2's 16.
+//! A tile of 8 x 3 vectors fills the 32 registers of AVX-512 and NEON (24 sums, 3 of B, 1 of A), one of 4 x 3 AVX2's 16.
 //! Each step reads the 3 vectors of B and one number of A per row, so arithmetic, not loading, is the limit.
 
 use std::marker::PhantomData;
@@ -9,6 +9,8 @@ use super::super::real::Real;
 
 /// Vectors in the row of a tile.
 pub const VECTORS: usize = 3;
+/// Steps from a prefetch of A to its use.
+const AHEAD: usize = 8;
 /// Most elements in the row of any kernel's tile.
 pub const MAX_WIDTH: usize = VECTORS * 16;
 /// Most rows of any kernel's tile.
@@ -47,10 +49,10 @@ pub trait Kernel {
     unsafe fn tile(rows: usize, vectors: usize, tile: &Tile<Self::Element>);
 }
 
-#[cfg(target_arch = "x86_64")]
-macro_rules! x86_kernel {
-    ($kernel:ident, $features:literal, $rows:literal, [$($fewer:literal)*], $lanes:literal, $zero:ident, $load:ident,
-     $store:ident, $splat:ident, $multiply:ident, $multiply_add:ident) => {
+/// A kernel of f32 from a processor's instructions, given by module and name.
+macro_rules! simd_kernel {
+    ($kernel:ident, $features:literal, $rows:literal, [$($fewer:literal)*], $lanes:literal, $($module:ident)::+, $zero:ident,
+     $load:ident, $store:ident, $splat:ident, $multiply:ident, $multiply_add:ident) => {
         pub struct $kernel;
 
         impl Kernel for $kernel {
@@ -76,7 +78,7 @@ macro_rules! x86_kernel {
         impl $kernel {
             #[target_feature(enable = $features)]
             unsafe fn run<const ROWS: usize, const N: usize>(tile: &Tile<f32>) {
-                use std::arch::x86_64::{$load, $multiply, $multiply_add, $splat, $store, $zero};
+                use $($module)::+::{$load, $multiply, $multiply_add, $splat, $store, $zero};
                 let mut sums = [[$zero(); N]; ROWS];
                 let (mut a, mut b) = (tile.a, tile.b);
                 // SAFETY: by the caller of `tile`.
@@ -89,6 +91,8 @@ macro_rules! x86_kernel {
                                 *sum = $multiply_add(a, column, *sum);
                             }
                         }
+                        // A step of a transposed A is a cache line of its own, which no processor foresees.
+                        prefetch(a.wrapping_add(AHEAD * tile.a_step));
                         a = a.wrapping_add(tile.a_step);
                         b = b.add(VECTORS * $lanes);
                     }
@@ -111,15 +115,48 @@ macro_rules! x86_kernel {
 }
 
 #[cfg(target_arch = "x86_64")]
-x86_kernel!(
-    Avx512, "avx512f", 8, [1 2 3 4 5 6 7], 16, _mm512_setzero_ps, _mm512_loadu_ps, _mm512_storeu_ps, _mm512_set1_ps,
-    _mm512_mul_ps, _mm512_fmadd_ps
+simd_kernel!(
+    Avx512, "avx512f", 8, [1 2 3 4 5 6 7], 16, std::arch::x86_64, _mm512_setzero_ps, _mm512_loadu_ps, _mm512_storeu_ps,
+    _mm512_set1_ps, _mm512_mul_ps, _mm512_fmadd_ps
 );
 #[cfg(target_arch = "x86_64")]
-x86_kernel!(
-    Avx2, "avx2,fma", 4, [1 2 3], 8, _mm256_setzero_ps, _mm256_loadu_ps, _mm256_storeu_ps, _mm256_set1_ps,
-    _mm256_mul_ps, _mm256_fmadd_ps
+simd_kernel!(
+    Avx2, "avx2,fma", 4, [1 2 3], 8, std::arch::x86_64, _mm256_setzero_ps, _mm256_loadu_ps, _mm256_storeu_ps,
+    _mm256_set1_ps, _mm256_mul_ps, _mm256_fmadd_ps
 );
+#[cfg(target_arch = "aarch64")]
+simd_kernel!(
+    Neon, "neon", 8, [1 2 3 4 5 6 7], 4, neon, zero, vld1q_f32, vst1q_f32, vdupq_n_f32, vmulq_f32, multiply_add
+);
+
+/// Instructions of ARM under the conventions of x86.
+#[cfg(target_arch = "aarch64")]
+mod neon {
+    pub use std::arch::aarch64::{float32x4_t, vdupq_n_f32, vfmaq_f32, vld1q_f32, vmulq_f32, vst1q_f32};
+
+    #[target_feature(enable = "neon")]
+    pub fn zero() -> float32x4_t {
+        vdupq_n_f32(0.)
+    }
+
+    #[target_feature(enable = "neon")]
+    pub fn multiply_add(a: float32x4_t, b: float32x4_t, sum: float32x4_t) -> float32x4_t {
+        vfmaq_f32(sum, a, b)
+    }
+}
+
+/// Asks for the cache line at an address, which may lie anywhere.
+#[inline(always)]
+fn prefetch(address: *const f32) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: SSE is part of every x86-64, and a prefetch never faults.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T0>(address.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = address;
+}
 
 /// to[j * to_stride + i] = from[i * from_stride + j] for i and j below 4.
 ///

@@ -14,6 +14,8 @@ use std::mem::{ManuallyDrop, MaybeUninit};
 
 use super::real::Real;
 
+#[cfg(target_arch = "aarch64")]
+pub use kernel::Neon;
 pub use kernel::Portable;
 #[cfg(target_arch = "x86_64")]
 pub use kernel::{Avx2, Avx512, transpose_4x4};

@@ -22,6 +22,8 @@ const TASK_COLUMNS: usize = 768;
 const MIN_PARALLEL: usize = 1 << 20;
 /// Time to pack an element of B, in multiplications.
 const PACKING: usize = 8;
+/// Time to read an element of A for one panel of B, in multiplications.
+const READING: usize = 8;
 
 /// C = base + scale A B. Rows of C and of the base lie at pointer + row * stride.
 pub struct Product<'a, T> {
@@ -70,8 +72,9 @@ fn task_size(rows: usize, columns: usize, threads: usize, tile_rows: usize, lane
     let time = |&(task_rows, task_columns): &(usize, usize)| {
         let tasks = rows.div_ceil(task_rows) * columns.div_ceil(task_columns);
         let rounds = tasks.div_ceil(threads);
+        let multiplying = task_rows * (task_columns + READING * panels(task_columns, lanes).count());
         // A thread that is disturbed costs up to one task: the more tasks, the less.
-        (rounds * (task_rows + PACKING) * task_columns) as f64 * (1. + 0.1 / rounds as f64)
+        (rounds * (multiplying + PACKING * task_columns)) as f64 * (1. + 0.1 / rounds as f64)
     };
     sizes.min_by(|a, b| time(a).total_cmp(&time(b))).unwrap_or((rows, columns))
 }

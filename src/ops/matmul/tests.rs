@@ -60,6 +60,8 @@ fn check<T: Real, K: Kernel<Element = T>>(tolerance: f64) {
 fn products_of_any_kernel_are_right() {
     check::<f64, Portable<f64>>(1e-14);
     check::<f32, Portable<f32>>(4e-6);
+    #[cfg(target_arch = "aarch64")]
+    check::<f32, super::Neon>(4e-6);
     #[cfg(target_arch = "x86_64")]
     {
         if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {

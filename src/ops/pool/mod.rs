@@ -1,7 +1,7 @@
-//! One row for each sequence: a weighted sum of its rows.
+//! One row for each sequence, from its rows.
 
 mod cpu;
-mod reference;
+pub(super) mod reference;
 #[cfg(test)]
 mod tests;
 
@@ -20,12 +20,22 @@ pub enum Pool {
     Last,
     /// All alike.
     Mean,
+    /// The last one, then the maximum of each column, then the mean.
+    Concat,
 }
 
-/// The last row, or the mean of the rows, of each sequence.
+impl Pool {
+    /// Values that a column becomes.
+    pub fn width(self) -> usize {
+        if self == Self::Concat { 3 } else { 1 }
+    }
+}
+
+/// The last row, the mean of the rows, or last, maximum and mean side by side, of each sequence.
 ///
-/// Shapes: x (N, C), where N is the sum of `lengths` -> (lengths.len(), C). Dtypes: f32, f64 on the CPU.
-/// Gradient: x.
+/// Shapes: x (N, C), where N is the sum of `lengths` -> (lengths.len(), width C). Dtypes: f32, f64 on the CPU.
+/// Gradient: x; that of a maximum goes to the first of equal values.
+/// Source: Howard and Ruder 2018, arXiv 1801.06146, section 3.3 (concat pooling).
 /// Errors: not two dimensions, a length of 0, lengths that do not add up to N.
 pub fn pool(x: &Traced, lengths: &[usize], which: Pool) -> Result<Traced> {
     let &[rows, columns] = x.dims() else {
@@ -40,9 +50,10 @@ pub fn pool(x: &Traced, lengths: &[usize], which: Pool) -> Result<Traced> {
     let (x, lengths) = (x.contiguous()?, lengths.to_vec());
     by_dtype!(NAME, x.dtype(), T => {
         let y = cpu::forward(&Elements::<T>::of(NAME, x.value())?, &lengths, columns, which);
-        let y = Tensor::from_vec(y, (lengths.len(), columns), x.device())?;
+        let y = Tensor::from_vec(y, (lengths.len(), which.width() * columns), x.device())?;
         Ok(record(y, x.is_tracked(), move |d_y, gradients| {
-            let d_x = cpu::backward(&Elements::<T>::of(NAME, &d_y)?, &lengths, columns, which);
+            let (d_y, values) = (Elements::<T>::of(NAME, &d_y)?, Elements::<T>::of(NAME, x.value())?);
+            let d_x = cpu::backward(&d_y, &values, &lengths, columns, which);
             gradients.add(&x, Tensor::from_vec(d_x, x.dims(), x.device())?)
         }))
     })

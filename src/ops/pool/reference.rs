@@ -8,11 +8,20 @@ pub fn pool(x: &Tensor, lengths: &[usize], which: Pool) -> Result<Tensor> {
     let mut start = 0;
     let mut rows = Vec::with_capacity(lengths.len());
     for &length in lengths {
+        let last = || x.narrow(0, start + length - 1, 1);
+        let mean = || x.narrow(0, start, length)?.mean_keepdim(0);
         rows.push(match which {
-            Pool::Last => x.narrow(0, start + length - 1, 1)?,
-            Pool::Mean => x.narrow(0, start, length)?.mean_keepdim(0)?,
+            Pool::Last => last()?,
+            Pool::Mean => mean()?,
+            Pool::Concat => Tensor::cat(&[last()?, maximum(&x.narrow(0, start, length)?)?, mean()?], 1)?,
         });
         start += length;
     }
     Tensor::cat(&rows, 0)
+}
+
+/// The maximum of each column. candle's own gradient of `max` goes to all equal maxima, here to the first.
+fn maximum(rows: &Tensor) -> Result<Tensor> {
+    let rows = rows.contiguous()?;
+    rows.gather(&rows.argmax_keepdim(0)?, 0)
 }

@@ -1,7 +1,7 @@
 //! Root-mean-square normalisation of rows.
 
 mod cpu;
-mod reference;
+pub(super) mod reference;
 #[cfg(test)]
 mod tests;
 

@@ -1,7 +1,7 @@
 //! Rotary position embedding of the queries and keys in a packed tensor.
 
 mod cpu;
-mod reference;
+pub(super) mod reference;
 #[cfg(test)]
 mod tests;
 

@@ -1,7 +1,7 @@
 //! The gated activation of Llama's MLP.
 
 mod cpu;
-mod reference;
+pub(super) mod reference;
 #[cfg(test)]
 mod tests;
 
