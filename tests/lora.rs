@@ -206,6 +206,14 @@ fn from_scratch_it_says_what_stays_random() {
 }
 
 #[test]
+fn a_head_that_peft_does_not_have_leaves_no_adapter() {
+    let folder = Folder::pretrained();
+    folder.run(&format!("{LORA} --set classifier.pooling=mean")).done();
+    assert!(!folder.path("finetuned/adapter").exists());
+    folder.run("predict finetuned hello").done();
+}
+
+#[test]
 fn a_comparison_gives_both_arms_the_same_updates_and_says_so() {
     let folder = Folder::new();
     let line =
@@ -219,12 +227,11 @@ fn a_comparison_gives_both_arms_the_same_updates_and_says_so() {
     assert!(counts[0].0 < counts[0].1);
     let findings = results["verdict"]["findings"].to_string();
     assert!(findings.contains("the arm from scratch keeps its random weights"), "{findings}");
-    // The first of both arms: same seed, same streams.
-    let lora_a = |arm: &str| {
+    let lora = |arm: &str| {
         let text = folder.text(&format!("compared/{arm}-all-seed1/config.toml"));
         toml::from_str::<toml::Table>(&text).unwrap()["lora"].clone()
     };
-    assert_eq!(lora_a("pretrained"), lora_a("scratch"));
+    assert_eq!(lora("pretrained"), lora("scratch"));
 }
 
 #[test]
