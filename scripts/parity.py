@@ -1,11 +1,12 @@
 """Holds models of `train` against transformers, in both directions.
 
-    pip install torch transformers        (CPU builds are enough)
+    pip install torch transformers peft   (CPU builds are enough)
     TRAIN_PYTHON=python cargo test --test train parity -- --nocapture
 
 The test trains and exports models, stores what they compute, and calls
 
     parity.py compare EXPORTED OURS     loads EXPORTED by AutoModel and AutoTokenizer, prints the differences
+    parity.py adapter BASE ADAPTER OURS lays ADAPTER over BASE by PEFT, prints the differences
     parity.py gguf FILE EXPORTED        reads FILE by llama.cpp's gguf package (skipped without it) and compares
     parity.py make FOLDER TEXTS         writes models by transformers with what they compute, for `train` to load
 
@@ -59,13 +60,8 @@ def greedy(model, tokenizer, text):
     return new[: new.index(end)] if end in new else new
 
 
-def compare(folder, ours):
-    """Prints one JSON object: what differs between the exported model and what `train` computed."""
-    classifier = is_classifier(folder)
-    kind = AutoModelForSequenceClassification if classifier else AutoModelForCausalLM
-    model, report = kind.from_pretrained(folder, dtype=torch.float32, output_loading_info=True)
-    model.eval()
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+def differences(model, tokenizer, ours, classifier):
+    """Largest difference of any logit to what `train` computed, and whether the ids are the same."""
     texts = json.loads((ours / "texts.json").read_text())
     tensors = load_file(ours / "tensors.safetensors")
     largest, same_ids = 0.0, True
@@ -78,6 +74,19 @@ def compare(folder, ours):
             logits = model(**encoded).logits
         logits = logits if classifier else logits[mask]
         largest = max(largest, (logits - tensors[f"logits.{batch}"]).abs().max().item())
+    return largest, same_ids
+
+
+def compare(folder, ours):
+    """Prints one JSON object: what differs between the exported model and what `train` computed."""
+    classifier = is_classifier(folder)
+    kind = AutoModelForSequenceClassification if classifier else AutoModelForCausalLM
+    model, report = kind.from_pretrained(folder, dtype=torch.float32, output_loading_info=True)
+    model.eval()
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    largest, same_ids = differences(model, tokenizer, ours, classifier)
+    tensors = load_file(ours / "tensors.safetensors")
+    texts = json.loads((ours / "texts.json").read_text())
     result = {
         "class": type(model).__name__,
         "texts": len(texts),
@@ -91,6 +100,32 @@ def compare(folder, ours):
         theirs = [greedy(model, tokenizer, text) for text in texts[:PROMPTS]]
         result["same_generated"] = theirs == json.loads((ours / "generated.json").read_text())
     print(json.dumps(result))
+
+
+def adapter(base, folder, ours):
+    """Prints one JSON object: what differs between PEFT over the base and the merged weights of `train`."""
+    from peft import PeftModel, get_peft_model_state_dict
+
+    model = AutoModelForSequenceClassification.from_pretrained(base, num_labels=2, dtype=torch.float32)
+    model = PeftModel.from_pretrained(model, folder, is_trainable=True)
+    # Counted as trainable, computed without dropout.
+    model.eval()
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    largest, same_ids = differences(model, tokenizer, ours, True)
+    with model.disable_adapter():
+        without, _ = differences(model, tokenizer, ours, True)
+    expected, stored = get_peft_model_state_dict(model), load_file(folder / "adapter_model.safetensors")
+    differing = set(expected) ^ set(stored) | {name for name in stored if not torch.equal(expected[name], stored[name])}
+    tensors = load_file(ours / "tensors.safetensors")
+    print(json.dumps({
+        "class": type(model).__name__,
+        "max_difference": largest,
+        "without_adapter": without,
+        "largest_logit": max(value.abs().max().item() for name, value in tensors.items() if "logits" in name),
+        "same_ids": same_ids,
+        "tensors_missing_or_unexpected": sorted(differing),
+        "trainable_parameters": model.get_nb_trainable_parameters()[0],
+    }))
 
 
 def gguf(path, folder):
@@ -260,6 +295,8 @@ if __name__ == "__main__":
     command, *paths = sys.argv[1:]
     if command == "compare":
         compare(*map(Path, paths))
+    elif command == "adapter":
+        adapter(*map(Path, paths))
     elif command == "gguf":
         gguf(*map(Path, paths))
     else:

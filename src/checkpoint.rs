@@ -52,6 +52,9 @@ pub struct Fingerprints {
     pub data: String,
     /// SHA-256 of tokenizer.json.
     pub tokenizer: String,
+    /// SHA-256 over the parameters that are not trained, which no checkpoint holds; empty where all are.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub frozen: String,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -68,11 +71,11 @@ pub struct Checkpoint {
     pub counters: Counters,
     /// What it was trained on.
     pub fingerprints: Fingerprints,
-    /// Parameters by name.
+    /// The trained parameters by name.
     pub model: Weights,
     /// AdamW moments by parameter name.
     pub optimizer: Weights,
-    /// Parameters of the best evaluation.
+    /// The same at the best evaluation.
     pub best: Option<Weights>,
 }
 

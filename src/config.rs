@@ -14,10 +14,10 @@ use crate::error::{Error, Result};
 use crate::files;
 use crate::generate::Sampling;
 use crate::metrics::decision::DecisionConfig;
-use crate::model::ModelConfig;
+use crate::model::{LoraConfig, ModelConfig};
 use crate::optim::OptimConfig;
 use crate::tokenizer::TokenizerConfig;
-use crate::trainer::{ClassifierConfig, TrainConfig};
+use crate::trainer::{ClassifierConfig, Freeze, TrainConfig};
 
 /// Texts of this Jaccard similarity or more are near.
 const AUDIT_THRESHOLD: f64 = 0.8;
@@ -75,6 +75,9 @@ pub struct FinetuneConfig {
     pub model: Option<ModelConfig>,
     /// Head.
     pub classifier: ClassifierConfig,
+    /// Train low-rank updates and the head alone; absent trains what `classifier.freeze` leaves.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lora: Option<LoraConfig>,
     /// When a row is called positive; for two labels.
     pub decision: DecisionConfig,
     /// What to do about rows of validation and test that were seen before: `off`, `warn`, `drop`, `deny`.
@@ -175,6 +178,7 @@ impl Default for FinetuneConfig {
             tokenizer: TokenizerConfig::default(),
             model: None,
             classifier: ClassifierConfig::default(),
+            lora: None,
             decision: DecisionConfig::default(),
             audit: AuditMode::Warn,
             audit_threshold: AUDIT_THRESHOLD,
@@ -239,6 +243,14 @@ impl Config for FinetuneConfig {
         self.classifier.check()?;
         self.decision.check()?;
         check_audit_threshold(self.audit_threshold)?;
+        if let Some(lora) = &self.lora {
+            lora.check().map_err(Error::usage)?;
+            if self.classifier.freeze != Freeze::None {
+                let why = "classifier.freeze and [lora], which freezes all but its updates and the head, exclude \
+                           each other; leave one out";
+                return Err(Error::usage(why));
+            }
+        }
         if let Some(model) = &self.model {
             model.check().map_err(Error::usage)?;
         }
@@ -345,22 +357,25 @@ pub fn to_toml(config: &impl Serialize) -> Result<String> {
 /// JSON Schema (2020-12) of a config: every key with its type and default, and no others; editors complete by it.
 pub fn schema<C: Config>() -> serde_json::Value {
     let mut defaults = Table::try_from(C::default()).unwrap_or_default();
-    add_models(&mut defaults);
+    add_absent(&mut defaults);
     let mut schema = schema_of(&Value::Table(defaults));
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema".into();
     schema
 }
 
-/// Puts the keys of both families wherever a model may be described.
-fn add_models(table: &mut Table) {
+/// Puts in what is absent by default: the keys of both families wherever a model may be described, and `[lora]`.
+fn add_absent(table: &mut Table) {
     // Fine-tuning has no model of its own by default.
     if table.contains_key("model") || table.contains_key("classifier") {
         let families = [ModelConfig::Gpt2(Default::default()), ModelConfig::Llama(Default::default())];
         let keys = families.iter().filter_map(|model| Table::try_from(model).ok()).flatten();
         table.insert("model".into(), Value::Table(keys.collect()));
     }
+    if table.contains_key("classifier") {
+        table.insert("lora".into(), Value::Table(Table::try_from(LoraConfig::default()).unwrap_or_default()));
+    }
     for inner in table.iter_mut().filter_map(|(_, value)| value.as_table_mut()) {
-        add_models(inner);
+        add_absent(inner);
     }
 }
 
@@ -381,25 +396,12 @@ fn schema_of(default: &Value) -> serde_json::Value {
     json!({"type": kind, "default": default})
 }
 
-/// Dotted names of all keys, with those of both model families.
+/// Dotted names of all keys, those of both model families and of what is absent by default among them.
 fn known_keys<C: Config>() -> Vec<String> {
+    let mut defaults = Table::try_from(C::default()).unwrap_or_default();
+    add_absent(&mut defaults);
     let mut keys = Vec::new();
-    let families = [ModelConfig::Llama(Default::default()), ModelConfig::Gpt2(Default::default())];
-    let family_keys: Vec<String> = families
-        .iter()
-        .filter_map(|model| Table::try_from(model).ok())
-        .flat_map(|table| table.into_iter().map(|(key, _)| key))
-        .collect();
-    let defaults = Table::try_from(C::default()).unwrap_or_default();
     flatten(&defaults, "", &mut keys);
-    let mut places: Vec<String> =
-        keys.iter().filter_map(|key| Some(key.split_once("model.")?.0.to_string())).collect();
-    // Fine-tuning has no model of its own by default.
-    places.extend(keys.iter().filter_map(|key| Some(key.split_once("classifier.")?.0.to_string())));
-    places.dedup();
-    for place in places {
-        keys.extend(family_keys.iter().map(|key| format!("{place}model.{key}")));
-    }
     keys
 }
 

@@ -22,15 +22,29 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
 
 /// Writes `path` and waits until the bytes are on the disk.
 pub fn write_synced(path: &Path, bytes: &[u8]) -> Result<()> {
-    let write = || -> std::io::Result<()> {
-        let mut file = File::create(path)?;
-        file.write_all(bytes)?;
-        file.sync_all()
+    write_pieces(path, [Ok(bytes)]).map(drop)
+}
+
+/// As `write_synced`, for content that comes in pieces; returns its SHA-256.
+pub fn write_pieces<B: AsRef<[u8]>>(
+    path: &Path,
+    pieces: impl IntoIterator<Item = Result<B>>,
+) -> Result<String> {
+    let writing = |cause: std::io::Error| Error::writing(path, &cause);
+    let write = || -> Result<String> {
+        let mut hash = Sha256::new();
+        let mut file = File::create(path).map_err(writing)?;
+        for piece in pieces {
+            let piece = piece?;
+            hash.update(&piece);
+            file.write_all(piece.as_ref()).map_err(writing)?;
+        }
+        file.sync_all().map_err(writing)?;
+        Ok(hex(hash.finalize().as_slice()))
     };
-    write().map_err(|cause| {
+    write().inspect_err(|_| {
         // Best effort: what is left of a failed write is of no use to anybody.
         let _ = fs::remove_file(path);
-        Error::writing(path, &cause)
     })
 }
 

@@ -66,6 +66,12 @@ pub struct Manifest {
     /// Commit of each source on the Hub.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub hub_commits: BTreeMap<String, String>,
+    /// Scalars of the model, those of adapters included.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parameters: Option<usize>,
+    /// Scalars that are trained.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trainable_parameters: Option<usize>,
     /// Seconds since 1970 at the start.
     pub started_at: u64,
     /// How far it came.
@@ -87,6 +93,8 @@ impl Manifest {
             tokenizer_sha256: String::new(),
             init_from: init_from.into(),
             hub_commits: BTreeMap::new(),
+            parameters: None,
+            trainable_parameters: None,
             started_at: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs()),
             status: Status::Running,
         }
@@ -145,6 +153,11 @@ impl RunDir {
     /// `model/`, the result in Hugging Face layout.
     pub fn model(&self) -> PathBuf {
         model_folder(&self.path)
+    }
+
+    /// `adapter/`, what LoRA trained as PEFT stores it.
+    pub fn adapter(&self) -> PathBuf {
+        self.path.join("adapter")
     }
 
     /// `config.toml`, the resolved config.

@@ -9,32 +9,49 @@ use std::path::Path;
 
 use candle_core::{DType, Device, Tensor};
 use safetensors::SafeTensors;
-use safetensors::tensor::TensorView;
+use safetensors::tensor::{Metadata, TensorInfo, TensorView};
 
 use crate::error::{Error, Result};
 use crate::files;
 
-/// Writes f32 tensors, sorted by name, with the metadata transformers asks for; returns the SHA-256.
+/// SHA-256 over names and f32 values.
+pub fn sha256(tensors: &BTreeMap<String, Tensor>) -> Result<String> {
+    let mut sums = String::new();
+    for (name, tensor) in tensors {
+        sums.push_str(name);
+        sums.push_str(&files::sha256(&bytes(tensor)?));
+    }
+    Ok(files::sha256(sums.as_bytes()))
+}
+
+/// The values as f32, little-endian.
+fn bytes(tensor: &Tensor) -> Result<Vec<u8>> {
+    let values = tensor.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
+    let mut bytes = Vec::with_capacity(4 * values.len());
+    values.iter().for_each(|value| bytes.extend_from_slice(&value.to_le_bytes()));
+    Ok(bytes)
+}
+
+/// Writes f32 tensors, sorted by name, with the metadata transformers asks for; returns the SHA-256. One tensor
+/// after the other is turned into bytes, so it takes little memory.
 ///
 /// Errors: the place cannot be written (73), disk full (74).
 pub fn write(path: &Path, tensors: &BTreeMap<String, Tensor>) -> Result<String> {
-    let mut bytes_of = Vec::with_capacity(tensors.len());
-    for (name, tensor) in tensors {
-        let values = tensor.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
-        let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-        bytes_of.push((name, tensor.dims().to_vec(), bytes));
-    }
-    let mut views = Vec::with_capacity(bytes_of.len());
-    for (name, shape, bytes) in &bytes_of {
-        let view = TensorView::new(safetensors::Dtype::F32, shape.clone(), bytes);
-        let view = view.map_err(|cause| Error::data(format!("tensor {name} cannot be stored: {cause}")))?;
-        views.push((name.as_str(), view));
-    }
-    let metadata = HashMap::from([("format".to_string(), "pt".to_string())]);
-    let bytes = safetensors::serialize(views, Some(metadata))
-        .map_err(|cause| Error::data(format!("cannot build {}: {cause}", path.display())))?;
-    files::write_synced(path, &bytes)?;
-    Ok(files::sha256(&bytes))
+    let mut end = 0;
+    let infos = tensors.iter().map(|(name, tensor)| {
+        let start = end;
+        end += 4 * tensor.elem_count();
+        let (shape, data_offsets) = (tensor.dims().to_vec(), (start, end));
+        (name.clone(), TensorInfo { dtype: safetensors::Dtype::F32, shape, data_offsets })
+    });
+    let format = HashMap::from([("format".to_string(), "pt".to_string())]);
+    let cannot = |cause: String| Error::data(format!("cannot build {}: {cause}", path.display()));
+    let metadata = Metadata::new(Some(format), infos.collect()).map_err(|cause| cannot(cause.to_string()))?;
+    let mut header = serde_json::to_vec(&metadata).map_err(|cause| cannot(cause.to_string()))?;
+    // Data begin at a multiple of 8 bytes.
+    header.resize(header.len().next_multiple_of(8), b' ');
+    let length = (header.len() as u64).to_le_bytes().to_vec();
+    files::write_pieces(path, [Ok(length), Ok(header)].into_iter().chain(tensors.values().map(bytes)))
 }
 
 /// Reads every tensor as f32 on the CPU.

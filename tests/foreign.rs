@@ -15,14 +15,8 @@ const LINE: &str = "generate model --prompt cat --temperature 0 --max-new-tokens
 
 /// A Hugging Face folder `model` of the family, and what it generates.
 fn folder_with_model(family: &str) -> (Folder, String) {
-    let folder = Folder::new();
-    if family == "gpt2" {
-        let config = folder.text("pretrain.toml");
-        let (before, after) = config.split_once("[model]\n").unwrap();
-        let rest = &after[after.find("[train]").unwrap()..];
-        let model = "model_type = \"gpt2\"\nn_embd = 16\nn_layer = 1\nn_head = 2\nn_positions = 32\n";
-        folder.write("pretrain.toml", format!("{before}[model]\n{model}\n{rest}"));
-    }
+    let gpt2 = "model_type = \"gpt2\"\nn_embd = 16\nn_layer = 1\nn_head = 2\nn_positions = 32\n";
+    let folder = if family == "gpt2" { Folder::of_model(gpt2) } else { Folder::new() };
     folder.run("pretrain --config pretrain.toml").done();
     folder.run("export pretrained --to model").done();
     let text = folder.run(LINE).done().stdout;

@@ -345,7 +345,7 @@ fn every_parameter_of_a_fresh_model_gets_a_gradient_and_moves_in_one_step() {
 }
 
 fn fresh(config: &ModelConfig, head: Head) -> Weights {
-    Params::init(&parameter_specs(config, head), 5, &Device::Cpu).unwrap().snapshot().unwrap()
+    Params::init(&parameter_specs(config, head), 5, &Device::Cpu).unwrap().snapshot(|_| true).unwrap()
 }
 
 #[test]

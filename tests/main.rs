@@ -13,6 +13,7 @@ mod hub_server;
 mod kernels;
 mod labelled;
 mod layers;
+mod lora;
 mod parity;
 mod report;
 mod resume;

@@ -1,6 +1,6 @@
 //! Models of this program in transformers, and models of transformers in this program.
 //!
-//! Both directions need Python with torch and transformers, in `TRAIN_PYTHON` or as `python3`; without it they
+//! Both directions need Python with torch and transformers, adapters PEFT too, in `TRAIN_PYTHON` or as `python3`; without it they
 //! say so and pass. What is read and refused without Python stands in `foreign.rs`.
 
 use std::collections::BTreeMap;
@@ -14,7 +14,7 @@ use train::hf_folder::{self, HfFolder};
 use train::model::{Classifier, Dropout, LanguageModel, TokenRows};
 use train::tensor_file;
 
-use crate::support::{Folder, root};
+use crate::support::{Folder, GPT2, LLAMA, root};
 
 /// Largest difference of any logit. Sums in another order move f32 logits of this size by some 1e-6 to 1e-5.
 const TOLERANCE: f64 = 1e-4;
@@ -24,12 +24,12 @@ const NEW_TOKENS: usize = 16;
 const PROMPT_TOKENS: usize = 24;
 
 /// A Python that can import what the script needs.
-fn python() -> Option<PathBuf> {
+fn python(packages: &str) -> Option<PathBuf> {
     let name = std::env::var_os("TRAIN_PYTHON").unwrap_or_else(|| "python3".into());
-    let found = Command::new(&name).args(["-c", "import torch, transformers"]).output();
+    let found = Command::new(&name).args(["-c", &format!("import {packages}")]).output();
     let usable = found.is_ok_and(|output| output.status.success());
     if !usable {
-        eprintln!("skipped: {} has no torch and transformers; set TRAIN_PYTHON", name.display());
+        eprintln!("skipped: {} has not all of {packages}; set TRAIN_PYTHON", name.display());
     }
     usable.then(|| name.into())
 }
@@ -106,20 +106,9 @@ fn generated(folder: &HfFolder, texts: &[String]) -> Vec<Vec<u32>> {
     encoded(folder, &texts[..PROMPTS]).iter().map(continued).collect()
 }
 
-/// Larger weights than usual: logits of the size that trained models have.
-const LLAMA: &str = "model_type = \"llama\"\nhidden_size = 48\nintermediate_size = 80\nnum_hidden_layers = 3\n\
-    num_attention_heads = 6\nnum_key_value_heads = 2\nhead_dim = 16\nmax_position_embeddings = 96\n\
-    rope_theta = 50000.0\ntie_word_embeddings = false\ninitializer_range = 0.2\n";
-const GPT2: &str = "model_type = \"gpt2\"\nn_embd = 48\nn_layer = 3\nn_head = 4\nn_positions = 96\n\
-    initializer_range = 0.2\n";
-
 /// A pre-trained and a fine-tuned run of this model, both exported.
 fn exported(model: &str) -> Folder {
-    let folder = Folder::new();
-    let config = folder.text("pretrain.toml");
-    let (before, after) = config.split_once("[model]\n").unwrap();
-    let rest = &after[after.find("[train]").unwrap()..];
-    folder.write("pretrain.toml", format!("{before}[model]\n{model}\n{rest}"));
+    let folder = Folder::of_model(model);
     folder.run("pretrain --config pretrain.toml").done();
     folder.run("finetune --config finetune.toml").done();
     folder.run("export pretrained --to exported-pretrained").done();
@@ -129,7 +118,7 @@ fn exported(model: &str) -> Folder {
 
 #[test]
 fn transformers_computes_what_an_exported_model_does() {
-    let Some(python) = python() else { return };
+    let Some(python) = python("torch, transformers") else { return };
     let texts = texts();
     for (family, model) in [("llama", LLAMA), ("gpt2", GPT2)] {
         let folder = exported(model);
@@ -160,7 +149,7 @@ fn transformers_computes_what_an_exported_model_does() {
 
 #[test]
 fn a_model_of_transformers_computes_the_same_here() {
-    let Some(python) = python() else { return };
+    let Some(python) = python("torch, transformers") else { return };
     let folder = tempfile::tempdir().unwrap();
     let texts = texts();
     let list = folder.path().join("texts.json");
@@ -200,8 +189,50 @@ fn a_model_of_transformers_computes_the_same_here() {
 }
 
 #[test]
+fn peft_computes_what_an_adapter_over_its_base_does() {
+    let Some(python) = python("torch, transformers, peft") else { return };
+    let texts = texts();
+    let every = |names: &[&str]| format!("{names:?}").replace(' ', "");
+    for (family, model, targets) in [
+        (
+            "llama",
+            LLAMA,
+            every(&["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]),
+        ),
+        ("llama", LLAMA, every(&["q_proj", "v_proj"])),
+        ("gpt2", GPT2, every(&["c_attn", "c_proj", "c_fc"])),
+    ] {
+        let folder = Folder::of_model(model);
+        folder.run("pretrain --config pretrain.toml").done();
+        let settings = "--set lora.r=4 --set lora.lora_alpha=32 --set lora.lora_dropout=0.1 --set optim.learning_rate=0.05";
+        folder
+            .run(&format!("finetune --config finetune.toml {settings} --set lora.target_modules={targets}"))
+            .done();
+        let ours = folder.path("ours");
+        std::fs::create_dir(&ours).unwrap();
+        let loaded = hf_folder::load(&folder.path("finetuned/model")).unwrap();
+        std::fs::write(ours.join("texts.json"), serde_json::to_vec(&texts).unwrap()).unwrap();
+        tensor_file::write(&ours.join("tensors.safetensors"), &computed(&loaded, &texts)).unwrap();
+        let paths = [folder.path("pretrained/model"), folder.path("finetuned/adapter"), ours];
+        let printed = script(&python, &paths.each_ref().map(PathBuf::as_path), "adapter");
+        let found: Value = serde_json::from_str(&printed).unwrap();
+        eprintln!("{family} {targets} -> PEFT: {found}");
+        assert!(found["max_difference"].as_f64().unwrap() <= TOLERANCE, "{family}: {found}");
+        assert!(found["largest_logit"].as_f64().unwrap() > 1.0, "logits too small to tell: {found}");
+        assert!(
+            found["without_adapter"].as_f64().unwrap() > 100.0 * TOLERANCE,
+            "it changes nothing: {found}"
+        );
+        assert_eq!(found["same_ids"], true, "{family}: {found}");
+        assert_eq!(found["tensors_missing_or_unexpected"].as_array().unwrap().len(), 0, "{found}");
+        let trained = &folder.json("finetuned/results.json")["trainable_parameters"];
+        assert_eq!(&found["trainable_parameters"], trained, "{family}: {found}");
+    }
+}
+
+#[test]
 fn llama_cpp_reads_an_exported_gguf_file() {
-    let Some(python) = python() else { return };
+    let Some(python) = python("torch, transformers") else { return };
     for (family, model) in [("llama", LLAMA), ("gpt2", GPT2)] {
         // Rows of 64 values fill whole blocks.
         let folder = exported(

@@ -86,6 +86,13 @@ seeds = [1, 2]
 budgets = [20, 0]
 "#;
 
+/// Two models of three layers. Larger weights than usual: logits of the size that trained models have.
+pub const LLAMA: &str = "model_type = \"llama\"\nhidden_size = 48\nintermediate_size = 80\nnum_hidden_layers = 3\n\
+    num_attention_heads = 6\nnum_key_value_heads = 2\nhead_dim = 16\nmax_position_embeddings = 96\n\
+    rope_theta = 50000.0\ntie_word_embeddings = false\ninitializer_range = 0.2\n";
+pub const GPT2: &str = "model_type = \"gpt2\"\nn_embd = 48\nn_layer = 3\nn_head = 4\nn_positions = 96\n\
+    initializer_range = 0.2\n";
+
 /// The working directory of one test.
 pub struct Folder {
     dir: tempfile::TempDir,
@@ -103,6 +110,16 @@ impl Folder {
             |config: &str, name: &str| format!("[{name}]{}", config.replace("\n[", &format!("\n[{name}.")));
         let (pretrain, finetune) = (sections(PRETRAIN, "pretrain"), sections(FINETUNE, "finetune"));
         folder.write("compare.toml", format!("{COMPARE}\n{pretrain}\n{finetune}"));
+        folder
+    }
+
+    /// As `new`, with this `[model]` to pre-train.
+    pub fn of_model(model: &str) -> Self {
+        let folder = Self::new();
+        let config = folder.text("pretrain.toml");
+        let (before, after) = config.split_once("[model]\n").unwrap();
+        let rest = &after[after.find("[train]").unwrap()..];
+        folder.write("pretrain.toml", format!("{before}[model]\n{model}\n{rest}"));
         folder
     }
 

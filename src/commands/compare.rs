@@ -80,6 +80,7 @@ pub fn run(config: &CompareConfig, options: &Options, progress: &Progress) -> Re
         arms: &[arms(config), Arm::BASELINES.to_vec()].concat(),
         pretrained: Path::new(&pretrained),
         settings_tried: search::settings(config).len(),
+        lora: config.finetune.lora.is_some(),
         transfer,
         audit,
         wall_secs: before + started.elapsed().as_secs_f64(),

@@ -9,17 +9,18 @@ use super::start::Start;
 use super::{Options, check_gates, print_run};
 use crate::baseline::nearest;
 use crate::checkpoint::Fingerprints;
-use crate::config::{AuditMode, FinetuneConfig};
+use crate::config::{AuditMode, FinetuneConfig, SCRATCH};
 use crate::data::{Example, Examples, LabelledSplit};
 use crate::device;
 use crate::error::{Error, Result};
 use crate::files;
-use crate::hf_folder::{self, ModelFiles, Sources, write_card};
+use crate::hf_folder::{self, Base, ModelFiles, Sources, save_adapter, write_card};
+use crate::hub;
 use crate::metrics::calibration::Calibration;
 use crate::metrics::course::Course;
 use crate::metrics::decision::operating_points;
 use crate::metrics::{History, Scores, Threshold, Verdict};
-use crate::model::Head;
+use crate::model::{Classifier, Head, Pooling, parameter_specs};
 use crate::process;
 use crate::progress::Progress;
 use crate::report::{
@@ -70,19 +71,37 @@ pub fn finetune(config: &FinetuneConfig, options: &Options, progress: &Progress)
 
     let num_labels = split.label_names.len();
     let head = Head::Classifier { num_labels, pooling: config.classifier.pooling };
-    let params = start.params(&model, head, config.seed, &device)?;
+    let mut specs = parameter_specs(&model, head);
+    if let Some(lora) = &config.lora {
+        specs.extend(lora.specs(&model).map_err(Error::usage)?);
+        if matches!(start, Start::Scratch) {
+            progress.warn(LORA_FROM_SCRATCH);
+        }
+    }
+    let params = start.params(&specs, config.seed, &device)?;
     let params = lifecycle::computing(params, config.train.precision)?;
-    let names = params.iter().map(|(name, _)| name.to_string());
-    let trainable = names.filter(|name| config.classifier.trains(name, &model)).collect();
+    let trains = |name: &String| match &config.lora {
+        Some(lora) => lora.trains(name),
+        None => config.classifier.trains(name, &model),
+    };
+    let trainable = specs.into_iter().map(|spec| spec.name).filter(trains).collect();
     let mut state = State::new(params, trainable, &config.optim);
-    let trained = trainable_count(&state);
-    progress.note(format!("model: {} parameters, {trained} of them trained", state.params.count()));
-    let fingerprints = Fingerprints { data: split.sha256.clone(), tokenizer: tokenizer.sha256().into() };
+    let (all, trained) = (state.params.count(), state.trainable_count());
+    let share = 100.0 * trained as f64 / all as f64;
+    progress.note(format!("model: {all} parameters, {trained} of them trained ({share:.3} %)"));
+    let fingerprints = Fingerprints {
+        data: split.sha256.clone(),
+        tokenizer: tokenizer.sha256().into(),
+        frozen: state.frozen_sha256()?,
+    };
     lifecycle::resume(&mut state, &dir, &fingerprints, options, progress)?;
 
     let mut manifest =
         lifecycle::manifest("finetune", config.seed, &device, &config.init_from, &fingerprints);
     manifest.hub_commits = fetcher.commits;
+    manifest.parameters = Some(all);
+    manifest.trainable_parameters = Some(trained);
+    let commit = manifest.hub_commits.get(&config.init_from).cloned();
     let step = state.counters.step;
     lifecycle::recorded(&dir, config, manifest, (options, step), || {
         let data = ClassificationData {
@@ -91,9 +110,9 @@ pub fn finetune(config: &FinetuneConfig, options: &Options, progress: &Progress)
             label_names: &split.label_names,
             positive: split.positive,
         };
-        let params = &state.params;
+        let (lora, classifier) = (config.lora.as_ref(), &config.classifier);
         let mut task =
-            ClassificationTask::new(&model, params, &data, &config.classifier, &config.train, config.seed)?;
+            ClassificationTask::new(&model, lora, &state, &data, classifier, &config.train, config.seed)?;
         let rate = config.classifier.head_learning_rate;
         let run = Run {
             phase: "finetune",
@@ -118,8 +137,8 @@ pub fn finetune(config: &FinetuneConfig, options: &Options, progress: &Progress)
                 weights: &state.params.detached(),
                 tokenizer: &tokenizer,
             };
-            hf_folder::save(&dir.model(), &files)?;
-            let mut results = measure(config, &state, &task, &split, &parts, &dir, progress)?;
+            let classifier = store(config, &files, commit.as_deref(), &dir)?;
+            let mut results = measure(config, &state, &classifier, &split, &parts, &dir, progress)?;
             if let Some(audit) = audit {
                 report::add_audit(dir.path(), audit, &mut results)?;
             }
@@ -196,24 +215,56 @@ fn tokenizer(config: &FinetuneConfig, start: &Start, split: &LabelledSplit) -> R
     }
 }
 
-fn trainable_count(state: &State) -> usize {
-    let trained = state.params.iter().filter(|(name, _)| state.trainable.contains(*name));
-    trained.map(|(_, var)| var.elem_count()).sum()
+/// Said where low-rank updates begin from random weights.
+const LORA_FROM_SCRATCH: &str = "[lora] from scratch: the random weights stay as they are, only their low-rank updates \
+                                 and the head are trained; leave [lora] out to train everything, and no adapter is \
+                                 stored, since nobody else has these weights";
+
+/// Writes what was trained: `model/`, into which low-rank updates are merged, and those as `adapter/`. Returns the
+/// classifier as stored.
+fn store(
+    config: &FinetuneConfig,
+    trained: &ModelFiles,
+    commit: Option<&str>,
+    dir: &RunDir,
+) -> Result<Classifier> {
+    let weights = match &config.lora {
+        Some(lora) => lora.merged(trained.config, trained.weights)?,
+        None => trained.weights.clone(),
+    };
+    hf_folder::save(&dir.model(), &ModelFiles { weights: &weights, ..*trained })?;
+    // Over random weights nobody could lay it, and other heads than this one transformers does not have.
+    let wanted = config.lora.as_ref().filter(|_| trained.pooling == Pooling::Last);
+    if let (Some(lora), Some(name)) = (wanted, base(&config.init_from)?) {
+        save_adapter(&dir.adapter(), lora, &Base { name: &name, revision: commit }, trained)?;
+    }
+    Ok(Classifier::new(trained.config, &weights, trained.pooling)?)
+}
+
+/// What an adapter names as its base: the model's folder, or its name on the Hub; none from scratch.
+fn base(init_from: &str) -> Result<Option<String>> {
+    if init_from == SCRATCH {
+        return Ok(None);
+    }
+    if hub::is_name(init_from) {
+        return Ok(Some(hub::Name::parse(init_from)?.id));
+    }
+    Ok(Some(hf_folder::locate(init_from.as_ref())?.display().to_string()))
 }
 
 /// Chooses the threshold on validation, applies it once to test, and says what came out.
 fn measure(
     config: &FinetuneConfig,
     state: &State,
-    task: &ClassificationTask<'_>,
+    classifier: &Classifier,
     split: &LabelledSplit,
     parts: &Parts,
     dir: &RunDir,
     progress: &Progress,
 ) -> Result<FinetuneResults> {
     let device = state.params.device();
-    let rows = config.train.micro_batch_size;
-    let predict = |part: &Examples| probabilities(task.eval_model(), part, rows, &device, progress);
+    let batch = config.train.micro_batch_size;
+    let predict = |part: &Examples| probabilities(classifier, part, batch, &device, progress);
     let (on_validation, on_test) = (predict(&parts.validation)?, predict(&parts.test)?);
     let scores = |part: &Examples, probabilities: &[Vec<f64>], threshold| {
         let (names, positive) = (&split.label_names, split.positive);
@@ -276,8 +327,8 @@ fn measure(
         best_step,
         tokens: counters.tokens,
         parameters: state.params.count(),
-        trainable_parameters: trainable_count(state),
-        padded_share: task.padded_share(),
+        trainable_parameters: state.trainable_count(),
+        padded_share: parts.train.padded_share(&parts.train.sampler(batch, config.seed), 0),
         truncated_share: truncated as f64 / all_rows as f64,
         tokens_per_sec: counters.tokens as f64 / counters.elapsed_secs.max(f64::MIN_POSITIVE),
         peak_memory_bytes: process::peak_memory_bytes(),

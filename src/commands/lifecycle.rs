@@ -117,7 +117,8 @@ fn changes(prefix: &str, old: &Table, new: &Table) -> Vec<(String, String, Strin
 
 /// Takes the newest checkpoint, where there is one.
 ///
-/// Errors: as `Checkpoint::load`; data or tokenizer other than the checkpoint's, with both hashes (65).
+/// Errors: as `Checkpoint::load`; data, tokenizer or frozen weights other than the checkpoint's, with both hashes
+/// (65).
 pub fn resume(
     state: &mut State,
     dir: &RunDir,
@@ -139,6 +140,12 @@ pub fn resume(
             "cannot resume {}: {why}; start with --overwrite",
             folder.display()
         )));
+    }
+    if !then.frozen.is_empty() && then.frozen != now.frozen {
+        let (then, now) = (short(&then.frozen), short(&now.frozen));
+        let why = format!("the weights that are not trained are {now}, the checkpoint's were {then}");
+        let hint = "put init_from back, or start with --overwrite";
+        return Err(Error::data(format!("cannot resume {}: {why}; {hint}", folder.display())));
     }
     if then.data != now.data {
         let (then, now) = (short(&then.data), short(&now.data));

@@ -14,7 +14,7 @@ use crate::files;
 use crate::generate::{Sampling, continuation};
 use crate::hf_folder::{self, ModelFiles, Sources, write_card};
 use crate::metrics::Bleu;
-use crate::model::{Head, LanguageModel, ModelConfig, Pooling, flops_per_token};
+use crate::model::{Head, LanguageModel, ModelConfig, Pooling, flops_per_token, parameter_specs};
 use crate::process;
 use crate::progress::Progress;
 use crate::report::{self, PretrainResults, Style, pretrain_report};
@@ -49,18 +49,24 @@ pub fn pretrain(config: &PretrainConfig, options: &Options, progress: &Progress)
     let asked = matches!(start, Start::Scratch).then_some(&config.model);
     let model = start.model_config(asked, corpus.tokenizer.vocab_size())?;
     config.train.check(model.max_position_embeddings())?;
-    let params = start.params(&model, Head::LanguageModel, config.seed, &device)?;
+    let specs = parameter_specs(&model, Head::LanguageModel);
+    let params = start.params(&specs, config.seed, &device)?;
     let params = lifecycle::computing(params, config.train.precision)?;
     progress.note(format!("model: {} parameters", params.count()));
     let names = params.iter().map(|(name, _)| name.to_string()).collect();
     let mut state = State::new(params, names, &config.optim);
-    let fingerprints =
-        Fingerprints { data: corpus.data_sha256.clone(), tokenizer: corpus.tokenizer.sha256().into() };
+    let fingerprints = Fingerprints {
+        data: corpus.data_sha256.clone(),
+        tokenizer: corpus.tokenizer.sha256().into(),
+        frozen: String::new(),
+    };
     lifecycle::resume(&mut state, &dir, &fingerprints, options, progress)?;
 
     let mut manifest =
         lifecycle::manifest("pretrain", config.seed, &device, &config.init_from, &fingerprints);
     manifest.hub_commits = fetcher.commits;
+    manifest.parameters = Some(state.params.count());
+    manifest.trainable_parameters = Some(state.trainable_count());
     let step = state.counters.step;
     lifecycle::recorded(&dir, config, manifest, (options, step), || {
         let prompts =

@@ -8,7 +8,7 @@ use crate::config::SCRATCH;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::hf_folder::{self, HfFolder};
-use crate::model::{Head, ModelConfig, Params, parameter_specs};
+use crate::model::{ModelConfig, ParamSpec, Params};
 
 /// The value of `init_from`, resolved.
 pub enum Start {
@@ -64,15 +64,13 @@ impl Start {
         }
     }
 
-    /// Parameters for the model with this head. Every tensor is drawn first and overwritten by the
-    /// pre-trained one of its name, so a new head is the same in both arms of a comparison.
-    pub fn params(&self, config: &ModelConfig, head: Head, seed: u64, device: &Device) -> Result<Params> {
-        let specs = parameter_specs(config, head);
-        let params = Params::init(&specs, seed, device)?;
+    /// The parameters. Every tensor is drawn first and overwritten by the pre-trained one of its name, so a new
+    /// head is the same in both arms of a comparison.
+    pub fn params(self, specs: &[ParamSpec], seed: u64, device: &Device) -> Result<Params> {
+        let params = Params::init(specs, seed, device)?;
         if let Self::Pretrained(folder) = self {
             let wanted = |name: &str| specs.iter().any(|spec| spec.name == name && name != "score.weight");
-            let trunk = folder.weights.iter().filter(|(name, _)| wanted(name));
-            params.assign(&trunk.map(|(name, tensor)| (name.clone(), tensor.clone())).collect())?;
+            params.assign(&folder.weights.into_iter().filter(|(name, _)| wanted(name)).collect())?;
         }
         Ok(params)
     }

@@ -1,8 +1,9 @@
-//! A model folder in Hugging Face layout: config.json, safetensors, tokenizer files, model card.
+//! A model folder in Hugging Face layout: config.json, safetensors, tokenizer files, model card; and adapters.
 //!
 //! Layer 4. What this program writes, transformers loads; what it reads may come from transformers. Keys
 //! that would change the mathematics are refused by name.
 
+mod adapter;
 mod card;
 mod config;
 mod gguf;
@@ -14,6 +15,7 @@ use std::path::{Path, PathBuf};
 use candle_core::Device;
 use serde_json::Value;
 
+pub use self::adapter::{Base, save_adapter};
 pub use self::card::{Sources, write_card};
 pub use self::config::Described;
 pub use self::gguf::{Precision, write_gguf};
@@ -96,10 +98,23 @@ pub fn locate(path: &Path) -> Result<PathBuf> {
     Err(Error::new(Exit::MissingInput, format!("no model at {}: {why}", path.display())))
 }
 
-/// Writes the folder whole: under another name first, then renamed over what was there.
+/// Writes a model folder.
 ///
 /// Errors: the place cannot be written (73), disk full (74).
 pub fn save(folder: &Path, model: &ModelFiles) -> Result<()> {
+    write_folder(folder, |folder| {
+        write_json(folder, "config.json", &config::config_json(model))?;
+        write_json(folder, "tokenizer_config.json", &config::tokenizer_config(model))?;
+        if model.label_names.is_empty() {
+            write_json(folder, "generation_config.json", &config::generation_config(model.tokenizer))?;
+        }
+        write_tokenizer(folder, model.tokenizer)?;
+        tensor_file::write(&folder.join("model.safetensors"), model.weights).map(drop)
+    })
+}
+
+/// Writes the folder whole: under another name first, then renamed over what was there.
+fn write_folder(folder: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     let mut name = folder.file_name().unwrap_or_default().to_os_string();
     name.push(".tmp");
     let temporary = folder.with_file_name(name);
@@ -107,24 +122,22 @@ pub fn save(folder: &Path, model: &ModelFiles) -> Result<()> {
         std::fs::remove_dir_all(&temporary).map_err(|cause| Error::writing(&temporary, &cause))?;
     }
     std::fs::create_dir_all(&temporary).map_err(|cause| Error::writing(&temporary, &cause))?;
-    let write = |name: &str, value: &Value| {
-        let text =
-            serde_json::to_vec_pretty(value).map_err(|cause| Error::data(format!("{name}: {cause}")))?;
-        files::write_synced(&temporary.join(name), &text)
-    };
-    write("config.json", &config::config_json(model))?;
-    write("tokenizer_config.json", &config::tokenizer_config(model))?;
-    write("special_tokens_map.json", &config::special_tokens(model.tokenizer))?;
-    if model.label_names.is_empty() {
-        write("generation_config.json", &config::generation_config(model.tokenizer))?;
-    }
-    files::write_synced(&temporary.join("tokenizer.json"), model.tokenizer.json())?;
-    tensor_file::write(&temporary.join("model.safetensors"), model.weights)?;
+    write(&temporary)?;
     if folder.exists() {
         std::fs::remove_dir_all(folder).map_err(|cause| Error::writing(folder, &cause))?;
     }
     std::fs::rename(&temporary, folder).map_err(|cause| Error::writing(folder, &cause))?;
     files::sync_parent(folder)
+}
+
+fn write_json(folder: &Path, name: &str, value: &Value) -> Result<()> {
+    let text = serde_json::to_vec_pretty(value).map_err(|cause| Error::data(format!("{name}: {cause}")))?;
+    files::write_synced(&folder.join(name), &text)
+}
+
+fn write_tokenizer(folder: &Path, tokenizer: &Tokenizer) -> Result<()> {
+    write_json(folder, "special_tokens_map.json", &config::special_tokens(tokenizer))?;
+    files::write_synced(&folder.join("tokenizer.json"), tokenizer.json())
 }
 
 /// Sizes and label names of a folder.

@@ -3,7 +3,9 @@
 use candle_core::{D, DType, Device, Result, Tensor};
 
 use super::config::ModelConfig;
+use super::dropout::Dropout;
 use super::layers::Linear;
+use super::lora::LoraConfig;
 use super::params::Weights;
 use super::transformer::TokenRows;
 use crate::ops::{self, Traced};
@@ -83,16 +85,21 @@ impl Rotary {
 
 impl Attention {
     /// The attention of block `layer`.
-    pub(super) fn new(config: &ModelConfig, weights: &Weights, layer: usize) -> Result<Self> {
+    pub(super) fn new(
+        config: &ModelConfig,
+        weights: &Weights,
+        lora: Option<&LoraConfig>,
+        layer: usize,
+    ) -> Result<Self> {
         let (qkv, output) = match config {
             ModelConfig::Llama(_) => {
                 let at = |name: &str| format!("model.layers.{layer}.self_attn.{name}");
-                let qkv = Linear::stacked(weights, &[at("q_proj"), at("k_proj"), at("v_proj")])?;
-                (qkv, Linear::stacked(weights, &[at("o_proj")])?)
+                let qkv = Linear::stacked(weights, lora, &[at("q_proj"), at("k_proj"), at("v_proj")])?;
+                (qkv, Linear::stacked(weights, lora, &[at("o_proj")])?)
             }
             ModelConfig::Gpt2(_) => {
                 let at = |name: &str| format!("transformer.h.{layer}.attn.{name}");
-                (Linear::conv1d(weights, &at("c_attn"))?, Linear::conv1d(weights, &at("c_proj"))?)
+                (Linear::conv1d(weights, lora, at("c_attn"))?, Linear::conv1d(weights, lora, at("c_proj"))?)
             }
         };
         Ok(Self {
@@ -105,9 +112,16 @@ impl Attention {
     }
 
     /// x (N, C) -> (N, C) over whole sequences.
-    pub(super) fn forward(&self, x: &Traced, rows: &TokenRows, rotary: Option<&Rotary>) -> Result<Traced> {
-        let qkv = self.projected(x, rows, rotary)?; // (N, (H + 2K) * D)
-        self.output.forward(&ops::attention(&qkv, rows.lengths(), self.num_heads, self.num_kv_heads)?)
+    pub(super) fn forward(
+        &self,
+        x: &Traced,
+        rows: &TokenRows,
+        rotary: Option<&Rotary>,
+        dropout: &Dropout,
+    ) -> Result<Traced> {
+        let qkv = self.projected(x, rows, rotary, dropout)?; // (N, (H + 2K) * D)
+        let attended = ops::attention(&qkv, rows.lengths(), self.num_heads, self.num_kv_heads)?;
+        self.output.forward(&attended, dropout)
     }
 
     /// x (N, C) -> (N, C) for new positions, as many in each sequence, that also see everything in `cache`.
@@ -119,7 +133,7 @@ impl Attention {
         cache: &mut KvCache,
         layer: usize,
     ) -> Result<Traced> {
-        let qkv = self.projected(x, rows, rotary)?;
+        let qkv = self.projected(x, rows, rotary, &Dropout::off())?;
         let qkv = qkv.value().reshape((rows.lengths().len(), (), qkv.value().dim(1)?))?; // (B, T, (H + 2K) * D)
         let (queries, keys) = (self.num_heads * self.head_dim, self.num_kv_heads * self.head_dim);
         let q = qkv.narrow(D::Minus1, 0, queries)?.contiguous()?;
@@ -127,12 +141,18 @@ impl Attention {
         let v = qkv.narrow(D::Minus1, queries + keys, keys)?.contiguous()?;
         let (k, v) = cache.append(layer, k, v)?;
         let attended = ops::attention_cached(&q, &k, &v, self.num_heads, self.num_kv_heads)?; // (B, T, H * D)
-        self.output.forward(&attended.flatten(0, 1)?.into())
+        self.output.forward(&attended.flatten(0, 1)?.into(), &Dropout::off())
     }
 
     /// Queries, keys and values side by side, rotated where the family does so.
-    fn projected(&self, x: &Traced, rows: &TokenRows, rotary: Option<&Rotary>) -> Result<Traced> {
-        let qkv = self.qkv.forward(x)?;
+    fn projected(
+        &self,
+        x: &Traced,
+        rows: &TokenRows,
+        rotary: Option<&Rotary>,
+        dropout: &Dropout,
+    ) -> Result<Traced> {
+        let qkv = self.qkv.forward(x, dropout)?;
         match rotary {
             Some(Rotary { cos, sin }) => {
                 ops::rope(&qkv, rows.positions(), cos, sin, self.num_heads + self.num_kv_heads)

@@ -6,6 +6,7 @@ use super::attention::{Attention, KvCache, Rotary};
 use super::config::ModelConfig;
 use super::dropout::Dropout;
 use super::layers::Norm;
+use super::lora::LoraConfig;
 use super::mlp::Mlp;
 use super::params::Weights;
 use super::transformer::TokenRows;
@@ -24,7 +25,12 @@ impl Block {
     pub(super) const DROPOUTS: u64 = 2;
 
     /// Block number `layer`.
-    pub(super) fn new(config: &ModelConfig, weights: &Weights, layer: usize) -> Result<Self> {
+    pub(super) fn new(
+        config: &ModelConfig,
+        weights: &Weights,
+        lora: Option<&LoraConfig>,
+        layer: usize,
+    ) -> Result<Self> {
         let (names, eps) = match config {
             ModelConfig::Llama(c) => {
                 let at = |name: &str| format!("model.layers.{layer}.{name}");
@@ -37,9 +43,9 @@ impl Block {
         };
         Ok(Self {
             attention_norm: Norm::new(weights, &names[0], eps)?,
-            attention: Attention::new(config, weights, layer)?,
+            attention: Attention::new(config, weights, lora, layer)?,
             mlp_norm: Norm::new(weights, &names[1], eps)?,
-            mlp: Mlp::new(config, weights, layer)?,
+            mlp: Mlp::new(config, weights, lora, layer)?,
         })
     }
 
@@ -51,9 +57,9 @@ impl Block {
         rotary: Option<&Rotary>,
         dropout: &mut Dropout,
     ) -> Result<Traced> {
-        let attended = self.attention.forward(&self.attention_norm.forward(x)?, rows, rotary)?;
+        let attended = self.attention.forward(&self.attention_norm.forward(x)?, rows, rotary, dropout)?;
         let x = dropout.add(x, &attended)?;
-        let transformed = self.mlp.forward(&self.mlp_norm.forward(&x)?)?;
+        let transformed = self.mlp.forward(&self.mlp_norm.forward(&x)?, dropout)?;
         dropout.add(&x, &transformed)
     }
 
@@ -69,7 +75,7 @@ impl Block {
         let normed = self.attention_norm.forward(x)?;
         let attended = self.attention.forward_cached(&normed, rows, rotary, cache, layer)?;
         let x = ops::add(x, &attended, None)?;
-        let transformed = self.mlp.forward(&self.mlp_norm.forward(&x)?)?;
+        let transformed = self.mlp.forward(&self.mlp_norm.forward(&x)?, &Dropout::off())?;
         ops::add(&x, &transformed, None)
     }
 }

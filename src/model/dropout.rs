@@ -13,21 +13,20 @@ use crate::rng;
 #[derive(Clone)]
 pub struct Dropout {
     probability: f64,
-    seed: u64,
-    step: u64,
-    micro_step: u64,
+    /// Seed, step and micro step; none where nothing is dropped.
+    of: Option<(u64, [u64; 2])>,
     place: u64,
 }
 
 impl Dropout {
     /// Masks for one forward pass of training.
     pub fn new(probability: f64, seed: u64, step: u64, micro_step: u64) -> Self {
-        Self { probability, seed, step, micro_step, place: 0 }
+        Self { probability, of: Some((seed, [step, micro_step])), place: 0 }
     }
 
     /// Leaves everything as it is: for evaluation.
     pub fn off() -> Self {
-        Self::new(0.0, 0, 0, 0)
+        Self { probability: 0.0, of: None, place: 0 }
     }
 
     /// Leaves out the masks of the next `places`, which a copy of this hands out.
@@ -41,30 +40,45 @@ impl Dropout {
     ///
     /// Source: Srivastava et al. 2014, in the inverted form.
     pub fn apply(&mut self, x: &Traced) -> Result<Traced> {
-        match self.mask(x)? {
+        match self.next_mask(x)? {
             Some(mask) => ops::multiply(x, &mask),
             None => Ok(x.clone()),
         }
     }
 
+    /// As `apply`, with a probability and a stream of its own, whatever the order.
+    pub(super) fn apply_to(&self, name: &str, probability: f64, x: &Traced) -> Result<Traced> {
+        match self.of {
+            Some((seed, counters)) if probability > 0.0 => {
+                let stream = rng::stream(seed, &format!("dropout/{name}"), &counters);
+                ops::multiply(x, &mask(stream, probability, x)?)
+            }
+            _ => Ok(x.clone()),
+        }
+    }
+
     /// Drops values of `branch`, then adds it to the residual stream.
     pub fn add(&mut self, residual: &Traced, branch: &Traced) -> Result<Traced> {
-        let mask = self.mask(branch)?;
+        let mask = self.next_mask(branch)?;
         ops::add(residual, branch, mask.as_ref())
     }
 
-    /// 0 for what is dropped, the scale for the rest; none where nothing is dropped.
-    fn mask(&mut self, x: &Traced) -> Result<Option<Tensor>> {
-        if self.probability == 0.0 {
+    fn next_mask(&mut self, x: &Traced) -> Result<Option<Tensor>> {
+        let Some((seed, [step, micro_step])) = self.of.filter(|_| self.probability > 0.0) else {
             return Ok(None);
-        }
-        let mut stream = rng::stream(self.seed, "dropout", &[self.step, self.micro_step, self.place]);
+        };
+        let stream = rng::stream(seed, "dropout", &[step, micro_step, self.place]);
         self.place += 1;
-        let threshold = (self.probability * f64::from(u32::MAX)) as u32;
-        let scale = (1.0 / (1.0 - self.probability)) as f32;
-        let count = x.dims().iter().product();
-        let mask: Vec<f32> =
-            (0..count).map(|_| if stream.next_u32() < threshold { 0.0 } else { scale }).collect();
-        Ok(Some(Tensor::from_vec(mask, x.dims(), x.device())?.to_dtype(x.dtype())?))
+        mask(stream, self.probability, x).map(Some)
     }
+}
+
+/// 0 for what is dropped, 1 / (1 - probability) for the rest, in the shape of `x`.
+fn mask(mut stream: impl RngCore, probability: f64, x: &Traced) -> Result<Tensor> {
+    let threshold = (probability * f64::from(u32::MAX)) as u32;
+    let scale = (1.0 / (1.0 - probability)) as f32;
+    let count = x.dims().iter().product();
+    let mask: Vec<f32> =
+        (0..count).map(|_| if stream.next_u32() < threshold { 0.0 } else { scale }).collect();
+    Tensor::from_vec(mask, x.dims(), x.device())?.to_dtype(x.dtype())
 }

@@ -7,6 +7,7 @@ use super::attention::KvCache;
 use super::config::ModelConfig;
 use super::dropout::Dropout;
 use super::layers::weight;
+use super::lora::LoraConfig;
 use super::params::Weights;
 use super::transformer::{TokenRows, Transformer};
 use crate::ops::{self, Pool, Traced, WeightLayout};
@@ -21,7 +22,7 @@ pub struct LanguageModel {
 impl LanguageModel {
     /// Builds the model over `weights`; a tied head reads the embedding.
     pub fn new(config: &ModelConfig, weights: &Weights) -> Result<Self> {
-        let trunk = Transformer::new(config, weights)?;
+        let trunk = Transformer::new(config, weights, None)?;
         let head = if config.tie_word_embeddings() {
             trunk.embedding().clone()
         } else {
@@ -114,7 +115,17 @@ pub struct Classifier {
 impl Classifier {
     /// Builds the model over `weights`, which hold `score.weight`.
     pub fn new(config: &ModelConfig, weights: &Weights, pooling: Pooling) -> Result<Self> {
-        let trunk = Transformer::new(config, weights)?;
+        Self::with_lora(config, weights, pooling, None)
+    }
+
+    /// As `new`, with the updates among `weights` acting as `lora` says.
+    pub fn with_lora(
+        config: &ModelConfig,
+        weights: &Weights,
+        pooling: Pooling,
+        lora: Option<&LoraConfig>,
+    ) -> Result<Self> {
+        let trunk = Transformer::new(config, weights, lora)?;
         Ok(Self { trunk, score: weight(weights, "score.weight")?, pooling })
     }
 

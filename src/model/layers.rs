@@ -2,6 +2,8 @@
 
 use candle_core::Result;
 
+use super::dropout::Dropout;
+use super::lora::{LoraConfig, LowRank};
 use super::params::Weights;
 use crate::ops::{self, Traced, WeightLayout};
 
@@ -19,28 +21,51 @@ pub(super) struct Linear {
     weights: Vec<Traced>,
     bias: Option<Traced>,
     layout: WeightLayout,
+    /// Each with the first column of the output that it changes.
+    updates: Vec<(usize, LowRank)>,
 }
 
 impl Linear {
     /// Llama maps (out, in) without bias; their outputs stand side by side in the order of `names`.
-    pub(super) fn stacked(weights: &Weights, names: &[String]) -> Result<Self> {
-        let weights =
-            names.iter().map(|name| weight(weights, &format!("{name}.weight"))).collect::<Result<_>>()?;
-        Ok(Self { weights, bias: None, layout: WeightLayout::OutIn })
+    pub(super) fn stacked(weights: &Weights, lora: Option<&LoraConfig>, names: &[String]) -> Result<Self> {
+        Self::new(weights, lora, names, None, WeightLayout::OutIn)
     }
 
     /// GPT-2's Conv1D: weight (in, out) and bias.
-    pub(super) fn conv1d(weights: &Weights, name: &str) -> Result<Self> {
-        Ok(Self {
-            weights: vec![weight(weights, &format!("{name}.weight"))?],
-            bias: Some(weight(weights, &format!("{name}.bias"))?),
-            layout: WeightLayout::InOut,
-        })
+    pub(super) fn conv1d(weights: &Weights, lora: Option<&LoraConfig>, name: String) -> Result<Self> {
+        let bias = weight(weights, &format!("{name}.bias"))?;
+        Self::new(weights, lora, &[name], Some(bias), WeightLayout::InOut)
     }
 
-    /// x (.., in) -> (.., out).
-    pub(super) fn forward(&self, x: &Traced) -> Result<Traced> {
-        ops::linear(x, &self.weights, self.bias.as_ref(), self.layout)
+    fn new(
+        all: &Weights,
+        lora: Option<&LoraConfig>,
+        names: &[String],
+        bias: Option<Traced>,
+        layout: WeightLayout,
+    ) -> Result<Self> {
+        let (mut weights, mut updates, mut width) = (Vec::new(), Vec::new(), 0);
+        for name in names {
+            let weight = weight(all, &format!("{name}.weight"))?;
+            if let Some(update) = lora.and_then(|lora| LowRank::of(name, all, lora)) {
+                updates.push((width, update));
+            }
+            width += match layout {
+                WeightLayout::OutIn => weight.dims()[0],
+                WeightLayout::InOut => weight.dims()[1],
+            };
+            weights.push(weight);
+        }
+        Ok(Self { weights, bias, layout, updates })
+    }
+
+    /// x (N, in) -> (N, out); dropout acts on what the updates read.
+    pub(super) fn forward(&self, x: &Traced, dropout: &Dropout) -> Result<Traced> {
+        let mut y = ops::linear(x, &self.weights, self.bias.as_ref(), self.layout)?;
+        for (start, update) in &self.updates {
+            y = ops::add_columns(&y, &update.forward(x, dropout)?, *start, update.scale())?;
+        }
+        Ok(y)
     }
 }
 

@@ -3,7 +3,9 @@
 use candle_core::Result;
 
 use super::config::ModelConfig;
+use super::dropout::Dropout;
 use super::layers::Linear;
+use super::lora::LoraConfig;
 use super::params::Weights;
 use crate::ops::{self, Traced};
 
@@ -16,21 +18,26 @@ pub(super) struct Mlp {
 
 impl Mlp {
     /// The MLP of block `layer`.
-    pub(super) fn new(config: &ModelConfig, weights: &Weights, layer: usize) -> Result<Self> {
+    pub(super) fn new(
+        config: &ModelConfig,
+        weights: &Weights,
+        lora: Option<&LoraConfig>,
+        layer: usize,
+    ) -> Result<Self> {
         match config {
             ModelConfig::Llama(_) => {
                 let at = |name: &str| format!("model.layers.{layer}.mlp.{name}");
                 Ok(Self {
-                    expand: Linear::stacked(weights, &[at("gate_proj"), at("up_proj")])?,
-                    contract: Linear::stacked(weights, &[at("down_proj")])?,
+                    expand: Linear::stacked(weights, lora, &[at("gate_proj"), at("up_proj")])?,
+                    contract: Linear::stacked(weights, lora, &[at("down_proj")])?,
                     activation: ops::swiglu,
                 })
             }
             ModelConfig::Gpt2(_) => {
                 let at = |name: &str| format!("transformer.h.{layer}.mlp.{name}");
                 Ok(Self {
-                    expand: Linear::conv1d(weights, &at("c_fc"))?,
-                    contract: Linear::conv1d(weights, &at("c_proj"))?,
+                    expand: Linear::conv1d(weights, lora, at("c_fc"))?,
+                    contract: Linear::conv1d(weights, lora, at("c_proj"))?,
                     activation: ops::gelu,
                 })
             }
@@ -38,7 +45,7 @@ impl Mlp {
     }
 
     /// x (N, C) -> (N, C).
-    pub(super) fn forward(&self, x: &Traced) -> Result<Traced> {
-        self.contract.forward(&(self.activation)(&self.expand.forward(x)?)?)
+    pub(super) fn forward(&self, x: &Traced, dropout: &Dropout) -> Result<Traced> {
+        self.contract.forward(&(self.activation)(&self.expand.forward(x, dropout)?)?, dropout)
     }
 }

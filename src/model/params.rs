@@ -6,7 +6,8 @@
 use std::collections::BTreeMap;
 
 use candle_core::{DType, Device, Result, Tensor, Var};
-use rand_distr::{Distribution, StandardNormal};
+use rand_chacha::ChaCha8Rng;
+use rand_distr::{Distribution, StandardNormal, StandardUniform};
 
 use super::config::ModelConfig;
 use super::heads::Pooling;
@@ -31,6 +32,8 @@ pub enum Head {
 pub enum Init {
     /// Normal with mean 0 and this standard deviation.
     Normal(f64),
+    /// Uniform between minus this and this.
+    Uniform(f64),
     /// The scale of a norm.
     Ones,
     /// A bias.
@@ -135,6 +138,12 @@ fn gpt2_specs(c: &super::Gpt2Config, config: &ModelConfig) -> Vec<ParamSpec> {
     specs
 }
 
+/// `count` numbers from the stream of the parameter's own name.
+fn drawn(seed: u64, name: &str, count: usize, draw: impl Fn(&mut ChaCha8Rng) -> f64) -> Vec<f32> {
+    let mut stream = rng::stream(seed, &format!("init/{name}"), &[]);
+    (0..count).map(|_| draw(&mut stream) as f32).collect()
+}
+
 /// The parameters of one model, sorted by name.
 pub struct Params {
     vars: BTreeMap<String, Var>,
@@ -153,16 +162,14 @@ impl Params {
             let values = match spec.init {
                 Init::Ones => vec![1f32; count],
                 Init::Zeros => vec![0f32; count],
-                Init::Normal(std) => {
-                    let mut stream = rng::stream(seed, &format!("init/{}", spec.name), &[]);
-                    let normal = StandardNormal;
-                    (0..count)
-                        .map(|_| {
-                            let z: f64 = normal.sample(&mut stream);
-                            (z * std) as f32
-                        })
-                        .collect()
-                }
+                Init::Normal(std) => drawn(seed, &spec.name, count, |stream| {
+                    let z: f64 = StandardNormal.sample(stream);
+                    z * std
+                }),
+                Init::Uniform(bound) => drawn(seed, &spec.name, count, |stream| {
+                    let u: f64 = StandardUniform.sample(stream); // 0 to 1
+                    (2.0 * u - 1.0) * bound
+                }),
             };
             vars.insert(spec.name.clone(), Var::from_vec(values, spec.shape.as_slice(), device)?);
         }
@@ -219,9 +226,10 @@ impl Params {
         self.vars.iter().map(|(name, var)| (name.clone(), var.as_detached_tensor())).collect()
     }
 
-    /// A copy of all values that later updates do not touch.
-    pub fn snapshot(&self) -> Result<Weights> {
-        self.vars.iter().map(|(name, var)| Ok((name.clone(), var.as_tensor().copy()?.detach()))).collect()
+    /// A copy of the values of the parameters that are `wanted`; later updates do not touch it.
+    pub fn snapshot(&self, wanted: impl Fn(&str) -> bool) -> Result<Weights> {
+        let wanted = self.vars.iter().filter(|(name, _)| wanted(name));
+        wanted.map(|(name, var)| Ok((name.clone(), var.as_tensor().copy()?.detach()))).collect()
     }
 
     /// Overwrites the parameters named in `values`; shapes must agree.

@@ -9,6 +9,7 @@ use super::block::Block;
 use super::config::ModelConfig;
 use super::dropout::Dropout;
 use super::layers::{Norm, weight};
+use super::lora::LoraConfig;
 use super::params::Weights;
 use crate::ops::{self, Traced};
 
@@ -71,13 +72,13 @@ enum Positions {
 }
 
 impl Transformer {
-    /// Builds the trunk over `weights`; they may be tracked by autograd or not.
+    /// Builds the trunk over `weights`; they may be tracked by autograd or not. With `lora` the updates among
+    /// them act beside the maps they are named after.
     ///
     /// Errors: a tensor that the config calls for is missing.
-    pub fn new(config: &ModelConfig, weights: &Weights) -> Result<Self> {
-        let layers = 0..config.num_hidden_layers();
-        let blocks =
-            layers.map(|layer| Block::new(config, weights, layer).map(Rc::new)).collect::<Result<_>>()?;
+    pub fn new(config: &ModelConfig, weights: &Weights, lora: Option<&LoraConfig>) -> Result<Self> {
+        let block = |layer| Block::new(config, weights, lora, layer).map(Rc::new);
+        let blocks = (0..config.num_hidden_layers()).map(block).collect::<Result<_>>()?;
         let max_position_embeddings = config.max_position_embeddings();
         let (embedding, positions, final_norm) = match config {
             ModelConfig::Llama(c) => {

@@ -3,7 +3,7 @@
 #[cfg(feature = "cuda")]
 mod cuda;
 
-use candle_core::{Result, Tensor};
+use candle_core::{Result, Tensor, bail};
 
 use super::elements::{Elements, expect_like, expect_shape};
 use super::real::{Real, by_dtype};
@@ -94,6 +94,56 @@ fn combined<T: Real, const N: usize>(inputs: [&[T]; N], value: impl Fn([T; N]) -
     })
 }
 
+/// Adds `branch` times `scale` to the columns of `x` from `start` on.
+///
+/// y[:, start + j] = x[:, start + j] + scale * branch[:, j]; the other columns stay as they are.
+/// Shapes: x (N, C), branch (N, B) with start + B <= C -> (N, C).
+/// Gradient: x, branch; the elements of neither are kept for it.
+/// Errors: shape, dtype or device mismatch.
+pub fn add_columns(x: &Traced, branch: &Traced, start: usize, scale: f64) -> Result<Traced> {
+    let (rows, width) = x.value().dims2()?;
+    let columns = branch.value().dims2()?.1;
+    expect_shape("add_columns", "branch", branch.value(), &[rows, columns])?;
+    expect_like("add_columns", "branch", branch.value(), x.value())?;
+    if start + columns > width {
+        bail!("add_columns: columns {start}..{} do not lie in {width}", start + columns);
+    }
+    if !x.device().is_cpu() {
+        let right = width - start - columns;
+        return by_reference(&[x, branch], move |t| &t[0] + (&t[1] * scale)?.pad_with_zeros(1, start, right)?);
+    }
+    let (x, branch) = (x.contiguous()?, branch.contiguous()?);
+    by_dtype!("add_columns", x.dtype(), T => {
+        let scale = T::from_f64(scale);
+        let y = {
+            let x = Elements::<T>::of("add_columns", x.value())?;
+            let branch = Elements::<T>::of("add_columns", branch.value())?;
+            fill_rows(rows, width, |range, out| {
+                out.copy_from_slice(&x[range.start * width..range.end * width]);
+                for (row, out) in range.zip(out.chunks_exact_mut(width)) {
+                    let branch = &branch[row * columns..][..columns];
+                    out[start..].iter_mut().zip(branch).for_each(|(y, b)| *y += *b * scale);
+                }
+            })
+        };
+        let y = Tensor::from_vec(y, (rows, width), x.device())?;
+        let (x, branch) = (x.place()?, branch.place()?);
+        Ok(record(y, x.is_tracked() || branch.is_tracked(), move |d_y, gradients| {
+            let d_branch = {
+                let d_y = Elements::<T>::of("add_columns", &d_y)?;
+                fill_rows(rows, columns, |range, out| {
+                    for (row, out) in range.zip(out.chunks_exact_mut(columns)) {
+                        let d_y = &d_y[row * width + start..][..columns];
+                        out.iter_mut().zip(d_y).for_each(|(d_b, d_y)| *d_b = *d_y * scale);
+                    }
+                })
+            };
+            gradients.add(&branch, Tensor::from_vec(d_branch, (rows, columns), d_y.device())?)?;
+            gradients.add(&x, d_y)
+        }))
+    })
+}
+
 /// Multiplies each element by its factor: dropout where there is no residual stream.
 ///
 /// Shapes: both alike. Gradient: x.
@@ -119,7 +169,7 @@ pub fn weighted_sum(x: &Traced, weights: &Tensor) -> Result<Traced> {
 #[cfg(test)]
 mod tests {
     use super::super::testing::{assert_error, check, seeded};
-    use super::{add, multiply, weighted_sum};
+    use super::{add, add_columns, multiply, weighted_sum};
 
     #[test]
     fn sums_agree_with_candles() {
@@ -143,6 +193,17 @@ mod tests {
     }
 
     #[test]
+    fn a_branch_goes_into_its_columns_alone() {
+        for (rows, width, columns, start) in [(1, 1, 1, 0), (5, 7, 3, 0), (5, 7, 3, 4), (130, 65, 33, 17)] {
+            check(
+                &[seeded("x", &[rows, width]), seeded("branch", &[rows, columns])],
+                |t| add_columns(&t[0], &t[1], start, 1.7),
+                |t| &t[0] + (&t[1] * 1.7)?.pad_with_zeros(1, start, width - start - columns)?,
+            );
+        }
+    }
+
+    #[test]
     fn a_tensor_can_be_added_to_itself() {
         let x = seeded("x", &[3, 4]);
         check(&[x], |t| add(&add(&t[0], &t[0], None)?, &t[0], None), |t| (&t[0] + &t[0])? + &t[0]);
@@ -153,5 +214,7 @@ mod tests {
         let (x, y) = (seeded("x", &[2, 3]), seeded("y", &[3, 2]));
         let sum = add(&(&x).into(), &(&y).into(), None).map(|sum| sum.value().clone());
         assert_error(sum, &["add", "branch", "[2, 3]", "[3, 2]"]);
+        let sum = |start| add_columns(&(&x).into(), &(&x).into(), start, 1.).map(|sum| sum.value().clone());
+        assert_error(sum(1), &["add_columns", "1..4", "3"]);
     }
 }

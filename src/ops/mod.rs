@@ -36,7 +36,7 @@ mod testing;
 mod upload;
 
 pub use adamw::{AdamwParam, AdamwStep, Clip, adamw, adamw_all};
-pub use add::{add, multiply, weighted_sum};
+pub use add::{add, add_columns, multiply, weighted_sum};
 pub use attention::{attention, attention_cached};
 pub use cross_entropy::{IGNORE_INDEX, cross_entropy};
 pub use embedding::embedding;

@@ -90,6 +90,11 @@ impl Traced {
     pub(super) fn with_value(&self, value: Tensor) -> Self {
         Self { value, node: self.node.clone() }
     }
+
+    /// The same place for a gradient without the elements, for a backward that reads none of them.
+    pub(super) fn place(&self) -> Result<Self> {
+        Ok(self.with_value(Tensor::zeros(0, self.dtype(), self.device())?))
+    }
 }
 
 /// The result `y` of an op, with its backward if any of its inputs is `tracked`.

@@ -35,6 +35,8 @@ pub struct Outline<'a> {
     pub pretrained: &'a Path,
     /// Settings tried on validation per arm and budget.
     pub settings_tried: usize,
+    /// All arms train low-rank updates and the head alone.
+    pub lora: bool,
     /// Scores of further pre-training checkpoints.
     pub transfer: Vec<TransferPoint>,
     /// What the audit found.
@@ -73,6 +75,9 @@ pub fn compare(outline: &Outline<'_>) -> Result<CompareResults> {
     };
     let judged = judged(outline, &cells, clean.as_deref())?;
     results.verdict = findings::verdict(&results, &judged);
+    if outline.lora {
+        results.verdict.findings.insert(1, findings::LORA.into());
+    }
     Ok(results)
 }
 
@@ -301,6 +306,13 @@ fn methods(outline: &Outline<'_>) -> Vec<String> {
         ),
         "Thresholds are chosen on validation and applied once to test.".into(),
     ];
+    if outline.lora {
+        methods.push(
+            "All arms train low-rank updates and the head alone (LoRA); the arm from scratch does so on random \
+             weights that stay as they are."
+                .into(),
+        );
+    }
     if outline.audit.as_ref().is_some_and(|audit| audit.dropped) {
         methods.push(
             "Test rows that stand, exactly or nearly, in training, validation or the text of the pre-training are left \

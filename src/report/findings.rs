@@ -12,6 +12,11 @@ pub const SIGNIFICANT: f64 = 0.05;
 /// More rows than this many times those there are: nobody will collect them.
 const TOO_MANY: f64 = 100.0;
 
+/// What a comparison with LoRA does not show.
+pub const LORA: &str = "Both arms train low-rank updates and the head alone (LoRA), so the arm from scratch keeps its \
+                        random weights: this shows what the pre-trained weights are worth to LoRA, and not what \
+                        training everything from scratch would reach.";
+
 /// The judgement: the answer in a few sentences, then what it rests on. `judged` are the test scores of the
 /// pre-trained arm with the most labels, seed by seed.
 pub fn verdict(results: &CompareResults, judged: &[Scores]) -> Verdict {

@@ -4,11 +4,11 @@ use candle_core::{DType, Device, Tensor};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::{Evaluation, Task};
+use super::{Evaluation, State, Task};
 use crate::data::{Batch, BucketSampler, Examples};
 use crate::error::{Error, Result};
 use crate::metrics::{Scores, Threshold};
-use crate::model::{Classifier, Dropout, ModelConfig, Params, Pooling, TokenRows, Weights};
+use crate::model::{Classifier, Dropout, LoraConfig, ModelConfig, Pooling, TokenRows, Weights};
 use crate::ops::{self, Traced};
 use crate::progress::Progress;
 use crate::trainer::TrainConfig;
@@ -168,18 +168,21 @@ pub struct ClassificationData<'a> {
 }
 
 impl<'a> ClassificationTask<'a> {
-    /// The task over `params`, which it follows as they change.
+    /// The task over the parameters of `state`, which it follows as they change; with `lora` some of them are
+    /// updates of others.
     ///
     /// Errors: class weights that do not fit the labels.
     pub fn new(
         model: &ModelConfig,
-        params: &Params,
+        lora: Option<&LoraConfig>,
+        state: &State,
         data: &ClassificationData<'a>,
         config: &'a ClassifierConfig,
         train: &'a TrainConfig,
         seed: u64,
     ) -> Result<Self> {
-        let tracked: Weights = params.tracked(|name| config.trains(name, model));
+        let over = |weights: &Weights| Classifier::with_lora(model, weights, config.pooling, lora);
+        let tracked = state.params.tracked(|name| state.trainable.contains(name));
         Ok(Self {
             examples: data.train,
             validation: data.validation,
@@ -190,20 +193,10 @@ impl<'a> ClassificationTask<'a> {
             sampler: data.train.sampler(train.micro_batch_size, seed),
             epoch: None,
             class_weights: config.weights(data.train.labels(), data.label_names.len())?,
-            model: Classifier::new(model, &tracked, config.pooling)?.with_recompute(train.recompute),
-            eval_model: Classifier::new(model, &params.detached(), config.pooling)?,
-            device: params.device(),
+            model: over(&tracked)?.with_recompute(train.recompute),
+            eval_model: over(&state.params.detached())?,
+            device: state.params.device(),
         })
-    }
-
-    /// The model without autograd.
-    pub fn eval_model(&self) -> &Classifier {
-        &self.eval_model
-    }
-
-    /// Share of padding in the first epoch, 0 to 1.
-    pub fn padded_share(&self) -> f64 {
-        self.examples.padded_share(&self.sampler, 0)
     }
 
     fn steps_in_epoch(&self) -> u64 {

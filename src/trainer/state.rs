@@ -6,6 +6,7 @@ use crate::checkpoint::{Best, Checkpoint, Counters, Fingerprints};
 use crate::error::Result;
 use crate::model::{Params, Weights};
 use crate::optim::{AdamW, OptimConfig};
+use crate::tensor_file;
 
 /// Parameters, optimizer and counters of a run.
 pub struct State {
@@ -17,7 +18,7 @@ pub struct State {
     pub optimizer: AdamW,
     /// Where the run stands.
     pub counters: Counters,
-    /// Weights of the best evaluation so far.
+    /// The trained parameters at the best evaluation so far.
     pub best: Option<Weights>,
 }
 
@@ -41,12 +42,30 @@ impl State {
         Ok(())
     }
 
+    /// The parameters that are trained; they follow later updates.
+    fn trained(&self) -> Weights {
+        let all = self.params.detached().into_iter();
+        all.filter(|(name, _)| self.trainable.contains(name)).collect()
+    }
+
+    /// Number of scalars that are trained.
+    pub fn trainable_count(&self) -> usize {
+        self.trained().values().map(|tensor| tensor.elem_count()).sum()
+    }
+
+    /// SHA-256 over the parameters that are not trained; empty where all are.
+    pub fn frozen_sha256(&self) -> Result<String> {
+        let all = self.params.detached().into_iter();
+        let frozen: Weights = all.filter(|(name, _)| !self.trainable.contains(name)).collect();
+        if frozen.is_empty() { Ok(String::new()) } else { tensor_file::sha256(&frozen) }
+    }
+
     /// A checkpoint of this moment.
     pub fn checkpoint(&self, fingerprints: &Fingerprints) -> Checkpoint {
         Checkpoint {
             counters: self.counters.clone(),
             fingerprints: fingerprints.clone(),
-            model: self.params.detached(),
+            model: self.trained(),
             optimizer: self.optimizer.moments().clone(),
             best: self.best.clone(),
         }
@@ -58,7 +77,7 @@ impl State {
         if better {
             self.counters.best = Some(Best { step: self.counters.step, score });
             self.counters.evals_since_best = 0;
-            self.best = Some(self.params.snapshot()?);
+            self.best = Some(self.params.snapshot(|name| self.trainable.contains(name))?);
         } else {
             self.counters.evals_since_best += 1;
         }
