@@ -28,7 +28,7 @@ use crate::report::{
 };
 use crate::run_dir::RunDir;
 use crate::tokenizer::Tokenizer;
-use crate::trainer::{ClassificationData, ClassificationTask, Outcome, Run, State, Task, probabilities};
+use crate::trainer::{ClassificationData, ClassificationTask, Outcome, Run, State, probabilities};
 
 /// Runs the command, prints its report and checks the gates.
 pub fn run(config: &FinetuneConfig, gates: &[String], options: &Options, progress: &Progress) -> Result<()> {
@@ -266,6 +266,8 @@ fn measure(
     let batch = config.train.micro_batch_size;
     let predict = |part: &Examples| probabilities(classifier, part, batch, &device, progress);
     let (on_validation, on_test) = (predict(&parts.validation)?, predict(&parts.test)?);
+    let sampler = parts.train.sampler(batch, config.seed);
+    let steps_per_epoch = sampler.batches_per_epoch().div_ceil(config.train.grad_accum_steps as u64) as f64;
     let scores = |part: &Examples, probabilities: &[Vec<f64>], threshold| {
         let (names, positive) = (&split.label_names, split.positive);
         Scores::compute(part.labels(), probabilities, names, positive, threshold, Some(config.seed))
@@ -315,7 +317,7 @@ fn measure(
             (parts.test.labels(), &on_test),
             split.positive,
         )),
-        course: Course::of(&report::evaluations(dir.path(), task.steps_per_epoch()), best_step),
+        course: Course::of(&report::evaluations(dir.path(), steps_per_epoch), best_step),
         parts: part_summaries(split, parts),
         audit: None,
         clean: None,
@@ -328,7 +330,7 @@ fn measure(
         tokens: counters.tokens,
         parameters: state.params.count(),
         trainable_parameters: state.trainable_count(),
-        padded_share: parts.train.padded_share(&parts.train.sampler(batch, config.seed), 0),
+        padded_share: parts.train.padded_share(&sampler, 0),
         truncated_share: truncated as f64 / all_rows as f64,
         tokens_per_sec: counters.tokens as f64 / counters.elapsed_secs.max(f64::MIN_POSITIVE),
         peak_memory_bytes: process::peak_memory_bytes(),

@@ -110,7 +110,9 @@ pub fn add_columns(x: &Traced, branch: &Traced, start: usize, scale: f64) -> Res
     }
     if !x.device().is_cpu() {
         let right = width - start - columns;
-        return by_reference(&[x, branch], move |t| &t[0] + (&t[1] * scale)?.pad_with_zeros(1, start, right)?);
+        return by_reference(&[x, branch], move |t| {
+            &t[0] + (&t[1] * scale)?.pad_with_zeros(1, start, right)?
+        });
     }
     let (x, branch) = (x.contiguous()?, branch.contiguous()?);
     by_dtype!("add_columns", x.dtype(), T => {

@@ -154,7 +154,8 @@ fn cases() -> Result<Vec<Case>> {
     }
     for (rows, vocab_size, columns) in [(3000, 500, 768), (40, 7, 5)] {
         // Half of the places have one id, as the commonest word of a text.
-        let id = move |place: usize| if place.is_multiple_of(2) { 3 } else { (place * 13 % vocab_size) as u32 };
+        let id =
+            move |place: usize| if place.is_multiple_of(2) { 3 } else { (place * 13 % vocab_size) as u32 };
         let ids: Vec<u32> = (0..rows).map(id).collect();
         let run: Op = Box::new(move |t| embedding(&t[0], &upload(&ids, rows, t[0].device())?));
         add_case(format!("embedding {rows} of {vocab_size} x {columns}"), &[&[vocab_size, columns]], run)?;
