@@ -162,7 +162,8 @@ fn a_fine_tuning_warns_drops_or_denies() {
     let rows = |range: std::ops::Range<usize>| range.map(row).collect::<String>();
     folder.write("train.tsv", rows(0..30));
     let text = |row: String| row.trim().split_once('\t').unwrap().1.to_uppercase();
-    folder.write("validation.tsv", rows(30..39) + &format!("ham\t{}\n", text(row(1))));
+    // A copy but for case would not be trained on; one word more makes it near, four of five triples being the same.
+    folder.write("validation.tsv", rows(30..39) + &format!("ham\t{} again\n", text(row(1))));
     folder.write("test.tsv", rows(40..50));
     folder.write("corpus.txt", format!("{corpus}\n\n{}\n\n", text(row(41))));
     folder.run("pretrain --config pretrain.toml").done();

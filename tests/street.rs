@@ -191,7 +191,7 @@ fn results_and_progress_keep_to_their_streams() {
     let finetuned = folder.run("finetune --config finetune.toml").done();
     plain(&finetuned);
     assert!(finetuned.stdout.contains("Verdict: ") && !finetuned.stderr.contains("Verdict"));
-    let quiet = folder.run("finetune --config finetune.toml --overwrite -q --json").done();
+    let quiet = folder.run("finetune --config finetune.toml --overwrite -q --json --set audit=off").done();
     assert_eq!(quiet.stderr, "");
     assert_eq!(quiet.object()["phase"], "finetune");
 }
