@@ -12,7 +12,7 @@ use super::super::real::Real;
 use super::softmax::{causal_softmax, softmax_backward};
 
 /// Query rows per step. Small enough that little masked work is done, large enough for efficient products.
-const QUERY_BLOCK: usize = 64;
+const QUERY_BLOCK: usize = 128;
 
 /// The packed tensor is (sum of lengths, (num_heads + 2 num_kv_heads) head_dim).
 #[derive(Clone)]
@@ -33,7 +33,7 @@ pub fn forward<T: Real>(qkv: &[T], sizes: &Sizes) -> Vec<T> {
             for block in blocks(sequence.len()) {
                 let weights = &mut scratch[..block.len() * block.end];
                 group.set_weights(weights, head, &block);
-                let weights = Matrix::new(weights, block.len(), block.end, block.end);
+                let weights = Matrix::new(weights, block.len(), block.end, block.end).lower(block.start);
                 let offset = sizes.out_offset(head, sequence.start + block.start);
                 // SAFETY: a head's rows of one block are written by this step alone.
                 let mut y = unsafe { y.rectangle(offset, block.len(), sizes.head_dim, sizes.out_width()) };
@@ -172,7 +172,7 @@ impl<'a, T: Real> Group<'a, T> {
         let (rows, keys) = (block.len(), block.end);
         let q = self.vectors(self.q_offset(head, block), rows);
         let k = self.vectors(self.k_offset(), keys);
-        let mut scores = MatrixMut::new(weights, rows, keys, keys);
+        let mut scores = MatrixMut::new(weights, rows, keys, keys).lower(block.start);
         scores.set_product(Onto::Nothing, self.sizes.scale(), q, k.transposed(), Threads::One);
         causal_softmax(weights, block.start, keys);
     }
@@ -196,12 +196,12 @@ impl<'a, T: Real> Group<'a, T> {
         let (weights, d_scores) = (&mut weights[..rows * keys], &mut d_scores[..rows * keys]);
         let (one, scale, serial) = (T::one(), self.sizes.scale(), Threads::One);
         self.set_weights(weights, head, block);
-        let mut d_weights = MatrixMut::new(d_scores, rows, keys, keys);
+        let mut d_weights = MatrixMut::new(d_scores, rows, keys, keys).lower(block.start);
         d_weights.set_product(Onto::Nothing, one, d_y, self.v(keys).transposed(), serial);
-        softmax_backward(weights, d_scores, keys);
+        softmax_backward(weights, d_scores, block.start, keys);
 
-        let weights = Matrix::new(weights, rows, keys, keys);
-        let d_scores = Matrix::new(d_scores, rows, keys, keys);
+        let weights = Matrix::new(weights, rows, keys, keys).lower(block.start);
+        let d_scores = Matrix::new(d_scores, rows, keys, keys).lower(block.start);
         let q_offset = self.q_offset(head, block);
         let (q, k) = (self.vectors(q_offset, rows), self.vectors(self.k_offset(), keys));
         // SAFETY: by the caller's promise; the three rectangles are disjoint columns.

@@ -4,12 +4,12 @@
 use std::ops::Range;
 
 use super::super::cross_entropy::IGNORE_INDEX;
-use super::super::matmul::{Matrix, MatrixMut, Onto, Threads};
+use super::super::matmul::{Matrix, MatrixMut, Onto, SharedBuffer, Threads, set_product};
 use super::super::real::{Real, max_of, sum_of, vectorised};
 use super::super::rows::{for_each_row, zeros};
 
-/// Logits held at once: 8 MiB of f32 stays in the last cache of most processors.
-const BLOCK_LEN: usize = 2 << 20;
+/// Logits held at once, 16 MiB of f32: the more rows, the less packing of the weight, the fewer, the less memory.
+const BLOCK_LEN: usize = 4 << 20;
 /// Fewer rows at once would read and write the weight's gradient too often.
 const MIN_BLOCK_ROWS: usize = 128;
 
@@ -38,7 +38,7 @@ pub fn loss_and_gradients<T: Real>(
     wanted: [bool; 2],
 ) -> (f64, Option<Vec<T>>, Option<Vec<T>>) {
     let &Sizes { columns, vocab_size, .. } = sizes;
-    let mut d_hidden = wanted[0].then(|| zeros(hidden.len()));
+    let d_hidden = wanted[0].then(|| SharedBuffer::new(hidden.len()));
     let mut d_weight = wanted[1].then(|| zeros(weight.len()));
     let mut loss = 0.;
     for_each_block(hidden, weight, sizes, |rows, logits| {
@@ -54,9 +54,11 @@ pub fn loss_and_gradients<T: Real>(
 
         let d_logits = Matrix::new(logits, rows.len(), vocab_size, vocab_size);
         let elements = rows.start * columns..rows.end * columns;
-        if let Some(d_hidden) = &mut d_hidden {
+        if let Some(d_hidden) = &d_hidden {
             let weight = Matrix::new(weight, vocab_size, columns, columns);
-            let mut d_hidden = MatrixMut::new(&mut d_hidden[elements.clone()], rows.len(), columns, columns);
+            // SAFETY: the rows of one block, which no other rectangle has.
+            let mut d_hidden =
+                unsafe { d_hidden.rectangle(rows.start * columns, rows.len(), columns, columns) };
             d_hidden.set_product(Onto::Nothing, T::one(), d_logits, weight, Threads::All);
         }
         if let Some(d_weight) = &mut d_weight {
@@ -65,7 +67,8 @@ pub fn loss_and_gradients<T: Real>(
             d_weight.set_product(Onto::Itself, T::one(), d_logits.transposed(), hidden, Threads::All);
         }
     });
-    (loss * scale, d_hidden, d_weight)
+    // SAFETY: the blocks are all rows.
+    (loss * scale, d_hidden.map(|d_hidden| unsafe { d_hidden.into_vec() }), d_weight)
 }
 
 /// The loss of each row.
@@ -91,19 +94,12 @@ fn for_each_block<T: Real>(
 ) {
     let &Sizes { columns, vocab_size, .. } = sizes;
     let largest = sizes.blocks().next().map_or(0, |rows| rows.len());
-    let mut buffer = zeros(largest * vocab_size);
+    let mut logits = Vec::with_capacity(largest * vocab_size);
     for rows in sizes.blocks() {
-        let logits = &mut buffer[..rows.len() * vocab_size];
         let hidden = Matrix::new(&hidden[rows.start * columns..], rows.len(), columns, columns);
         let weight = Matrix::new(weight, vocab_size, columns, columns).transposed();
-        MatrixMut::new(logits, rows.len(), vocab_size, vocab_size).set_product(
-            Onto::Nothing,
-            T::one(),
-            hidden,
-            weight,
-            Threads::All,
-        );
-        task(rows, logits);
+        set_product(&mut logits, hidden, weight);
+        task(rows, &mut logits);
     }
 }
 

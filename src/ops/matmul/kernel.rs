@@ -23,8 +23,14 @@ pub struct Tile<T> {
     pub a_row: usize,
     /// From one element of a row of A to the next.
     pub a_step: usize,
-    /// Packed: `VECTORS` vectors per step, the unused ones of any value.
+    /// Packed, `VECTORS` vectors per step with any value in the unused ones, or as it lies.
     pub b: *const T,
+    /// From one step of B to the next.
+    pub b_step: usize,
+    /// Where A, whose columns are contiguous, and B, both as they lie, are packed to on the way; for tiles of
+    /// `Kernel::ROWS` rows alone.
+    pub pack_a: Option<*mut T>,
+    pub pack_b: Option<*mut T>,
     pub c: *mut T,
     pub c_row: usize,
     /// What the product is added to; none for zero.
@@ -63,13 +69,16 @@ macro_rules! simd_kernel {
             unsafe fn tile(rows: usize, vectors: usize, tile: &Tile<f32>) {
                 // SAFETY: by the caller's promise.
                 unsafe {
-                    match (rows, vectors) {
-                        $(($fewer, 1) => Self::run::<$fewer, 1>(tile),
-                        ($fewer, 2) => Self::run::<$fewer, 2>(tile),
-                        ($fewer, _) => Self::run::<$fewer, VECTORS>(tile),)*
-                        (_, 1) => Self::run::<$rows, 1>(tile),
-                        (_, 2) => Self::run::<$rows, 2>(tile),
-                        _ => Self::run::<$rows, VECTORS>(tile),
+                    match (rows, vectors, tile.pack_a.is_some() || tile.pack_b.is_some()) {
+                        $(($fewer, 1, _) => Self::run::<$fewer, 1, false>(tile),
+                        ($fewer, 2, _) => Self::run::<$fewer, 2, false>(tile),
+                        ($fewer, _, _) => Self::run::<$fewer, VECTORS, false>(tile),)*
+                        (_, 1, false) => Self::run::<$rows, 1, false>(tile),
+                        (_, 2, false) => Self::run::<$rows, 2, false>(tile),
+                        (_, _, false) => Self::run::<$rows, VECTORS, false>(tile),
+                        (_, 1, true) => Self::run::<$rows, 1, true>(tile),
+                        (_, 2, true) => Self::run::<$rows, 2, true>(tile),
+                        (_, _, true) => Self::run::<$rows, VECTORS, true>(tile),
                     }
                 }
             }
@@ -77,14 +86,33 @@ macro_rules! simd_kernel {
 
         impl $kernel {
             #[target_feature(enable = $features)]
-            unsafe fn run<const ROWS: usize, const N: usize>(tile: &Tile<f32>) {
+            unsafe fn run<const ROWS: usize, const N: usize, const PACK: bool>(tile: &Tile<f32>) {
                 use $($module)::+::{$load, $multiply, $multiply_add, $splat, $store, $zero};
                 let mut sums = [[$zero(); N]; ROWS];
                 let (mut a, mut b) = (tile.a, tile.b);
+                let (mut pack_a, mut pack_b) = (tile.pack_a, tile.pack_b);
+                // C is needed at the end, when reading it would take as long as dozens of steps.
+                for i in 0..ROWS {
+                    (0..N).for_each(|v| prefetch(tile.c.wrapping_add(i * tile.c_row + v * $lanes)));
+                }
                 // SAFETY: by the caller of `tile`.
                 unsafe {
                     for _ in 0..tile.depth {
                         let columns: [_; N] = std::array::from_fn(|v| $load(b.add(v * $lanes)));
+                        if PACK {
+                            if let Some(packed) = &mut pack_a {
+                                let column = a.cast::<[f32; ROWS]>().read_unaligned();
+                                packed.cast::<[f32; ROWS]>().write_unaligned(column);
+                                *packed = packed.add(ROWS);
+                            }
+                            if let Some(packed) = &mut pack_b {
+                                for (v, &column) in columns.iter().enumerate() {
+                                    $store(packed.add(v * $lanes), column);
+                                    prefetch(b.wrapping_add(AHEAD * tile.b_step + v * $lanes));
+                                }
+                                *packed = packed.add(VECTORS * $lanes);
+                            }
+                        }
                         for (i, sums) in sums.iter_mut().enumerate() {
                             let a = $splat(*a.add(i * tile.a_row));
                             for (sum, column) in sums.iter_mut().zip(columns) {
@@ -94,7 +122,7 @@ macro_rules! simd_kernel {
                         // A step of a transposed A is a cache line of its own, which no processor foresees.
                         prefetch(a.wrapping_add(AHEAD * tile.a_step));
                         a = a.wrapping_add(tile.a_step);
-                        b = b.add(VECTORS * $lanes);
+                        b = b.wrapping_add(tile.b_step);
                     }
                     let scale = $splat(tile.scale);
                     for (i, sums) in sums.iter().enumerate() {
@@ -147,7 +175,7 @@ mod neon {
 
 /// Asks for the cache line at an address, which may lie anywhere.
 #[inline(always)]
-fn prefetch(address: *const f32) {
+pub fn prefetch<T>(address: *const T) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: SSE is part of every x86-64, and a prefetch never faults.
     unsafe {
@@ -198,10 +226,24 @@ impl<T: Real> Kernel for Portable<T> {
 
     unsafe fn tile(rows: usize, vectors: usize, tile: &Tile<T>) {
         const WIDTH: usize = VECTORS * PORTABLE;
+        for step in 0..tile.depth {
+            // SAFETY: by the caller's promise.
+            unsafe {
+                if let Some(packed) = tile.pack_a {
+                    let column = tile.a.add(step * tile.a_step);
+                    column.copy_to_nonoverlapping(packed.add(step * PORTABLE), PORTABLE);
+                }
+                if let Some(packed) = tile.pack_b {
+                    let line = tile.b.add(step * tile.b_step);
+                    line.copy_to_nonoverlapping(packed.add(step * WIDTH), vectors * PORTABLE);
+                }
+            }
+        }
+        let b = tile.pack_b.map_or(tile.b, <*mut T>::cast_const);
         let mut sums = [[T::zero(); WIDTH]; PORTABLE];
         for step in 0..tile.depth {
             // SAFETY: by the caller's promise; B is packed whole.
-            let columns = unsafe { &*tile.b.add(step * WIDTH).cast::<[T; WIDTH]>() };
+            let columns = unsafe { &*b.add(step * WIDTH).cast::<[T; WIDTH]>() };
             for (i, sums) in sums[..rows].iter_mut().enumerate() {
                 // SAFETY: by the caller's promise.
                 let a = unsafe { *tile.a.add(i * tile.a_row + step * tile.a_step) };

@@ -1,9 +1,10 @@
 //! Products of strided matrices on the CPU: C = scale A B, onto nothing, a row or C itself.
 //!
-//! `kernel` multiplies a few rows by a few vectors of columns, `product` walks the matrices in blocks that
-//! fit the caches and divides them among threads. No element's sum depends on the number of threads.
+//! `kernel` multiplies a few rows by a few vectors of columns, `pack` lays the factors out for it, `product` walks
+//! the matrices in blocks that fit the caches and divides them among threads. No element's sum depends on the number of threads.
 
 mod kernel;
+mod pack;
 mod product;
 #[cfg(test)]
 mod tests;
@@ -11,6 +12,7 @@ mod tests;
 use std::cell::UnsafeCell;
 use std::marker::PhantomData;
 use std::mem::{ManuallyDrop, MaybeUninit};
+use std::ops::Range;
 
 use super::real::Real;
 
@@ -21,6 +23,37 @@ pub use kernel::Portable;
 pub use kernel::{Avx2, Avx512, transpose_4x4};
 pub use product::{Product, run};
 
+/// Which elements of a matrix count. The others are zero in a factor and of no use in a result; a product leaves
+/// out what it can of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Triangle {
+    /// All.
+    Whole,
+    /// Those of columns up to `first + row`.
+    Lower(usize),
+    /// Those of rows up to `first + column`.
+    Upper(usize),
+}
+
+impl Triangle {
+    fn transposed(self) -> Self {
+        match self {
+            Self::Whole => Self::Whole,
+            Self::Lower(first) => Self::Upper(first),
+            Self::Upper(first) => Self::Lower(first),
+        }
+    }
+
+    /// Of so many columns, those with an element in one of `rows`.
+    fn columns(self, rows: &Range<usize>, columns: usize) -> Range<usize> {
+        match self {
+            Self::Whole => 0..columns,
+            Self::Lower(first) => 0..columns.min(first + rows.end),
+            Self::Upper(first) => rows.start.saturating_sub(first).min(columns)..columns,
+        }
+    }
+}
+
 /// A matrix to read: element (i, j) stands at `i * row_stride + j * column_stride`. One of the strides is 1.
 #[derive(Clone, Copy)]
 pub struct Matrix<'a, T> {
@@ -29,6 +62,7 @@ pub struct Matrix<'a, T> {
     columns: usize,
     row_stride: usize,
     column_stride: usize,
+    triangle: Triangle,
     owner: PhantomData<&'a [T]>,
 }
 
@@ -41,7 +75,13 @@ impl<'a, T: Real> Matrix<'a, T> {
     /// `rows` x `columns` elements from the start of `data`, rows `row_stride` apart.
     pub fn new(data: &'a [T], rows: usize, columns: usize, row_stride: usize) -> Self {
         assert_fits(data.len(), rows, columns, row_stride);
-        Self { start: data.as_ptr(), rows, columns, row_stride, column_stride: 1, owner: PhantomData }
+        let (start, triangle) = (data.as_ptr(), Triangle::Whole);
+        Self { start, rows, columns, row_stride, column_stride: 1, triangle, owner: PhantomData }
+    }
+
+    /// The same matrix, zero in the columns after `first + row`.
+    pub fn lower(self, first: usize) -> Self {
+        Self { triangle: Triangle::Lower(first), ..self }
     }
 
     /// Rows and columns exchanged.
@@ -51,8 +91,14 @@ impl<'a, T: Real> Matrix<'a, T> {
             columns: self.rows,
             row_stride: self.column_stride,
             column_stride: self.row_stride,
+            triangle: self.triangle.transposed(),
             ..self
         }
+    }
+
+    /// Where an element is, or would be if there were more.
+    fn element(&self, i: usize, j: usize) -> *const T {
+        self.start.wrapping_add(i * self.row_stride + j * self.column_stride)
     }
 
     /// Number of rows.
@@ -92,6 +138,7 @@ pub struct MatrixMut<'a, T> {
     rows: usize,
     columns: usize,
     row_stride: usize,
+    triangle: Triangle,
     owner: PhantomData<&'a mut [T]>,
 }
 
@@ -99,7 +146,13 @@ impl<'a, T: Real> MatrixMut<'a, T> {
     /// `rows` x `columns` elements from the start of `data`, rows `row_stride` apart.
     pub fn new(data: &'a mut [T], rows: usize, columns: usize, row_stride: usize) -> Self {
         assert_fits(data.len(), rows, columns, row_stride);
-        Self { start: data.as_mut_ptr(), rows, columns, row_stride, owner: PhantomData }
+        let (start, triangle) = (data.as_mut_ptr(), Triangle::Whole);
+        Self { start, rows, columns, row_stride, triangle, owner: PhantomData }
+    }
+
+    /// The same matrix, of which the columns after `first + row` are of no use: they may get any value or none.
+    pub fn lower(self, first: usize) -> Self {
+        Self { triangle: Triangle::Lower(first), ..self }
     }
 
     /// self = onto + scale * a b.
@@ -114,8 +167,20 @@ impl<'a, T: Real> MatrixMut<'a, T> {
             Onto::Itself => Some((self.start.cast_const(), self.row_stride)),
         };
         let c = (self.start, self.row_stride);
-        T::multiply(&Product { c, base, scale, a, b, threads });
+        T::multiply(&Product { c, triangle: self.triangle, base, scale, a, b, threads });
     }
+}
+
+/// Replaces what `c` holds by a b, with all threads.
+pub fn set_product<T: Real>(c: &mut Vec<T>, a: Matrix<T>, b: Matrix<T>) {
+    let (rows, columns) = (a.rows, b.columns);
+    c.clear();
+    c.reserve(rows * columns);
+    let (start, triangle) = (c.as_mut_ptr(), Triangle::Whole);
+    let mut matrix = MatrixMut { start, rows, columns, row_stride: columns, triangle, owner: PhantomData };
+    matrix.set_product(Onto::Nothing, T::one(), a, b, Threads::All);
+    // SAFETY: the product has set so many elements, for which there is room.
+    unsafe { c.set_len(rows * columns) };
 }
 
 /// A buffer of which several tasks write their own rectangles at once; not initialised at first.
@@ -151,7 +216,7 @@ impl<T: Real> SharedBuffer<T> {
         assert_fits(data.len(), rows, columns, row_stride);
         // A cell may be written through a shared reference, and both wrappers have the layout of T.
         let start = data.as_ptr().cast_mut().cast();
-        MatrixMut { start, rows, columns, row_stride, owner: PhantomData }
+        MatrixMut { start, rows, columns, row_stride, triangle: Triangle::Whole, owner: PhantomData }
     }
 
     /// The finished buffer.

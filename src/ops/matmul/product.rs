@@ -1,16 +1,15 @@
-//! Walks a product in blocks: B is packed into panels of a tile's width that stay in the cache, A is read as
-//! it lies, since a step takes no more than one cache line of each of its rows.
+//! Walks a product in blocks that fit the caches, and divides it among threads.
 //!
 //! Source of the scheme: Goto and van de Geijn 2008, "Anatomy of High-Performance Matrix Multiplication".
 
-use std::mem::MaybeUninit;
 use std::ops::Range;
 
 use rayon::prelude::*;
 
 use super::super::real::Real;
 use super::kernel::{Kernel, MAX_ROWS, MAX_WIDTH, Tile, VECTORS};
-use super::{Matrix, Threads};
+use super::pack::{Buffer, Strips, pack_b, panels, panels_of_b, strips_of_a};
+use super::{Matrix, Threads, Triangle};
 
 /// Depth of a block: a panel of B, 48 KiB with AVX-512, stays in the second cache beside a block of A.
 const DEPTH: usize = 256;
@@ -28,6 +27,8 @@ const READING: usize = 8;
 /// C = base + scale A B. Rows of C and of the base lie at pointer + row * stride.
 pub struct Product<'a, T> {
     pub c: (*mut T, usize),
+    /// Which elements of C are wanted.
+    pub triangle: Triangle,
     pub base: Option<(*const T, usize)>,
     pub scale: T,
     pub a: Matrix<'a, T>,
@@ -46,7 +47,8 @@ pub fn run<T: Real, K: Kernel<Element = T>>(product: &Product<T>) {
     }
     let serial = product.threads == Threads::One || rows * columns * depth < MIN_PARALLEL;
     let threads = if serial { 1 } else { rayon::current_num_threads() };
-    let (task_rows, task_columns) = task_size(rows, columns, threads, K::ROWS, K::LANES);
+    let (task_rows, task_columns) =
+        task_size((rows, columns), packs_a::<T, K>(product), threads, K::ROWS, K::LANES);
     let down = rows.div_ceil(task_rows);
     let task = |index: usize| {
         let (i, j) = (index % down * task_rows, index / down * task_columns);
@@ -58,7 +60,13 @@ pub fn run<T: Real, K: Kernel<Element = T>>(product: &Product<T>) {
 }
 
 /// Rows and columns of a task, of all divisions the one that should be done first. Each task packs its own B.
-fn task_size(rows: usize, columns: usize, threads: usize, tile_rows: usize, lanes: usize) -> (usize, usize) {
+fn task_size(
+    (rows, columns): (usize, usize),
+    packs_a: bool,
+    threads: usize,
+    tile_rows: usize,
+    lanes: usize,
+) -> (usize, usize) {
     let least_across = columns.div_ceil(TASK_COLUMNS);
     let size = |len: usize, parts: usize, unit: usize| len.div_ceil(parts).next_multiple_of(unit);
     if threads == 1 {
@@ -73,8 +81,9 @@ fn task_size(rows: usize, columns: usize, threads: usize, tile_rows: usize, lane
         let tasks = rows.div_ceil(task_rows) * columns.div_ceil(task_columns);
         let rounds = tasks.div_ceil(threads);
         let multiplying = task_rows * (task_columns + READING * panels(task_columns, lanes).count());
+        let packing = PACKING * (task_columns + if packs_a { task_rows } else { 0 });
         // A thread that is disturbed costs up to one task: the more tasks, the less.
-        (rounds * (multiplying + PACKING * task_columns)) as f64 * (1. + 0.1 / rounds as f64)
+        (rounds * (multiplying + packing)) as f64 * (1. + 0.1 / rounds as f64)
     };
     sizes.min_by(|a, b| time(a).total_cmp(&time(b))).unwrap_or((rows, columns))
 }
@@ -89,48 +98,80 @@ struct Part {
 
 impl Part {
     fn compute<T: Real, K: Kernel<Element = T>>(&self, product: &Product<T>) {
-        let &Product { a, b, .. } = product;
-        let width = VECTORS * K::LANES;
-        let mut packed: Vec<T> = Vec::new();
-        packed.reserve_exact(a.columns.min(DEPTH) * panels(self.columns, K::LANES).count() * width);
+        let (mut buffer_a, mut buffer_b) = (Buffer::new(), Buffer::new());
+        let (depth, packs_along) = (product.a.columns, self.packs_along::<T, K>(product));
         let mut base = product.base;
         // A product of depth 0 still sets C.
-        for k in (0..a.columns.max(1)).step_by(DEPTH) {
-            let depth = DEPTH.min(a.columns - k);
-            let b = pack(b, k, depth, (self.j, self.columns), K::LANES, packed.spare_capacity_mut());
+        for k in (0..depth.max(1)).step_by(DEPTH) {
+            let steps = k..depth.min(k + DEPTH);
+            let b = panels_of_b::<T, K>(steps.len(), self.columns, &mut buffer_b);
+            if !packs_along {
+                pack_b::<T, K>(product.b, steps.clone(), self.j..self.j + self.columns, b);
+            }
             for i in (self.i..self.i + self.rows).step_by(BLOCK_ROWS) {
                 let rows = BLOCK_ROWS.min(self.i + self.rows - i);
+                let a =
+                    packs_a::<T, K>(product).then(|| strips_of_a::<T, K>(steps.len(), rows, &mut buffer_a));
                 let block = Part { i, rows, ..*self };
-                block.tiles::<T, K>(product, base, k, depth, b);
+                block.tiles::<T, K>(product, base, steps.clone(), (a, b), packs_along && i == self.i);
             }
             base = Some((product.c.0.cast_const(), product.c.1));
         }
     }
 
-    /// All tiles of a block over `depth` steps from `k`.
+    /// Whether the first strip of A packs B as it reads it, which hides most of the time that packing takes.
+    fn packs_along<T: Real, K: Kernel<Element = T>>(&self, product: &Product<T>) -> bool {
+        let whole_tiles = self.rows >= K::ROWS && self.columns.is_multiple_of(K::LANES);
+        let triangles = [product.a.triangle, product.triangle];
+        whole_tiles && product.b.column_stride == 1 && triangles == [Triangle::Whole; 2]
+    }
+
+    /// All tiles of a block over a range of steps. Of the strips, `a` is filled by the first panel, if there is
+    /// one, and `b` by the first strip of A with `fills_b`, otherwise beforehand.
     fn tiles<T: Real, K: Kernel<Element = T>>(
         &self,
         product: &Product<T>,
         base: Option<(*const T, usize)>,
-        k: usize,
-        depth: usize,
-        b: *const T,
+        steps: Range<usize>,
+        (a, b): (Option<Strips<T>>, Strips<T>),
+        fills_b: bool,
     ) {
-        let (a, (c, c_row)) = (&product.a, product.c);
-        let width = VECTORS * K::LANES;
+        let (c, c_row) = product.c;
+        let a_in_place = Strips::in_place::<K>(product.a, self.i, steps.start);
         for (panel, columns) in panels(self.columns, K::LANES).enumerate() {
             let (j, columns) = (self.j + columns.start, columns.len());
-            for i in (self.i..self.i + self.rows).step_by(K::ROWS) {
+            for (strip, i) in (self.i..self.i + self.rows).step_by(K::ROWS).enumerate() {
                 let rows = K::ROWS.min(self.i + self.rows - i);
-                // SAFETY: the tile lies within the matrices; the panels of B before it take `depth` elements
-                // for each of their columns.
+                let wanted = product.triangle.columns(&(i..i + rows), product.b.columns);
+                if wanted.end <= j || wanted.start >= j + columns {
+                    continue;
+                }
+                let columns = (wanted.end - j).next_multiple_of(K::LANES).min(columns);
+                let known = product.a.triangle.columns(&(i..i + rows), product.a.columns);
+                let first = known.start.clamp(steps.start, steps.end);
+                let depth = known.end.clamp(first, steps.end) - first;
+                // From the second range of steps on C holds the sum so far.
+                if depth == 0 && steps.start > 0 {
+                    continue;
+                }
+                let step = first - steps.start;
+                // Too few rows for a strip are read as they lie.
+                let packed_a = a.filter(|_| rows == K::ROWS);
+                let a = packed_a.filter(|_| panel > 0).unwrap_or(a_in_place);
+                let pack_a = packed_a.filter(|_| panel == 0).map(|a| a.at(strip, step).cast_mut());
+                let packed_b = b.at(panel, step);
+                let fills_b = fills_b && strip == 0;
+                // SAFETY: the tile lies within the matrices, and the strips hold its rows, columns and steps.
                 unsafe {
                     let mut tile = Tile {
                         depth,
-                        a: a.start.add(i * a.row_stride + k * a.column_stride),
-                        a_row: a.row_stride,
-                        a_step: a.column_stride,
-                        b: b.add(panel * width * depth),
+                        a: a.at(strip, step),
+                        a_row: a.row,
+                        a_step: a.step,
+                        b: if fills_b { product.b.element(first, j) } else { packed_b },
+                        b_step: if fills_b { product.b.row_stride } else { b.step },
+                        pack_a,
+                        pack_b: fills_b.then_some(packed_b.cast_mut()),
                         c: c.add(i * c_row + j),
                         c_row,
                         base: base.map(|(start, row)| (start.add(i * row + j), row)),
@@ -145,6 +186,14 @@ impl Part {
             }
         }
     }
+}
+
+/// Whether the first panel of B packs A as it reads it. Where rows of A lie across the steps, each step reads another
+/// line of the cache, often of another page; for a single panel that is all the reading there is.
+fn packs_a<T: Real, K: Kernel<Element = T>>(product: &Product<T>) -> bool {
+    product.a.column_stride > 1
+        && product.b.columns > VECTORS * K::LANES
+        && product.triangle == Triangle::Whole
 }
 
 /// A tile whose last vector reaches past the columns of C: computed beside it, then copied.
@@ -166,70 +215,4 @@ unsafe fn ragged_tile<T: Real, K: Kernel<Element = T>>(rows: usize, columns: usi
             }
         }
     }
-}
-
-/// Columns divided into panels of up to `VECTORS` vectors, as even as they can be: narrow ones take longer.
-fn panels(columns: usize, lanes: usize) -> impl Iterator<Item = Range<usize>> {
-    let vectors = columns.div_ceil(lanes);
-    let count = vectors.div_ceil(VECTORS);
-    (0..count).map(move |panel| {
-        let start = |panel: usize| (panel * vectors).div_ceil(count) * lanes;
-        start(panel)..start(panel + 1).min(columns)
-    })
-}
-
-/// Copies rows `k..k + depth` of `columns` columns from `j` of `b` into panels, each a line of `VECTORS` vectors
-/// per row, filled up with zeros. Returns where they start.
-fn pack<T: Real>(
-    b: Matrix<T>,
-    k: usize,
-    depth: usize,
-    (j, columns): (usize, usize),
-    lanes: usize,
-    out: &mut [MaybeUninit<T>],
-) -> *const T {
-    let start = out.as_ptr().cast();
-    let width = VECTORS * lanes;
-    for (columns, panel) in panels(columns, lanes).zip(out.chunks_exact_mut((depth * width).max(1))) {
-        let (first, filled) = (columns.start, columns.len());
-        let from = |row: usize, column: usize| {
-            b.start.wrapping_add((k + row) * b.row_stride + (j + first + column) * b.column_stride)
-        };
-        // Columns that are packed in the first so many rows.
-        let (packed, packed_rows) = if b.column_stride == 1 {
-            for (row, line) in panel.chunks_exact_mut(width).enumerate() {
-                // SAFETY: `filled` neighbours in the matrix; MaybeUninit<T> has the layout of T.
-                let source = unsafe { std::slice::from_raw_parts(from(row, 0).cast(), filled) };
-                let (lines, rest) = line[..filled].as_chunks_mut::<4>();
-                let (sources, source_rest) = <[MaybeUninit<T>]>::as_chunks::<4>(source);
-                lines.iter_mut().zip(sources).for_each(|(line, source)| *line = *source);
-                rest.copy_from_slice(source_rest);
-            }
-            (filled, depth)
-        } else {
-            let (fours, whole_rows) = (filled - filled % 4, depth - depth % 4);
-            for column in (0..fours).step_by(4) {
-                for row in (0..whole_rows).step_by(4) {
-                    // SAFETY: 4 x 4 elements lie in the matrix and in the panel.
-                    unsafe {
-                        let to = panel.as_mut_ptr().add(row * width + column).cast();
-                        T::transpose_4x4(from(row, column), b.column_stride, to, width);
-                    }
-                }
-            }
-            (fours, whole_rows)
-        };
-        if (packed, packed_rows) == (width, depth) {
-            continue;
-        }
-        for (row, line) in panel.chunks_exact_mut(width).enumerate() {
-            let done = if row < packed_rows { packed } else { 0 };
-            for (column, element) in line[..filled].iter_mut().enumerate().skip(done) {
-                // SAFETY: an element of the matrix.
-                element.write(unsafe { *from(row, column) });
-            }
-            line[filled..].fill(MaybeUninit::new(T::zero()));
-        }
-    }
-    start
 }

@@ -1,7 +1,7 @@
 use super::super::real::Real;
 use super::super::testing::seeded;
 use super::kernel::Kernel;
-use super::{Matrix, MatrixMut, Onto, Portable, Product, Threads, run};
+use super::{Matrix, MatrixMut, Onto, Portable, Product, Threads, Triangle, run};
 
 fn values<T: Real>(name: &str, len: usize) -> Vec<T> {
     let values: Vec<f64> = seeded(name, &[len]).to_vec1().unwrap();
@@ -37,7 +37,16 @@ fn check<T: Real, K: Kernel<Element = T>>(tolerance: f64) {
                 let start = c.as_mut_ptr();
                 let base = [None, Some((row.as_ptr(), 0)), Some((start.cast_const(), columns))][onto];
                 let scale = T::from_f64(0.5);
-                run::<T, K>(&Product { c: (start, columns), base, scale, a, b, threads: Threads::All });
+                let triangle = Triangle::Whole;
+                run::<T, K>(&Product {
+                    c: (start, columns),
+                    triangle,
+                    base,
+                    scale,
+                    a,
+                    b,
+                    threads: Threads::All,
+                });
                 for i in 0..rows {
                     for j in 0..columns {
                         // SAFETY: elements of the two matrices.
@@ -70,6 +79,50 @@ fn products_of_any_kernel_are_right() {
         if is_x86_feature_detected!("avx512f") {
             check::<f32, super::Avx512>(4e-6);
         }
+    }
+}
+
+#[test]
+fn what_lies_outside_of_triangles_is_left_out() {
+    for (rows, columns, depth, first) in
+        [(1, 1, 1, 0), (64, 100, 130, 36), (70, 70, 70, 0), (9, 600, 300, 591)]
+    {
+        let row_of = |first: usize, row: usize, len: usize| (first + row + 1).min(len);
+        // A with zeros, as the softmax leaves them, and with anything else in their places.
+        let full = values::<f32>("a", rows * depth);
+        let b = values::<f32>("b", depth * columns);
+        let mut zeroed = full.clone();
+        for (i, row) in zeroed.chunks_exact_mut(depth).enumerate() {
+            row[row_of(first, i, depth)..].fill(0.);
+        }
+        let b = Matrix::new(&b, depth, columns, columns);
+        let a = Matrix::new(&zeroed, rows, depth, depth);
+        let product = |a: Matrix<f32>, b: Matrix<f32>| {
+            let (rows, columns) = (a.rows(), b.columns());
+            let mut c = vec![0f32; rows * columns];
+            MatrixMut::new(&mut c, rows, columns, columns).set_product(Onto::Nothing, 1., a, b, Threads::One);
+            c
+        };
+        assert_eq!(product(a, b), product(a.lower(first), b));
+
+        let across = values::<f32>("c", rows * columns);
+        let across = Matrix::new(&across, rows, columns, columns);
+        assert_eq!(product(a.transposed(), across), product(a.lower(first).transposed(), across));
+
+        let mut lower = vec![f32::NAN; rows * columns];
+        MatrixMut::new(&mut lower, rows, columns, columns).lower(first).set_product(
+            Onto::Nothing,
+            1.,
+            a,
+            b,
+            Threads::One,
+        );
+        for (i, (lower, whole)) in lower.chunks(columns).zip(product(a, b).chunks(columns)).enumerate() {
+            let wanted = row_of(first, i, columns);
+            assert_eq!(lower[..wanted], whole[..wanted], "row {i}");
+        }
+        // Columns far from those that the first tiles see were never computed.
+        assert!(columns < first + 60 || lower[columns - 1].is_nan());
     }
 }
 
