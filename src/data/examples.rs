@@ -1,8 +1,8 @@
-//! Labelled rows as token ids, in batches of similar length.
+//! Labelled rows as token ids, in batches.
 
 use super::batch::Batch;
 use super::labelled::Example;
-use super::sampler::BucketSampler;
+use super::sampler::RowSampler;
 use crate::error::Result;
 use crate::tokenizer::Tokenizer;
 
@@ -58,8 +58,8 @@ impl Examples {
     }
 
     /// Training order of these rows.
-    pub fn sampler(&self, rows_per_batch: usize, seed: u64) -> BucketSampler {
-        BucketSampler::new(self.lengths(), rows_per_batch, seed)
+    pub fn sampler(&self, rows_per_batch: usize, seed: u64) -> RowSampler {
+        RowSampler::new(self.len(), rows_per_batch, seed)
     }
 
     /// All rows once, longest together, for evaluation.
@@ -83,7 +83,7 @@ impl Examples {
     }
 
     /// Share of padding in the batches of `epoch`, 0 to 1.
-    pub fn padded_share(&self, sampler: &BucketSampler, epoch: u64) -> f64 {
+    pub fn padded_share(&self, sampler: &RowSampler, epoch: u64) -> f64 {
         let (mut filled, mut all) = (0, 0);
         for rows in sampler.epoch(epoch) {
             let lengths = rows.iter().map(|row| self.ids[*row].len());

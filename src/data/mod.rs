@@ -25,7 +25,7 @@ pub use grouped_split::{GroupedSplit, grouped_split};
 pub use labelled::{Example, Labelled, LabelledConfig, read_labelled, read_texts};
 pub use language::{LanguageData, TokenizedCorpus, text_windows, tokenize, train_tokenizer};
 pub use near::Kind;
-pub use sampler::{BucketSampler, WindowSampler};
+pub use sampler::{RowSampler, WindowSampler};
 pub use split::{LabelledSplit, label_budget};
 pub use table::RowFormat;
 pub use token_file::{TokenFile, TokenWriter};

@@ -69,40 +69,34 @@ fn mix(mut x: u64) -> u64 {
     x ^ (x >> 31)
 }
 
-/// Batches of rows of similar length, so that padding costs little.
+/// Rows in random order, cut into batches as equal as they go, since each weighs one step.
+///
+/// Not by length: no padding is computed on that would be saved, and where length goes with the label, as in
+/// spam, such batches hold one label almost alone.
 #[derive(Clone, Debug)]
-pub struct BucketSampler {
+pub struct RowSampler {
     seed: u64,
-    lengths: Vec<usize>,
+    rows: usize,
     rows_per_batch: usize,
 }
 
-/// Batches sorted together by length. Larger pads less and shuffles less.
-const BATCHES_PER_BUCKET: usize = 16;
-
-impl BucketSampler {
-    /// Batches of up to `rows_per_batch` of the rows with these lengths.
-    pub fn new(lengths: Vec<usize>, rows_per_batch: usize, seed: u64) -> Self {
-        Self { seed, lengths, rows_per_batch }
+impl RowSampler {
+    /// Batches of up to `rows_per_batch` of this many rows.
+    pub fn new(rows: usize, rows_per_batch: usize, seed: u64) -> Self {
+        Self { seed, rows, rows_per_batch }
     }
 
     /// Batches of one epoch.
     pub fn batches_per_epoch(&self) -> u64 {
-        self.lengths.len().div_ceil(self.rows_per_batch) as u64
+        self.rows.div_ceil(self.rows_per_batch) as u64
     }
 
-    /// The batches of `epoch`: every row once. Rows are shuffled, sorted by length within buckets, cut into
-    /// batches, and the batches shuffled.
+    /// The batches of `epoch`: every row once.
     pub fn epoch(&self, epoch: u64) -> Vec<Vec<usize>> {
-        let mut stream = rng::stream(self.seed, "rows", &[epoch]);
-        let mut rows: Vec<usize> = (0..self.lengths.len()).collect();
-        rows.shuffle(&mut stream);
-        for bucket in rows.chunks_mut(BATCHES_PER_BUCKET * self.rows_per_batch) {
-            bucket.sort_by_key(|row| self.lengths[*row]);
-        }
-        let mut batches: Vec<Vec<usize>> = rows.chunks(self.rows_per_batch).map(<[usize]>::to_vec).collect();
-        batches.shuffle(&mut stream);
-        batches
+        let mut rows: Vec<usize> = (0..self.rows).collect();
+        rows.shuffle(&mut rng::stream(self.seed, "rows", &[epoch]));
+        let each = self.rows.div_ceil(self.batches_per_epoch().max(1) as usize);
+        rows.chunks(each.max(1)).map(<[usize]>::to_vec).collect()
     }
 }
 
@@ -135,10 +129,10 @@ mod tests {
 
         #[test]
         fn an_epoch_visits_every_row_once(rows in 0usize..500, per_batch in 1usize..40, seed: u64) {
-            let lengths: Vec<usize> = (0..rows).map(|row| row * 7919 % 97).collect();
-            let sampler = BucketSampler::new(lengths, per_batch, seed);
+            let sampler = RowSampler::new(rows, per_batch, seed);
             let batches = sampler.epoch(3);
             prop_assert_eq!(batches.len() as u64, sampler.batches_per_epoch());
+            prop_assert!(batches.iter().all(|batch| batch.len() <= per_batch));
             let mut seen: Vec<usize> = batches.concat();
             seen.sort_unstable();
             prop_assert_eq!(seen, (0..rows).collect::<Vec<_>>());

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::{Evaluation, State, Task};
-use crate::data::{Batch, BucketSampler, Examples};
+use crate::data::{Batch, Examples, RowSampler};
 use crate::error::{Error, Result};
 use crate::metrics::{Scores, Threshold};
 use crate::model::{Classifier, Dropout, LoraConfig, ModelConfig, Pooling, TokenRows, Weights};
@@ -146,7 +146,7 @@ pub struct ClassificationTask<'a> {
     positive: usize,
     config: &'a ClassifierConfig,
     train: &'a TrainConfig,
-    sampler: BucketSampler,
+    sampler: RowSampler,
     /// Batches of the epoch they were last asked for.
     epoch: Option<(u64, Vec<Vec<usize>>)>,
     class_weights: Vec<f32>,
