@@ -8,6 +8,11 @@ use sha2::{Digest, Sha256};
 
 /// The stream for one purpose (such as `"init/model.norm.weight"`) and its counters (such as step and layer).
 pub fn stream(seed: u64, purpose: &str, counters: &[u64]) -> ChaCha8Rng {
+    ChaCha8Rng::from_seed(key(seed, purpose, counters))
+}
+
+/// The key of that stream, for whoever draws from it elsewhere than here.
+pub fn key(seed: u64, purpose: &str, counters: &[u64]) -> [u8; 32] {
     let mut hash = Sha256::new();
     hash.update(seed.to_le_bytes());
     hash.update((purpose.len() as u64).to_le_bytes());
@@ -15,7 +20,7 @@ pub fn stream(seed: u64, purpose: &str, counters: &[u64]) -> ChaCha8Rng {
     for counter in counters {
         hash.update(counter.to_le_bytes());
     }
-    ChaCha8Rng::from_seed(hash.finalize().into())
+    hash.finalize().into()
 }
 
 #[cfg(test)]

@@ -21,4 +21,16 @@ impl Batch {
     pub fn tokens(&self) -> u64 {
         self.lengths.iter().map(|n| *n as u64).sum()
     }
+
+    /// Its first rows alone.
+    pub fn first(&self, rows: usize) -> Self {
+        let targets_per_row = self.targets.len() / self.rows.max(1);
+        Self {
+            input_ids: self.input_ids[..rows * self.seq_len].to_vec(),
+            rows,
+            seq_len: self.seq_len,
+            lengths: self.lengths[..rows].to_vec(),
+            targets: self.targets[..rows * targets_per_row].to_vec(),
+        }
+    }
 }

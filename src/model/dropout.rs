@@ -1,10 +1,9 @@
 //! Inverted dropout with masks that are a pure function of (seed, step, micro step, place).
 //!
-//! candle draws CPU masks from a generator that cannot be seeded; ours come from `rng::stream`, so a
-//! resumed run drops the same values as the uninterrupted one.
+//! candle draws CPU masks from a generator that cannot be seeded; the keys of ours come from `rng::key`, so a
+//! resumed run drops the same values as the uninterrupted one, and a GPU the same as the CPU.
 
 use candle_core::{Result, Tensor};
-use rand::RngCore;
 
 use crate::ops::{self, Traced};
 use crate::rng;
@@ -50,8 +49,8 @@ impl Dropout {
     pub(super) fn apply_to(&self, name: &str, probability: f64, x: &Traced) -> Result<Traced> {
         match self.of {
             Some((seed, counters)) if probability > 0.0 => {
-                let stream = rng::stream(seed, &format!("dropout/{name}"), &counters);
-                ops::multiply(x, &mask(stream, probability, x)?)
+                let key = rng::key(seed, &format!("dropout/{name}"), &counters);
+                ops::multiply(x, &mask(key, probability, x)?)
             }
             _ => Ok(x.clone()),
         }
@@ -67,18 +66,13 @@ impl Dropout {
         let Some((seed, [step, micro_step])) = self.of.filter(|_| self.probability > 0.0) else {
             return Ok(None);
         };
-        let stream = rng::stream(seed, "dropout", &[step, micro_step, self.place]);
+        let key = rng::key(seed, "dropout", &[step, micro_step, self.place]);
         self.place += 1;
-        mask(stream, self.probability, x).map(Some)
+        mask(key, self.probability, x).map(Some)
     }
 }
 
-/// 0 for what is dropped, 1 / (1 - probability) for the rest, in the shape of `x`.
-fn mask(mut stream: impl RngCore, probability: f64, x: &Traced) -> Result<Tensor> {
-    let threshold = (probability * f64::from(u32::MAX)) as u32;
-    let scale = (1.0 / (1.0 - probability)) as f32;
-    let count = x.dims().iter().product();
-    let mask: Vec<f32> =
-        (0..count).map(|_| if stream.next_u32() < threshold { 0.0 } else { scale }).collect();
-    Tensor::from_vec(mask, x.dims(), x.device())?.to_dtype(x.dtype())
+/// The factors for `x`.
+fn mask(key: [u8; 32], probability: f64, x: &Traced) -> Result<Tensor> {
+    ops::dropout_mask(key, probability, x.dims(), x.dtype(), x.device())
 }

@@ -7,7 +7,7 @@ use rand_distr::{Distribution, StandardNormal};
 
 use super::tape::{GradientSums, Traced};
 use super::*;
-use crate::rng::stream;
+use crate::rng::{key, stream};
 
 /// Largest allowed distance as a share of the norm of the CPU's result. f32 sums of some thousand terms in
 /// another order, with exponentials of 2 units in the last place: 2^-24 times some hundred. bf16 keeps 8 bits,
@@ -133,6 +133,12 @@ fn cases() -> Result<Vec<Case>> {
             super::add(&t[0], &t[1], Some(&mask))
         });
         add_case(format!("add of masked {of}"), &[&x, &x], masked)?;
+        let dropped: Op = Box::new(|t| {
+            let x = t[0].value();
+            let mask = dropout_mask(key(3, "mask", &[]), 0.3, x.dims(), x.dtype(), x.device())?;
+            multiply(&t[0], &mask)
+        });
+        add_case(format!("dropout_mask {of}"), &[&x], dropped)?;
     }
     for (rows, half) in [(130, 32), (9, 5)] {
         let run: Op = Box::new(move |t| {

@@ -14,6 +14,7 @@ mod attention;
 mod cross_entropy;
 #[cfg(feature = "cuda")]
 mod cuda;
+mod dropout_mask;
 mod elements;
 mod embedding;
 mod exp;
@@ -39,6 +40,7 @@ pub use adamw::{AdamwParam, AdamwStep, Clip, adamw, adamw_all};
 pub use add::{add, add_columns, multiply, weighted_sum};
 pub use attention::{attention, attention_cached};
 pub use cross_entropy::{IGNORE_INDEX, cross_entropy};
+pub use dropout_mask::dropout_mask;
 pub use embedding::embedding;
 pub use gelu::gelu;
 pub use head_cross_entropy::{head_cross_entropy, head_losses};
@@ -51,7 +53,7 @@ pub use rope::rope;
 pub use sum_of_squares::global_norm;
 pub use swiglu::swiglu;
 pub use tape::{GradientSums, Traced, recompute};
-pub use upload::upload;
+pub use upload::{upload, upload_f32};
 
 #[cfg(feature = "cuda")]
 pub use cuda::{kernel_times, time_kernels};

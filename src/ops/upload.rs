@@ -1,4 +1,4 @@
-//! Integers from the host to where the model is.
+//! Numbers from the host to where the model is.
 
 use candle_core::{Device, Result, Shape, Tensor};
 
@@ -13,4 +13,13 @@ pub fn upload(values: &[u32], shape: impl Into<Shape>, device: &Device) -> Resul
         return super::cuda::upload(values, shape, device);
     }
     Tensor::from_slice(values, shape, device)
+}
+
+/// As [`upload`], of a vector of f32.
+pub fn upload_f32(values: &[f32], device: &Device) -> Result<Tensor> {
+    #[cfg(feature = "cuda")]
+    if let Device::Cuda(device) = device {
+        return super::cuda::upload_f32(values, device);
+    }
+    Tensor::from_slice(values, values.len(), device)
 }

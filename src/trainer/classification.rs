@@ -1,6 +1,6 @@
 //! The fine-tuning task: predict the label of a text.
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Device};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -226,7 +226,7 @@ impl Task for ClassificationTask<'_> {
         let losses = ops::cross_entropy(&logits, &targets)?;
         let weight = |label: &u32| (f64::from(self.class_weights[*label as usize]) * scale) as f32;
         let weights: Vec<f32> = batch.targets.iter().map(weight).collect();
-        let weights = Tensor::from_vec(weights, batch.rows, &self.device)?.to_dtype(losses.dtype())?;
+        let weights = ops::upload_f32(&weights, &self.device)?.to_dtype(losses.dtype())?;
         Ok(ops::weighted_sum(&losses, &weights)?)
     }
 

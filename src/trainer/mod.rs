@@ -6,6 +6,7 @@
 mod classification;
 mod config;
 mod language;
+mod memory;
 mod run;
 mod state;
 mod step;

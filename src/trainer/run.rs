@@ -5,10 +5,11 @@ use std::time::Instant;
 use serde_json::{Map, Value, json};
 
 use super::config::TrainConfig;
+use super::memory::out_of_memory;
 use super::step::{Figures, StepReport, StepSettings, step};
 use super::{Evaluation, State, Task};
 use crate::checkpoint::Fingerprints;
-use crate::error::Result;
+use crate::error::{Exit, Result};
 use crate::optim::{OptimConfig, Schedule};
 use crate::progress::{Bar, Progress};
 use crate::run_dir::RunDir;
@@ -49,7 +50,7 @@ pub enum Outcome {
 impl Run<'_> {
     /// Trains until the budget is used, early stopping says so, or a signal comes.
     ///
-    /// Errors: as `step`, evaluation, log and checkpoint.
+    /// Errors: as `step`, evaluation, log and checkpoint; out of memory (69), with what fits.
     pub fn train(&self, task: &mut dyn Task, state: &mut State) -> Result<Outcome> {
         let schedule = Schedule::new(self.optim);
         let (started, before) = (Instant::now(), state.counters.elapsed_secs);
@@ -70,7 +71,14 @@ impl Run<'_> {
             }
 
             let rate = schedule.learning_rate(state.counters.step, progress);
-            unread.push(step(task, state, &self.settings(rate))?);
+            let settings = self.settings(rate);
+            match step(task, state, &settings) {
+                Err(error) if error.exit == Exit::Device => {
+                    let (number, device) = (state.counters.step, state.params.device());
+                    return Err(out_of_memory(task, number, self.train, &settings, &device)?);
+                }
+                report => unread.push(report?),
+            }
             state.counters.elapsed_secs = before + started.elapsed().as_secs_f64();
             let steps = state.counters.step;
             let ended = self.train.progress(&state.counters, task.steps_per_epoch()) >= 1.0;

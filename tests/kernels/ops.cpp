@@ -34,6 +34,10 @@ namespace sums {
 #include "../../src/ops/add/cuda.cu"
 #undef KERNELS
 }
+namespace dropout {
+#include "../../src/ops/dropout_mask/cuda.cu"
+#undef KERNELS
+}
 namespace bias {
 #include "../../src/ops/linear/cuda.cu"
 #undef KERNELS
@@ -369,6 +373,52 @@ void adamw(double max_norm, bool finite) {
     }
 }
 
+/// Word `at` of the ChaCha stream of 8 rounds.
+unsigned chacha_word(const unsigned (&key)[8], size_t at) {
+    unsigned start[16] = {0x61707865, 0x3320646e, 0x79622d32, 0x6b206574}, x[16];
+    std::copy(key, key + 8, start + 4);
+    start[12] = unsigned(at / 16);
+    std::copy(start, start + 16, x);
+    auto mix = [&](int a, int b, int d, int bits) {
+        x[a] += x[b];
+        const unsigned both = x[d] ^ x[a];
+        x[d] = both << bits | both >> (32 - bits);
+    };
+    // The words that meet in the quarters of two rounds: RFC 8439, 2.3.
+    const int quarters[8][4] = {{0, 4, 8, 12},  {1, 5, 9, 13},  {2, 6, 10, 14}, {3, 7, 11, 15},
+                                {0, 5, 10, 15}, {1, 6, 11, 12}, {2, 7, 8, 13},  {3, 4, 9, 14}};
+    for (int quarter = 0; quarter < 32; quarter++) {
+        const auto [a, b, c, d] = quarters[quarter % 8];
+        mix(a, b, d, 16), mix(c, d, b, 12), mix(a, b, d, 8), mix(c, d, b, 7);
+    }
+    return x[at % 16] + start[at % 16];
+}
+
+template <class T, class F> void dropout_mask(const char* name, size_t count, F kernel) {
+    // Source: Strombergson 2013, draft-strombergson-chacha-test-vectors-01, TC1 with 256 bits and 8 rounds.
+    const unsigned zeros[8] = {}, published[] = {0x2fef003e, 0xd6405f89, 0xe8b85b7f, 0xa1a5091f};
+    for (size_t at = 0; at < 4; at++) {
+        if (chacha_word(zeros, at) == published[at]) continue;
+        fprintf(stderr, "the reference's word %zu is not the published one\n", at);
+        failed = true;
+    }
+
+    const unsigned key[8] = {1, 2, 0xffffffff, 4, 5, 0x80000000, 7, 8}, threshold = 0x4ccccccc;
+    unsigned long long parts[4];
+    for (int i = 0; i < 4; i++) parts[i] = key[2 * i] | (unsigned long long)key[2 * i + 1] << 32;
+    auto mask = unwritten<T>(count);
+    launch(name, blocks((count + 15) / 16), 256, 0, {mask}, [&] {
+        kernel(mask.data(), count, parts[0], parts[1], parts[2], parts[3], threshold, 1.25f);
+    });
+    for (size_t at = 0; at < count; at++) {
+        if (to_float(mask[at]) != (chacha_word(key, at) < threshold ? 0 : 1.25f)) {
+            fprintf(stderr, "%s: factor %zu of %zu is %g\n", name, at, count, double(to_float(mask[at])));
+            failed = true;
+            return;
+        }
+    }
+}
+
 #define ALL(suffix, T, width, columns)                                                                                  \
     rope<T>("rope " #suffix, 5, columns, width, turn::rope_##suffix);                                                   \
     swiglu<T>("swiglu " #suffix, 5, columns, width, glu::swiglu_forward_##suffix, glu::swiglu_backward_##suffix);       \
@@ -393,6 +443,10 @@ int main() {
     for (int last : {0, 1}) {
         pool<float>("pool f32", last, pooled::pool_forward_f32, pooled::pool_backward_f32);
         pool<bf16>("pool bf16", last, pooled::pool_forward_bf16, pooled::pool_backward_bf16);
+    }
+    for (size_t count : {1, 15, 16, 4800, 4807}) {
+        dropout_mask<float>("dropout_mask f32", count, dropout::dropout_mask_f32);
+        dropout_mask<bf16>("dropout_mask bf16", count, dropout::dropout_mask_bf16);
     }
     adamw(0, true);
     adamw(3, true);

@@ -239,11 +239,17 @@ __device__ void backward_keys(const typename T::Element* qkv, const typename T::
     T::store(d_own + sizes.v(kv_head), width, d_v, factor, tile.end - row, sizes.head_dim);
 }
 
+/// The least shared memory that a GPU of compute capability 8.0 or more gives a block: that of 8.6, 8.9 and 12.x.
+/// Source: CUDA C++ Programming Guide 13.0, technical specifications per compute capability.
+constexpr unsigned LEAST_SHARED_BYTES = 99 << 10;
+
 /// The kernels of an arithmetic, for heads of at most HEAD_DIM elements. After that, M, WARPS and STREAM of forward and
-/// of backward: as many rows per warp as registers hold without spilling.
+/// of backward: as many rows per warp as registers hold without spilling, and as any GPU's shared memory does.
 #define KERNELS(suffix, Arithmetic, HEAD_DIM, M, WARPS, STREAM, BACKWARD_M, BACKWARD_WARPS, BACKWARD_STREAM)          \
     using Forward_##suffix = Tiling<Arithmetic, HEAD_DIM, M, WARPS, STREAM>;                                          \
     using Backward_##suffix = Tiling<Arithmetic, HEAD_DIM, BACKWARD_M, BACKWARD_WARPS, BACKWARD_STREAM>;              \
+    static_assert(Forward_##suffix::FORWARD_BYTES <= LEAST_SHARED_BYTES, "tiles of forward " #suffix);                \
+    static_assert(Backward_##suffix::BACKWARD_BYTES <= LEAST_SHARED_BYTES, "tiles of backward " #suffix);             \
     extern "C" __global__ void __launch_bounds__(Forward_##suffix::THREADS) attention_forward_##suffix(               \
         const Arithmetic::Element* qkv, const Tile* tiles, int rows, int num_heads, int num_kv_heads, int head_dim,   \
         float scale, Arithmetic::Element* y, float* lse) {                                                            \
@@ -266,13 +272,13 @@ __device__ void backward_keys(const typename T::Element* qkv, const typename T::
 
 KERNELS(bf16_32, Bf16, 32, 2, 4, 64, 2, 4, 32)
 KERNELS(bf16_64, Bf16, 64, 2, 4, 64, 2, 4, 32)
-KERNELS(bf16_96, Bf16, 96, 2, 4, 32, 1, 8, 64)
-KERNELS(bf16_128, Bf16, 128, 2, 4, 32, 1, 8, 32)
+KERNELS(bf16_96, Bf16, 96, 2, 4, 32, 1, 8, 32)
+KERNELS(bf16_128, Bf16, 128, 2, 4, 32, 1, 7, 32)
 KERNELS(f32_32, F32<true>, 32, 1, 4, 32, 1, 4, 32)
 KERNELS(f32_64, F32<true>, 64, 1, 4, 32, 1, 4, 32)
-KERNELS(f32_96, F32<true>, 96, 1, 4, 32, 1, 4, 32)
-KERNELS(f32_128, F32<true>, 128, 1, 4, 32, 1, 4, 32)
+KERNELS(f32_96, F32<true>, 96, 1, 4, 32, 1, 4, 16)
+KERNELS(f32_128, F32<true>, 128, 1, 4, 16, 1, 3, 16)
 KERNELS(tf32_32, F32<false>, 32, 1, 4, 32, 1, 4, 32)
 KERNELS(tf32_64, F32<false>, 64, 1, 4, 32, 1, 4, 32)
-KERNELS(tf32_96, F32<false>, 96, 1, 4, 32, 1, 4, 32)
-KERNELS(tf32_128, F32<false>, 128, 1, 4, 32, 1, 4, 32)
+KERNELS(tf32_96, F32<false>, 96, 1, 4, 32, 1, 4, 16)
+KERNELS(tf32_128, F32<false>, 128, 1, 4, 16, 1, 3, 16)

@@ -23,7 +23,7 @@ use candle_core::{CudaDevice, DType, Device, Result, Shape, Storage, Tensor, bai
 
 pub use gemm::{Matrix, Output, allow_tf32, gemm, tf32_is_allowed};
 pub use times::{kernel_times, time_kernels};
-pub use upload::{offsets, remembered, upload};
+pub use upload::{offsets, remembered, upload, upload_f32};
 
 /// The kernels of one `cuda.cu`.
 pub struct Kernels {

@@ -1,11 +1,11 @@
-//! Integers from the host to the device, through page-locked memory, so that the copy waits for no kernel and
+//! Numbers from the host to the device, through page-locked memory, so that the copy waits for no kernel and
 //! no kernel for the host.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
 
-use candle_core::cuda_backend::cudarc::driver::PinnedHostSlice;
-use candle_core::cuda_backend::{CudaStorage, DeviceId, WrapErr};
+use candle_core::cuda_backend::cudarc::driver::{CudaSlice, PinnedHostSlice};
+use candle_core::cuda_backend::{CudaDType, CudaStorage, DeviceId, WrapErr};
 use candle_core::op::BackpropOp;
 use candle_core::{CudaDevice, Result, Shape, Storage, Tensor};
 
@@ -14,14 +14,42 @@ const BUFFERS: usize = 32;
 /// Tables of sequences that are kept.
 const REMEMBERED: usize = 16;
 
+/// What was made of sequences of these lengths; `kind` is the maker's.
+struct Table {
+    device: DeviceId,
+    kind: usize,
+    lengths: Vec<usize>,
+    tensor: Tensor,
+}
+
 thread_local! {
     static PINNED: RefCell<VecDeque<(DeviceId, PinnedHostSlice<u32>)>> = const { RefCell::new(VecDeque::new()) };
-    static TABLES: RefCell<VecDeque<(DeviceId, (usize, Vec<usize>), Tensor)>> =
-        const { RefCell::new(VecDeque::new()) };
+    static TABLES: RefCell<VecDeque<Table>> = const { RefCell::new(VecDeque::new()) };
 }
 
 /// A tensor of these numbers on the device.
 pub fn upload(values: &[u32], shape: impl Into<Shape>, device: &CudaDevice) -> Result<Tensor> {
+    Ok(tensor(copied(values, device)?, shape, device))
+}
+
+/// A vector of these numbers on the device.
+pub fn upload_f32(values: &[f32], device: &CudaDevice) -> Result<Tensor> {
+    let bits: Vec<u32> = values.iter().map(|value| value.to_bits()).collect();
+    let slice = copied(&bits, device)?;
+    let len = slice.len();
+    // SAFETY: the memory holds so many u32, which are the bits of f32, and its former owner has let go of it.
+    let slice = unsafe { device.cuda_stream().upgrade_device_ptr::<f32>(slice.leak(), len) };
+    Ok(tensor(slice, values.len(), device))
+}
+
+/// The first elements of a slice as a tensor.
+fn tensor<T: CudaDType>(slice: CudaSlice<T>, shape: impl Into<Shape>, device: &CudaDevice) -> Tensor {
+    let storage = Storage::Cuda(CudaStorage::wrap_cuda_slice(slice, device.clone()));
+    Tensor::from_storage(storage, shape, BackpropOp::none(), false)
+}
+
+/// These numbers at the beginning of memory of the device.
+fn copied(values: &[u32], device: &CudaDevice) -> Result<CudaSlice<u32>> {
     PINNED.with_borrow_mut(|buffers| {
         // The oldest buffer that is large enough; a new one as long as there are few.
         let fits = |(id, buffer): &(DeviceId, PinnedHostSlice<u32>)| {
@@ -48,8 +76,7 @@ pub fn upload(values: &[u32], shape: impl Into<Shape>, device: &CudaDevice) -> R
         let mut slice = unsafe { device.alloc::<u32>(pinned.len())? };
         stream.memcpy_htod(&pinned, &mut slice).w()?;
         buffers.push_back((id, pinned));
-        let storage = Storage::Cuda(CudaStorage::wrap_cuda_slice(slice, device.clone()));
-        Ok(Tensor::from_storage(storage, shape, BackpropOp::none(), false))
+        Ok(slice)
     })
 }
 
@@ -74,20 +101,25 @@ pub fn remembered(
     make: impl FnOnce() -> Vec<u32>,
 ) -> Result<Tensor> {
     let known = TABLES.with_borrow(|known| {
-        let mut found =
-            known.iter().filter(|(id, of, _)| *id == device.id() && of.0 == kind && of.1 == lengths);
-        found.next().map(|(_, _, table)| table.clone())
+        let wanted =
+            |table: &&Table| table.device == device.id() && table.kind == kind && table.lengths == lengths;
+        known.iter().find(wanted).map(|table| table.tensor.clone())
     });
     if let Some(table) = known {
         return Ok(table);
     }
     let values = make();
-    let table = upload(&values, values.len(), device)?;
+    let tensor = upload(&values, values.len(), device)?;
     TABLES.with_borrow_mut(|known| {
         if known.len() >= REMEMBERED {
             known.pop_front();
         }
-        known.push_back((device.id(), (kind, lengths.to_vec()), table.clone()));
+        known.push_back(Table {
+            device: device.id(),
+            kind,
+            lengths: lengths.to_vec(),
+            tensor: tensor.clone(),
+        });
     });
-    Ok(table)
+    Ok(tensor)
 }

@@ -1,0 +1,151 @@
+//! What to say where a step runs out of memory: what would fit, found by trying.
+
+use candle_core::Device;
+
+use super::{StepSettings, Task, TrainConfig};
+use crate::data::Batch;
+use crate::device::{gpu_of, peak_gpu_bytes};
+use crate::error::{Error, Exit, Result};
+use crate::model::Dropout;
+use crate::ops::GradientSums;
+
+/// The error of step `number`, counted from 0, which ran out of memory: names the settings with which it fits.
+///
+/// Errors: the returned one; another if a trial fails for another reason.
+pub(super) fn out_of_memory(
+    task: &mut dyn Task,
+    number: u64,
+    train: &TrainConfig,
+    settings: &StepSettings,
+    device: &Device,
+) -> Result<Error> {
+    // Read before the trials.
+    let held = gpu_of(device).map(|gpu| {
+        let gib = |bytes: u64| bytes as f64 / (1u64 << 30) as f64;
+        let (tensors, all) = (gib(peak_gpu_bytes(device)), gib(gpu.memory_bytes as u64));
+        format!(" in {all:.1} GiB, of which tensors took {tensors:.1}")
+    });
+    let recompute = if train.recompute { "" } else { " or train.recompute=true" };
+    let advice = match fitting_rows(task, number, settings)? {
+        Some(rows) => format!(
+            "{rows} fits: set train.micro_batch_size={rows} and train.grad_accum_steps={}{recompute}",
+            train.global_batch_size().div_ceil(rows),
+        ),
+        None => format!(
+            "nor does a single one: lower train.seq_len, now {}, take a smaller model{recompute}",
+            train.seq_len
+        ),
+    };
+    let what = format!("train.micro_batch_size={} does not fit", train.micro_batch_size);
+    let held = held.unwrap_or_default();
+    Ok(Error::new(Exit::Device, format!("out of memory at step {}: {what}{held}; {advice}", number + 1)))
+}
+
+/// Rows of a micro-batch of this step with which gradients can be had, halved until they fit.
+fn fitting_rows(task: &mut dyn Task, number: u64, settings: &StepSettings) -> Result<Option<usize>> {
+    let Some(largest) = task.batches(number)?.into_iter().max_by_key(Batch::tokens) else { return Ok(None) };
+    let mut rows = largest.rows / 2;
+    while rows > 0 {
+        match gradients_of_two(task, &largest.first(rows), number, settings) {
+            Err(error) if error.exit == Exit::Device => rows /= 2,
+            outcome => return outcome.map(|()| Some(rows)),
+        }
+    }
+    Ok(None)
+}
+
+/// Two micro-batches, since the sums of the first one's gradients are held during the second.
+fn gradients_of_two(task: &dyn Task, batch: &Batch, number: u64, settings: &StepSettings) -> Result<()> {
+    let mut sums = GradientSums::default();
+    for micro_step in 0..2 {
+        let mut dropout = Dropout::new(settings.dropout, settings.seed, number, micro_step);
+        sums.backward(&task.loss(batch, 1.0, &mut dropout)?)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::{DType, Device, Tensor, Var};
+
+    use super::*;
+    use crate::ops::{self, Traced};
+    use crate::progress::Progress;
+    use crate::trainer::Evaluation;
+
+    /// A device with room for so many rows.
+    struct Cramped {
+        room: usize,
+        weight: Var,
+    }
+
+    impl Task for Cramped {
+        fn batches(&mut self, _step: u64) -> Result<Vec<Batch>> {
+            let batch = |rows: usize| Batch {
+                input_ids: vec![0; rows * 4],
+                rows,
+                seq_len: 4,
+                lengths: vec![4; rows],
+                targets: vec![0; rows * 4],
+            };
+            Ok(vec![batch(3), batch(8)])
+        }
+
+        fn count(&self, batch: &Batch) -> f64 {
+            batch.tokens() as f64
+        }
+
+        fn loss(&self, batch: &Batch, _scale: f64, _dropout: &mut Dropout) -> Result<Traced> {
+            assert_eq!((batch.input_ids.len(), batch.targets.len()), (4 * batch.rows, 4 * batch.rows));
+            if batch.rows > self.room {
+                let text = "DriverError(CUDA_ERROR_OUT_OF_MEMORY, \"out of memory\")";
+                return Err(candle_core::Error::Msg(text.into()).into());
+            }
+            let ones = Tensor::ones(2, DType::F32, &Device::Cpu)?;
+            Ok(ops::weighted_sum(&self.weight.as_tensor().into(), &ones)?)
+        }
+
+        fn evaluate(&self, _progress: &Progress) -> Result<Evaluation> {
+            unreachable!("a step that does not fit is not evaluated")
+        }
+
+        fn steps_per_epoch(&self) -> f64 {
+            unreachable!("a step that does not fit knows no epochs")
+        }
+    }
+
+    fn line(room: usize, recompute: bool) -> String {
+        let weight = Var::ones(2, DType::F32, &Device::Cpu).unwrap();
+        let train =
+            TrainConfig { micro_batch_size: 8, grad_accum_steps: 2, recompute, ..TrainConfig::default() };
+        let settings = StepSettings {
+            seed: 1,
+            dropout: 0.0,
+            learning_rate: 0.1,
+            head_learning_rate: 0.1,
+            max_grad_norm: 0.0,
+        };
+        let error = out_of_memory(&mut Cramped { room, weight }, 6, &train, &settings, &Device::Cpu).unwrap();
+        assert_eq!(error.exit, Exit::Device);
+        error.to_string()
+    }
+
+    #[test]
+    fn the_line_names_what_fits() {
+        assert_eq!(
+            line(3, false),
+            "out of memory at step 7: train.micro_batch_size=8 does not fit; 2 fits: set \
+             train.micro_batch_size=2 and train.grad_accum_steps=8 or train.recompute=true"
+        );
+        assert!(line(4, true).ends_with("train.micro_batch_size=4 and train.grad_accum_steps=4"));
+        assert!(line(1, true).ends_with("train.micro_batch_size=1 and train.grad_accum_steps=16"));
+    }
+
+    #[test]
+    fn where_one_row_is_too_much_the_line_says_so() {
+        let line = line(0, false);
+        for part in ["nor does a single one", "train.seq_len, now 128", "train.recompute=true"] {
+            assert!(line.contains(part), "{line}");
+        }
+    }
+}
