@@ -100,10 +100,15 @@ pub fn pack_b<T: Real, K: Kernel<Element = T>>(
             (filled, depth)
         } else {
             let (fours, whole_steps) = (filled - filled % 4, depth - depth % 4);
-            for column in (0..fours).step_by(4) {
+            // As many columns together as fill a line of the panel.
+            for line in (0..fours).step_by(LINE) {
                 for step in (0..whole_steps).step_by(4) {
-                    // SAFETY: 4 x 4 elements lie in the matrix and in the panel.
-                    unsafe { T::transpose_4x4(from(step, column), b.column_stride, to(step, column), width) };
+                    for column in (line..fours.min(line + LINE)).step_by(4) {
+                        // SAFETY: 4 x 4 elements lie in the matrix and in the panel.
+                        unsafe {
+                            T::transpose_4x4(from(step, column), b.column_stride, to(step, column), width)
+                        };
+                    }
                 }
             }
             (fours, whole_steps)
