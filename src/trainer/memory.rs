@@ -25,14 +25,14 @@ pub(super) fn out_of_memory(
         let (tensors, all) = (gib(peak_gpu_bytes(device)), gib(gpu.memory_bytes as u64));
         format!(" in {all:.1} GiB, of which tensors took {tensors:.1}")
     });
-    let recompute = if train.recompute { "" } else { " or train.recompute=true" };
+    let recompute = if train.recompute { "" } else { ", or train.recompute=true" };
     let advice = match fitting_rows(task, number, settings)? {
         Some(rows) => format!(
             "{rows} fits: set train.micro_batch_size={rows} and train.grad_accum_steps={}{recompute}",
             train.global_batch_size().div_ceil(rows),
         ),
         None => format!(
-            "nor does a single one: lower train.seq_len, now {}, take a smaller model{recompute}",
+            "nor does a single one: set a smaller train.seq_len than {} or a smaller model{recompute}",
             train.seq_len
         ),
     };
@@ -135,7 +135,7 @@ mod tests {
         assert_eq!(
             line(3, false),
             "out of memory at step 7: train.micro_batch_size=8 does not fit; 2 fits: set \
-             train.micro_batch_size=2 and train.grad_accum_steps=8 or train.recompute=true"
+             train.micro_batch_size=2 and train.grad_accum_steps=8, or train.recompute=true"
         );
         assert!(line(4, true).ends_with("train.micro_batch_size=4 and train.grad_accum_steps=4"));
         assert!(line(1, true).ends_with("train.micro_batch_size=1 and train.grad_accum_steps=16"));
@@ -144,7 +144,7 @@ mod tests {
     #[test]
     fn where_one_row_is_too_much_the_line_says_so() {
         let line = line(0, false);
-        for part in ["nor does a single one", "train.seq_len, now 128", "train.recompute=true"] {
+        for part in ["nor does a single one", "train.seq_len than 128", "train.recompute=true"] {
             assert!(line.contains(part), "{line}");
         }
     }
