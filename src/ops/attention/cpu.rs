@@ -1,7 +1,7 @@
 //! Attention kernels: a task per sequence and key-value head, a step per block of query rows.
 //!
-//! Heads are read where they stand in the packed tensor, by stride. Masked keys right of a block are never
-//! touched, which saves nearly half of the products.
+//! Heads are read where they stand in the packed tensor, by stride. Products leave out the tiles that the mask
+//! hides, which saves nearly half of them.
 
 use std::ops::Range;
 
@@ -11,7 +11,8 @@ use super::super::matmul::{Matrix, MatrixMut, Onto, SharedBuffer, Threads};
 use super::super::real::Real;
 use super::softmax::{causal_softmax, softmax_backward};
 
-/// Query rows per step. Small enough that little masked work is done, large enough for efficient products.
+/// Query rows per step: few enough that their scores stay in the second cache, many enough that packing the keys and
+/// values for them pays.
 const QUERY_BLOCK: usize = 128;
 
 /// The packed tensor is (sum of lengths, (num_heads + 2 num_kv_heads) head_dim).

@@ -8,15 +8,17 @@ fn attend(qkv: &Tensor, lengths: &[usize], h: usize, k: usize) -> Result<Tensor>
 }
 
 /// Lengths, heads, key-value heads, head dimension: single, grouped and one shared key-value head, equal and
-/// unequal lengths just below, at and past the block of query rows.
-const SIZES: [(&[usize], usize, usize, usize); 7] = [
+/// unequal lengths just below, at and past one and two blocks of query rows, and a head wider than a tile.
+const SIZES: [(&[usize], usize, usize, usize); 9] = [
     (&[1], 1, 1, 1),
     (&[5, 5], 3, 1, 4),
     (&[63, 2], 4, 2, 8),
-    (&[64, 64], 2, 2, 16),
-    (&[65], 2, 1, 3),
-    (&[7, 130, 1], 4, 4, 8),
     (&[97], 6, 2, 5),
+    (&[127, 2], 2, 1, 8),
+    (&[128, 128], 2, 2, 16),
+    (&[129], 2, 1, 3),
+    (&[7, 260, 1], 2, 2, 8),
+    (&[140], 1, 1, 64),
 ];
 
 #[test]

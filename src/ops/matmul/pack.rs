@@ -48,34 +48,14 @@ impl<T> Buffer<T> {
         Self { data: Vec::new() }
     }
 
-    /// Room for `len` elements that starts with a line of the cache.
-    fn room(&mut self, len: usize) -> *mut T {
-        self.data.reserve_exact(len + LINE);
+    /// Room for strips of `depth` steps, with `step` elements each, that starts with a line of the cache.
+    pub fn strips(&mut self, count: usize, depth: usize, step: usize) -> Strips<T> {
+        let stride = depth * step + LINE;
+        self.data.reserve_exact(count * stride + LINE);
         let start = self.data.as_mut_ptr();
-        start.wrapping_add(start.align_offset(64).min(LINE))
+        let start = start.wrapping_add(start.align_offset(64).min(LINE));
+        Strips { start, stride, row: 1, step }
     }
-}
-
-/// Room for strips of so many rows of A.
-pub fn strips_of_a<T: Real, K: Kernel<Element = T>>(
-    depth: usize,
-    rows: usize,
-    buffer: &mut Buffer<T>,
-) -> Strips<T> {
-    let stride = depth * K::ROWS + LINE;
-    Strips { start: buffer.room(rows.div_ceil(K::ROWS) * stride), stride, row: 1, step: K::ROWS }
-}
-
-/// Room for the panels of so many columns of B, with `VECTORS` vectors a step.
-pub fn panels_of_b<T: Real, K: Kernel<Element = T>>(
-    depth: usize,
-    columns: usize,
-    buffer: &mut Buffer<T>,
-) -> Strips<T> {
-    let width = VECTORS * K::LANES;
-    let stride = depth * width + LINE;
-    let start = buffer.room(panels(columns, K::LANES).len() * stride);
-    Strips { start, stride, row: 1, step: width }
 }
 
 /// Packs columns of B into their panels, the last of them filled up with zeros.

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use super::super::real::Real;
 use super::kernel::{Kernel, MAX_ROWS, MAX_WIDTH, Tile, VECTORS};
-use super::pack::{Buffer, Strips, pack_b, panels, panels_of_b, strips_of_a};
+use super::pack::{Buffer, Strips, pack_b, panels};
 use super::{Matrix, Threads, Triangle};
 
 /// Depth of a block: a panel of B, 48 KiB with AVX-512, stays in the second cache beside a block of A.
@@ -104,14 +104,14 @@ impl Part {
         // A product of depth 0 still sets C.
         for k in (0..depth.max(1)).step_by(DEPTH) {
             let steps = k..depth.min(k + DEPTH);
-            let b = panels_of_b::<T, K>(steps.len(), self.columns, &mut buffer_b);
+            let b = buffer_b.strips(panels(self.columns, K::LANES).len(), steps.len(), VECTORS * K::LANES);
             if !packs_along {
                 pack_b::<T, K>(product.b, steps.clone(), self.j..self.j + self.columns, b);
             }
             for i in (self.i..self.i + self.rows).step_by(BLOCK_ROWS) {
                 let rows = BLOCK_ROWS.min(self.i + self.rows - i);
-                let a =
-                    packs_a::<T, K>(product).then(|| strips_of_a::<T, K>(steps.len(), rows, &mut buffer_a));
+                let a = packs_a::<T, K>(product)
+                    .then(|| buffer_a.strips(rows.div_ceil(K::ROWS), steps.len(), K::ROWS));
                 let block = Part { i, rows, ..*self };
                 block.tiles::<T, K>(product, base, steps.clone(), (a, b), packs_along && i == self.i);
             }

@@ -1,6 +1,6 @@
 use super::super::real::Real;
 use super::super::testing::seeded;
-use super::kernel::Kernel;
+use super::kernel::{Kernel, MAX_ROWS};
 use super::{Matrix, MatrixMut, Onto, Portable, Product, Threads, Triangle, run};
 
 fn values<T: Real>(name: &str, len: usize) -> Vec<T> {
@@ -84,45 +84,41 @@ fn products_of_any_kernel_are_right() {
 
 #[test]
 fn what_lies_outside_of_triangles_is_left_out() {
-    for (rows, columns, depth, first) in
-        [(1, 1, 1, 0), (64, 100, 130, 36), (70, 70, 70, 0), (9, 600, 300, 591)]
-    {
-        let row_of = |first: usize, row: usize, len: usize| (first + row + 1).min(len);
-        // A with zeros, as the softmax leaves them, and with anything else in their places.
-        let full = values::<f32>("a", rows * depth);
-        let b = values::<f32>("b", depth * columns);
-        let mut zeroed = full.clone();
-        for (i, row) in zeroed.chunks_exact_mut(depth).enumerate() {
-            row[row_of(first, i, depth)..].fill(0.);
-        }
-        let b = Matrix::new(&b, depth, columns, columns);
-        let a = Matrix::new(&zeroed, rows, depth, depth);
-        let product = |a: Matrix<f32>, b: Matrix<f32>| {
+    let sizes = [(1, 1, 1, 0), (64, 100, 130, 36), (70, 70, 70, 0), (9, 600, 300, 591), (300, 60, 310, 0)];
+    for (rows, columns, depth, first) in sizes {
+        let seen = |row: usize, len: usize| (first + row + 1).min(len);
+        // Zeros outside, and again with values there that no tile of a row may read.
+        let mut zeroed = values::<f32>("a", rows * depth);
+        zeroed.chunks_mut(depth).enumerate().for_each(|(i, row)| row[seen(i, depth)..].fill(0.));
+        let mut poisoned = zeroed.clone();
+        poisoned.chunks_mut(depth).enumerate().for_each(|(i, row)| {
+            row[seen(i + MAX_ROWS - 1, depth)..].fill(f32::NAN);
+        });
+        let [whole, lower] = [&zeroed, &poisoned].map(|a| Matrix::new(a, rows, depth, depth));
+        let lower = lower.lower(first);
+        let [down, across] = ["b", "c"].map(|name| values::<f32>(name, depth.max(rows) * columns));
+        let down = Matrix::new(&down, depth, columns, columns);
+        let across = Matrix::new(&across, rows, columns, columns);
+        let product = |a: Matrix<f32>, b: Matrix<f32>, first: Option<usize>| {
             let (rows, columns) = (a.rows(), b.columns());
-            let mut c = vec![0f32; rows * columns];
-            MatrixMut::new(&mut c, rows, columns, columns).set_product(Onto::Nothing, 1., a, b, Threads::One);
+            let mut c = vec![f32::NAN; rows * columns];
+            let matrix = MatrixMut::new(&mut c, rows, columns, columns);
+            let mut matrix = match first {
+                Some(first) => matrix.lower(first),
+                None => matrix,
+            };
+            matrix.set_product(Onto::Nothing, 1., a, b, Threads::One);
             c
         };
-        assert_eq!(product(a, b), product(a.lower(first), b));
+        assert_eq!(product(whole, down, None), product(lower, down, None));
+        assert_eq!(product(whole.transposed(), across, None), product(lower.transposed(), across, None));
 
-        let across = values::<f32>("c", rows * columns);
-        let across = Matrix::new(&across, rows, columns, columns);
-        assert_eq!(product(a.transposed(), across), product(a.lower(first).transposed(), across));
-
-        let mut lower = vec![f32::NAN; rows * columns];
-        MatrixMut::new(&mut lower, rows, columns, columns).lower(first).set_product(
-            Onto::Nothing,
-            1.,
-            a,
-            b,
-            Threads::One,
-        );
-        for (i, (lower, whole)) in lower.chunks(columns).zip(product(a, b).chunks(columns)).enumerate() {
-            let wanted = row_of(first, i, columns);
-            assert_eq!(lower[..wanted], whole[..wanted], "row {i}");
+        let [all, wanted] = [None, Some(first)].map(|first| product(whole, down, first));
+        for (i, (all, wanted)) in all.chunks(columns).zip(wanted.chunks(columns)).enumerate() {
+            assert_eq!(all[..seen(i, columns)], wanted[..seen(i, columns)], "row {i}");
         }
         // Columns far from those that the first tiles see were never computed.
-        assert!(columns < first + 60 || lower[columns - 1].is_nan());
+        assert!(columns < first + 60 || wanted[columns - 1].is_nan());
     }
 }
 
