@@ -21,7 +21,7 @@ use train::model::{
 use train::ops::{self, Traced, WeightLayout};
 use train::optim::OptimConfig;
 use train::progress::Progress;
-use train::trainer::{Evaluation, State, StepReport, StepSettings, Task, step, token_rows};
+use train::trainer::{Evaluation, Loss, State, StepReport, StepSettings, Task, step, token_rows};
 use train::{process, rng};
 
 /// Vocabulary, positions, width, layers, heads, rows of a batch, tokens of a row, classes (0: language model).
@@ -76,15 +76,15 @@ impl Task for RandomTask {
         batch.targets.len() as f64
     }
 
-    fn loss(&self, batch: &Batch, scale: f64, dropout: &mut Dropout) -> Result<Traced> {
+    fn loss(&self, batch: &Batch, scale: f64, dropout: &mut Dropout) -> Result<Loss> {
         let targets = ops::upload(&batch.targets, batch.targets.len(), &self.device)?;
         let rows = token_rows(batch, &self.device)?;
         match &self.model {
-            Model::Language(model) => Ok(model.loss(&rows, &targets, scale, dropout)?),
+            Model::Language(model) => Ok(model.loss(&rows, &targets, scale, dropout)?.into()),
             Model::Classifier(model) => {
                 let losses = ops::cross_entropy(&model.logits(&rows, dropout)?, &targets)?;
                 let weights = (losses.value().ones_like()? * scale)?;
-                Ok(ops::weighted_sum(&losses, &weights)?)
+                Ok(ops::weighted_sum(&losses, &weights)?.into())
             }
         }
     }

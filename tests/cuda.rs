@@ -8,11 +8,11 @@ use train::error::Result;
 use train::model::{
     Dropout, Head, LanguageModel, LlamaConfig, ModelConfig, Params, TokenRows, parameter_specs,
 };
-use train::ops::{self, Traced};
+use train::ops;
 use train::optim::OptimConfig;
 use train::progress::Progress;
 use train::rng;
-use train::trainer::{Evaluation, State, StepReport, StepSettings, Task, step};
+use train::trainer::{Evaluation, Loss, State, StepReport, StepSettings, Task, step};
 
 use crate::support::{Folder, gpu};
 
@@ -48,11 +48,11 @@ impl Task for Source {
         batch.targets.len() as f64
     }
 
-    fn loss(&self, batch: &Batch, scale: f64, dropout: &mut Dropout) -> Result<Traced> {
+    fn loss(&self, batch: &Batch, scale: f64, dropout: &mut Dropout) -> Result<Loss> {
         let inputs = ops::upload(&batch.input_ids, (batch.rows, batch.seq_len), &self.device)?;
         let targets = ops::upload(&batch.targets, batch.targets.len(), &self.device)?;
         let scale = scale * self.factor;
-        Ok(self.model.loss(&TokenRows::equal(&inputs, 0)?, &targets, scale, dropout)?)
+        Ok(self.model.loss(&TokenRows::equal(&inputs, 0)?, &targets, scale, dropout)?.into())
     }
 
     fn evaluate(&self, _progress: &Progress) -> Result<Evaluation> {

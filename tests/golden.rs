@@ -11,10 +11,10 @@ use train::model::{
     Classifier, Dropout, Gpt2Config, Head, KvCache, LanguageModel, LlamaConfig, ModelConfig, Params, Pooling,
     TokenRows, Weights, parameter_specs,
 };
-use train::ops::{self, GradientSums, Traced};
+use train::ops::{self, GradientSums};
 use train::optim::{OptimConfig, ScheduleKind};
 use train::progress::Progress;
-use train::trainer::{Evaluation, State, StepReport, StepSettings, Task, step};
+use train::trainer::{Evaluation, Loss, State, StepReport, StepSettings, Task, step};
 use train::{optim, tensor_file};
 
 use crate::support;
@@ -162,10 +162,10 @@ impl Task for GoldenTask {
         batch.tokens() as f64
     }
 
-    fn loss(&self, batch: &Batch, scale: f64, dropout: &mut Dropout) -> Result<Traced> {
+    fn loss(&self, batch: &Batch, scale: f64, dropout: &mut Dropout) -> Result<Loss> {
         let inputs = ops::upload(&batch.input_ids, (batch.rows, batch.seq_len), &self.device)?;
         let targets = ops::upload(&batch.targets, batch.targets.len(), &self.device)?;
-        Ok(self.model.loss(&TokenRows::equal(&inputs, 0)?, &targets, scale, dropout)?)
+        Ok(self.model.loss(&TokenRows::equal(&inputs, 0)?, &targets, scale, dropout)?.into())
     }
 
     fn evaluate(&self, _progress: &Progress) -> Result<Evaluation> {
@@ -207,7 +207,7 @@ fn run(golden: &Golden, rows: usize) -> (GoldenTask, State, StepSettings) {
 fn gradients(golden: &Golden, params: &Params) -> optim::Gradients {
     let task = GoldenTask::new(golden, params, 3);
     let batch = &task.batches[0];
-    let loss = task.loss(batch, 1.0 / task.count(batch), &mut Dropout::off()).unwrap();
+    let loss = task.loss(batch, 1.0 / task.count(batch), &mut Dropout::off()).unwrap().total;
     let mut sums = GradientSums::default();
     sums.backward(&loss).unwrap();
     optim::Gradients::of(sums, params, |_| true).unwrap()
@@ -301,7 +301,7 @@ fn recomputed_activations_give_the_same_bits() {
                 batches: golden.batches(3),
                 device: Device::Cpu,
             };
-            let loss = task.loss(&task.batches[0], 0.1, &mut Dropout::new(0.3, 5, 0, 0)).unwrap();
+            let loss = task.loss(&task.batches[0], 0.1, &mut Dropout::new(0.3, 5, 0, 0)).unwrap().total;
             let mut sums = GradientSums::default();
             sums.backward(&loss).unwrap();
             let gradients = optim::Gradients::of(sums, &params, |_| true).unwrap();

@@ -5,6 +5,7 @@ use crate::support::{Folder, Outcome};
 const PRETRAIN: &str = "pretrain --config pretrain.toml --set train.dropout=0.1 --set train.grad_accum_steps=2 \
                         --set optim.schedule=\"constant\" --set train.eval_interval=5 --set train.save_interval=5";
 const FINETUNE: &str = "finetune --config finetune.toml --set train.dropout=0.1 --set train.grad_accum_steps=2 \
+                        --set classifier.language_model_weight=0.5 \
                         --set optim.schedule=\"constant\" --set train.eval_interval=5 --set train.save_interval=5";
 
 /// (step, training loss) of each logged step.
@@ -99,19 +100,23 @@ const OTHER_ORDER: f64 = 1e-5;
 
 #[test]
 fn one_large_micro_batch_is_eight_small_ones() {
-    let folder = Folder::new();
-    let losses = [(8, 1), (4, 2), (1, 8)].map(|(rows, times)| {
-        let sizes = format!("--set train.micro_batch_size={rows} --set train.grad_accum_steps={times}");
-        let run = format!("rows{rows}");
-        let line =
-            format!("pretrain --config pretrain.toml {sizes} --set train.max_steps=6 --set output_dir={run}");
-        folder.run(&line).done();
-        train_losses(&folder, &run)
-    });
-    for other in &losses[1..] {
-        assert_eq!(other.len(), 6);
-        for ((step, loss), (_, other)) in losses[0].iter().zip(other) {
-            assert!((loss - other).abs() < OTHER_ORDER, "step {step}: {loss} and {other}");
+    let folder = Folder::pretrained();
+    let finetune = "finetune --set classifier.language_model_weight=0.5 --set data.label_budget=24";
+    for (phase, command) in [("pretrain", "pretrain"), ("finetune", finetune)] {
+        let losses = [(8, 1), (4, 2), (1, 8)].map(|(rows, times)| {
+            let sizes = format!("--set train.micro_batch_size={rows} --set train.grad_accum_steps={times}");
+            let run = format!("{phase}-rows{rows}");
+            let line = format!(
+                "{command} --config {phase}.toml {sizes} --set train.max_steps=6 --set output_dir={run}"
+            );
+            folder.run(&line).done();
+            train_losses(&folder, &run)
+        });
+        for other in &losses[1..] {
+            assert_eq!(other.len(), 6);
+            for ((step, loss), (_, other)) in losses[0].iter().zip(other) {
+                assert!((loss - other).abs() < OTHER_ORDER, "{phase}, step {step}: {loss} and {other}");
+            }
         }
     }
 }

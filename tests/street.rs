@@ -99,6 +99,27 @@ fn finetuning_leaves_scores_and_predictions() {
 }
 
 #[test]
+fn texts_can_be_learned_beside_their_labels() {
+    let folder = Folder::pretrained();
+    let losses = ["0", "0.5"].map(|weight| {
+        let set = format!("--set classifier.language_model_weight={weight} --set output_dir=weight{weight}");
+        folder.run(&format!("finetune --config finetune.toml {set}")).done();
+        let events = folder.json_lines(&format!("weight{weight}/metrics.jsonl"));
+        let losses = events.iter().filter_map(|event| event["train_loss"].as_f64());
+        losses.collect::<Vec<_>>()
+    });
+    assert_eq!(losses[0][0], losses[1][0], "the loss that is logged is that of the labels");
+    assert_ne!(losses[0][3], losses[1][3], "the texts change nothing");
+    let weights = "finetune --config finetune.toml --overwrite --set classifier.language_model_weight";
+    folder.run(&format!("{weights}=-1")).fails(2, &["classifier.language_model_weight is -1", "0..=100"]);
+
+    let untied = Folder::of_model(crate::support::LLAMA);
+    untied.run("pretrain --config pretrain.toml").done();
+    let parts = ["classifier.language_model_weight", "tie_word_embeddings = false", "set the weight to 0"];
+    untied.run(&format!("{weights}=0.5")).fails(2, &parts);
+}
+
+#[test]
 fn evaluation_answers_for_both_kinds_of_run() {
     let folder = finetuned();
     let labelled = folder.run("evaluate finetuned --data messages.tsv --json").done().object();

@@ -57,6 +57,12 @@ impl Examples {
         self.ids.iter().map(Vec::len).collect()
     }
 
+    /// Mean over the rows of the tokens that follow another of the same row.
+    pub fn mean_predicted_tokens(&self) -> f64 {
+        let predicted: usize = self.ids.iter().map(|row| row.len().saturating_sub(1)).sum();
+        predicted as f64 / self.len().max(1) as f64
+    }
+
     /// Training order of these rows.
     pub fn sampler(&self, rows_per_batch: usize, seed: u64) -> RowSampler {
         RowSampler::new(self.len(), rows_per_batch, seed)

@@ -137,8 +137,23 @@ impl Classifier {
 
     /// Class logits (sequences, num_labels).
     pub fn logits(&self, rows: &TokenRows, dropout: &mut Dropout) -> Result<Traced> {
-        let hidden = self.trunk.forward(rows, dropout)?;
-        let pooled = ops::pool(&hidden, rows.lengths(), self.pooling.pool())?;
+        self.score(&self.hidden(rows, dropout)?, rows, dropout)
+    }
+
+    /// Final hidden states (N, C).
+    pub fn hidden(&self, rows: &TokenRows, dropout: &mut Dropout) -> Result<Traced> {
+        self.trunk.forward(rows, dropout)
+    }
+
+    /// The sum over all positions of the cross-entropy of the tokens that follow (N), times `scale`, by the
+    /// embedding as a tied head; in nats.
+    pub fn language_loss(&self, hidden: &Traced, targets: &Tensor, scale: f64) -> Result<Traced> {
+        ops::head_cross_entropy(hidden, self.trunk.embedding(), targets, scale)
+    }
+
+    /// Class logits (sequences, num_labels) from the hidden states of `rows`.
+    pub fn score(&self, hidden: &Traced, rows: &TokenRows, dropout: &mut Dropout) -> Result<Traced> {
+        let pooled = ops::pool(hidden, rows.lengths(), self.pooling.pool())?;
         ops::linear(&dropout.apply(&pooled)?, std::slice::from_ref(&self.score), None, WeightLayout::OutIn)
     }
 }

@@ -4,7 +4,7 @@ use candle_core::{DType, Device};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::{Evaluation, State, Task};
+use super::{Evaluation, Loss, State, Task};
 use crate::data::{Batch, Examples, RowSampler};
 use crate::error::{Error, Result};
 use crate::metrics::{Scores, Threshold};
@@ -65,6 +65,10 @@ pub struct ClassifierConfig {
     pub class_weights: Vec<f64>,
     /// What the best evaluation is judged by.
     pub selection_metric: SelectionMetric,
+    /// Weight of the language-model loss of the training texts (nats per token) beside the loss of their labels
+    /// (nats per row); 0 leaves it out. Source: Radford et al. 2018, "Improving language understanding by
+    /// generative pre-training", section 3.2, where it is 0.5.
+    pub language_model_weight: f64,
 }
 
 impl Default for ClassifierConfig {
@@ -77,6 +81,7 @@ impl Default for ClassifierConfig {
             balanced: false,
             class_weights: Vec::new(),
             selection_metric: SelectionMetric::F1,
+            language_model_weight: 0.0,
         }
     }
 }
@@ -97,6 +102,12 @@ impl ClassifierConfig {
             let value = self.head_learning_rate;
             return Err(Error::usage(format!(
                 "classifier.head_learning_rate is {value}; it must lie in 0..=100"
+            )));
+        }
+        if !(self.language_model_weight >= 0.0 && self.language_model_weight <= 100.0) {
+            let value = self.language_model_weight;
+            return Err(Error::usage(format!(
+                "classifier.language_model_weight is {value}; it must lie in 0..=100"
             )));
         }
         Ok(())
@@ -150,6 +161,8 @@ pub struct ClassificationTask<'a> {
     /// Batches of the epoch they were last asked for.
     epoch: Option<(u64, Vec<Vec<usize>>)>,
     class_weights: Vec<f32>,
+    /// What the language-model loss of each token is multiplied by.
+    language_factor: f64,
     model: Classifier,
     eval_model: Classifier,
     device: Device,
@@ -171,7 +184,7 @@ impl<'a> ClassificationTask<'a> {
     /// The task over the parameters of `state`, which it follows as they change; with `lora` some of them are
     /// updates of others.
     ///
-    /// Errors: class weights that do not fit the labels.
+    /// Errors: class weights that do not fit the labels; a language-model loss for a model without tied embeddings.
     pub fn new(
         model: &ModelConfig,
         lora: Option<&LoraConfig>,
@@ -181,6 +194,12 @@ impl<'a> ClassificationTask<'a> {
         train: &'a TrainConfig,
         seed: u64,
     ) -> Result<Self> {
+        if config.language_model_weight > 0.0 && !model.tie_word_embeddings() {
+            return Err(Error::usage(
+                "classifier.language_model_weight needs a model with tied embeddings, whose classifier can still \
+                 predict tokens; this one has tie_word_embeddings = false; set the weight to 0",
+            ));
+        }
         let over = |weights: &Weights| Classifier::with_lora(model, weights, config.pooling, lora);
         let tracked = state.params.tracked(|name| state.trainable.contains(name));
         Ok(Self {
@@ -193,6 +212,7 @@ impl<'a> ClassificationTask<'a> {
             sampler: data.train.sampler(train.micro_batch_size, seed),
             epoch: None,
             class_weights: config.weights(data.train.labels(), data.label_names.len())?,
+            language_factor: config.language_model_weight / data.train.mean_predicted_tokens().max(1.0),
             model: over(&tracked)?.with_recompute(train.recompute),
             eval_model: over(&state.params.detached())?,
             device: state.params.device(),
@@ -220,14 +240,23 @@ impl Task for ClassificationTask<'_> {
         batch.targets.iter().map(|label| f64::from(self.class_weights[*label as usize])).sum()
     }
 
-    fn loss(&self, batch: &Batch, scale: f64, dropout: &mut Dropout) -> Result<Traced> {
-        let logits = class_logits(&self.model, batch, dropout, &self.device)?;
+    fn loss(&self, batch: &Batch, scale: f64, dropout: &mut Dropout) -> Result<Loss> {
+        let rows = token_rows(batch, &self.device)?;
+        let hidden = self.model.hidden(&rows, dropout)?;
+        let logits = self.model.score(&hidden, &rows, dropout)?;
         let targets = ops::upload(&batch.targets, batch.rows, &self.device)?;
         let losses = ops::cross_entropy(&logits, &targets)?;
         let weight = |label: &u32| (f64::from(self.class_weights[*label as usize]) * scale) as f32;
         let weights: Vec<f32> = batch.targets.iter().map(weight).collect();
         let weights = ops::upload_f32(&weights, &self.device)?.to_dtype(losses.dtype())?;
-        Ok(ops::weighted_sum(&losses, &weights)?)
+        let loss = ops::weighted_sum(&losses, &weights)?;
+        if self.language_factor == 0.0 {
+            return Ok(loss.into());
+        }
+        let next = next_tokens(batch);
+        let next = ops::upload(&next, next.len(), &self.device)?;
+        let of_texts = self.model.language_loss(&hidden, &next, self.language_factor * scale)?;
+        Ok(Loss { of_targets: loss.value().clone(), total: ops::add(&loss, &of_texts, None)? })
     }
 
     fn evaluate(&self, progress: &Progress) -> Result<Evaluation> {
@@ -265,6 +294,12 @@ impl Task for ClassificationTask<'_> {
     }
 }
 
+/// The id after each token of a batch without its padding; [`ops::IGNORE_INDEX`] after the last of a row.
+fn next_tokens(batch: &Batch) -> Vec<u32> {
+    let rows = batch.input_ids.chunks_exact(batch.seq_len).zip(&batch.lengths);
+    rows.flat_map(|(row, length)| row[1..*length].iter().copied().chain([ops::IGNORE_INDEX])).collect()
+}
+
 /// Logits (B, labels) of a batch.
 fn class_logits(model: &Classifier, batch: &Batch, dropout: &mut Dropout, device: &Device) -> Result<Traced> {
     Ok(model.logits(&token_rows(batch, device)?, dropout)?)
@@ -300,4 +335,61 @@ pub fn probabilities(
         bar.advance_to(done, || "rows".into());
     }
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::data::Example;
+    use crate::model::{Head, LanguageModel, LlamaConfig, Params, parameter_specs};
+    use crate::optim::OptimConfig;
+    use crate::tokenizer::{Tokenizer, TokenizerConfig};
+
+    #[test]
+    fn the_loss_of_the_texts_is_that_of_a_language_model() {
+        let texts = ["a cat", "the dog sat", "x"];
+        let config = TokenizerConfig { vocab_size: 260, ..TokenizerConfig::default() };
+        let tokenizer = Tokenizer::train(texts.iter().map(|text| text.to_string()), &config).unwrap();
+        let rows = texts.map(|text| Example { text: text.into(), label: 1, line: 1 });
+        let examples = Examples::encode(&tokenizer, &rows, 32).unwrap();
+        let model = ModelConfig::Llama(LlamaConfig {
+            vocab_size: tokenizer.vocab_size(),
+            hidden_size: 16,
+            intermediate_size: 32,
+            num_hidden_layers: 1,
+            num_attention_heads: 2,
+            num_key_value_heads: 1,
+            ..LlamaConfig::default()
+        });
+        let head = Head::Classifier { num_labels: 2, pooling: Pooling::Mean };
+        let params = Params::init(&parameter_specs(&model, head), 1, &Device::Cpu).unwrap();
+        let state = State::new(params, BTreeSet::new(), &OptimConfig::default());
+        let names = ["ham".to_string(), "spam".to_string()];
+        let data =
+            ClassificationData { train: &examples, validation: &examples, label_names: &names, positive: 1 };
+        let classifier =
+            ClassifierConfig { pooling: Pooling::Mean, language_model_weight: 0.7, ..Default::default() };
+        let train = TrainConfig::default();
+        let task = ClassificationTask::new(&model, None, &state, &data, &classifier, &train, 1).unwrap();
+
+        let batch = examples.batch(&[0, 1, 2]);
+        let loss = task.loss(&batch, 1.0, &mut Dropout::off()).unwrap();
+        let ids: Vec<Vec<u32>> = texts.iter().map(|text| tokenizer.encode(text).unwrap()).collect();
+        let language = LanguageModel::new(&model, &state.params.detached()).unwrap();
+        let of_text = |ids: &Vec<u32>| {
+            let next: Vec<u32> = ids[1..].iter().copied().chain([ops::IGNORE_INDEX]).collect();
+            let device = &Device::Cpu;
+            let rows =
+                TokenRows::new(&ops::upload(ids, ids.len(), device).unwrap(), &[ids.len()], 0).unwrap();
+            let losses = language.losses(&rows, &ops::upload(&next, next.len(), device).unwrap()).unwrap();
+            losses.to_vec1::<f32>().unwrap().into_iter().map(f64::from).sum::<f64>()
+        };
+        let predicted: usize = ids.iter().map(|ids| ids.len() - 1).sum();
+        let expected = 0.7 * ids.iter().map(of_text).sum::<f64>() / (predicted as f64 / 3.0);
+        let value = |tensor: &candle_core::Tensor| f64::from(tensor.to_scalar::<f32>().unwrap());
+        let beside = value(loss.total.value()) - value(&loss.of_targets);
+        assert!((beside - expected).abs() < 1e-4 && expected > 5.0, "{beside} and {expected}");
+    }
 }

@@ -3,13 +3,13 @@
 use candle_core::{DType, Device, Tensor};
 use serde_json::{Map, Value, json};
 
-use super::{Evaluation, Task};
+use super::{Evaluation, Loss, Task};
 use crate::data::{Batch, LanguageData};
 use crate::error::Result;
 use crate::generate::{Sampling, continuation};
 use crate::metrics::LanguageScores;
 use crate::model::{Dropout, LanguageModel, ModelConfig, Params, TokenRows};
-use crate::ops::{self, Traced};
+use crate::ops;
 use crate::progress::Progress;
 use crate::trainer::TrainConfig;
 
@@ -85,9 +85,9 @@ impl Task for LanguageTask<'_> {
         batch.tokens() as f64
     }
 
-    fn loss(&self, batch: &Batch, scale: f64, dropout: &mut Dropout) -> Result<Traced> {
+    fn loss(&self, batch: &Batch, scale: f64, dropout: &mut Dropout) -> Result<Loss> {
         let (rows, targets) = on_device(batch, &self.device)?;
-        Ok(self.model.loss(&rows, &targets, scale, dropout)?)
+        Ok(self.model.loss(&rows, &targets, scale, dropout)?.into())
     }
 
     fn evaluate(&self, progress: &Progress) -> Result<Evaluation> {

@@ -59,7 +59,7 @@ fn gradients_of_two(task: &dyn Task, batch: &Batch, number: u64, settings: &Step
     let mut sums = GradientSums::default();
     for micro_step in 0..2 {
         let mut dropout = Dropout::new(settings.dropout, settings.seed, number, micro_step);
-        sums.backward(&task.loss(batch, 1.0, &mut dropout)?)?;
+        sums.backward(&task.loss(batch, 1.0, &mut dropout)?.total)?;
     }
     Ok(())
 }
@@ -68,8 +68,9 @@ fn gradients_of_two(task: &dyn Task, batch: &Batch, number: u64, settings: &Step
 mod tests {
     use candle_core::{DType, Device, Tensor, Var};
 
+    use super::super::Loss;
     use super::*;
-    use crate::ops::{self, Traced};
+    use crate::ops;
     use crate::progress::Progress;
     use crate::trainer::Evaluation;
 
@@ -95,14 +96,14 @@ mod tests {
             batch.tokens() as f64
         }
 
-        fn loss(&self, batch: &Batch, _scale: f64, _dropout: &mut Dropout) -> Result<Traced> {
+        fn loss(&self, batch: &Batch, _scale: f64, _dropout: &mut Dropout) -> Result<Loss> {
             assert_eq!((batch.input_ids.len(), batch.targets.len()), (4 * batch.rows, 4 * batch.rows));
             if batch.rows > self.room {
                 let text = "DriverError(CUDA_ERROR_OUT_OF_MEMORY, \"out of memory\")";
                 return Err(candle_core::Error::Msg(text.into()).into());
             }
             let ones = Tensor::ones(2, DType::F32, &Device::Cpu)?;
-            Ok(ops::weighted_sum(&self.weight.as_tensor().into(), &ones)?)
+            Ok(ops::weighted_sum(&self.weight.as_tensor().into(), &ones)?.into())
         }
 
         fn evaluate(&self, _progress: &Progress) -> Result<Evaluation> {

@@ -21,6 +21,7 @@ pub use run::{Outcome, Run};
 pub use state::State;
 pub use step::{Figures, StepReport, StepSettings, step};
 
+use candle_core::Tensor;
 use serde_json::{Map, Value};
 
 use crate::data::Batch;
@@ -37,14 +38,28 @@ pub trait Task {
     /// What the summed loss of a batch is divided by: its counted targets.
     fn count(&self, batch: &Batch) -> f64;
 
-    /// Sum of the losses over a batch, in nats times `scale`, with what backward needs.
-    fn loss(&self, batch: &Batch, scale: f64, dropout: &mut Dropout) -> Result<Traced>;
+    /// The losses of a batch, summed and times `scale`.
+    fn loss(&self, batch: &Batch, scale: f64, dropout: &mut Dropout) -> Result<Loss>;
 
     /// Loss and scores on the whole validation part.
     fn evaluate(&self, progress: &Progress) -> Result<Evaluation>;
 
     /// Optimizer steps of one pass over the training part.
     fn steps_per_epoch(&self) -> f64;
+}
+
+/// The loss of a batch, in nats.
+pub struct Loss {
+    /// Of the targets alone: what is logged.
+    pub of_targets: Tensor,
+    /// What backward starts from; more than the targets where a task has a loss beside them.
+    pub total: Traced,
+}
+
+impl From<Traced> for Loss {
+    fn from(total: Traced) -> Self {
+        Self { of_targets: total.value().clone(), total }
+    }
 }
 
 /// Result of one evaluation.

@@ -91,8 +91,8 @@ pub fn step(task: &mut dyn Task, state: &mut State, settings: &StepSettings) -> 
     for (micro_step, batch) in batches.iter().enumerate() {
         let mut dropout = Dropout::new(settings.dropout, settings.seed, number, micro_step as u64);
         let loss = task.loss(batch, 1.0 / count, &mut dropout)?;
-        total = (total + loss.value().to_dtype(DType::F64)?)?;
-        sums.backward(&loss)?;
+        total = (total + loss.of_targets.to_dtype(DType::F64)?)?;
+        sums.backward(&loss.total)?;
     }
 
     let gradients = Gradients::of(sums, &state.params, |name| state.trainable.contains(name))?;
