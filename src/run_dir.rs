@@ -267,6 +267,30 @@ pub fn read_json<T: DeserializeOwned>(path: &Path, name: &str) -> Result<T> {
     serde_json::from_slice(&bytes).map_err(|cause| Error::data(format!("{}: {cause}", file.display())))
 }
 
+/// Copies the finished run at `from` to `to`, without its checkpoints and with another config.toml. `run.json` comes
+/// last, so the copy is a finished run or none.
+pub fn copy_run(from: &Path, to: &Path, config: &str) -> Result<()> {
+    copy_files(from, to, &["run.json", "run.lock", "config.toml", "checkpoints"])?;
+    files::write_atomic(&to.join("config.toml"), config.as_bytes())?;
+    files::write_atomic(&to.join("run.json"), &files::read(&from.join("run.json"))?)
+}
+
+fn copy_files(from: &Path, to: &Path, but: &[&str]) -> Result<()> {
+    fs::create_dir_all(to).map_err(|cause| Error::writing(to, &cause))?;
+    for entry in fs::read_dir(from).map_err(|cause| Error::reading(from, &cause))? {
+        let name = entry.map_err(|cause| Error::reading(from, &cause))?.file_name();
+        let (old, new) = (from.join(&name), to.join(&name));
+        if but.iter().any(|but| name == *but) {
+            continue;
+        }
+        match old.is_dir() {
+            true => copy_files(&old, &new, &[])?,
+            false => files::write_synced(&new, &files::read(&old)?)?,
+        }
+    }
+    Ok(())
+}
+
 /// Whether the run at `path` has complete results.
 pub fn is_done(path: &Path) -> bool {
     read_json::<Manifest>(path, "run.json").is_ok_and(|manifest| manifest.status == Status::Done)

@@ -74,6 +74,13 @@ fn settings_are_chosen_on_validation_and_the_longer_arm_gets_the_tokens_of_pretr
             assert_eq!(config["optim"]["learning_rate"].as_float(), Some(best), "{arm} {seed}");
         }
         assert_eq!(results["costs"][arm]["all"]["settings_tried"], 2);
+        // The first seed's run is the one that the search made.
+        let kept = ["results.json", "run.json", "metrics.jsonl", "model/model.safetensors", "report.html"];
+        for file in kept {
+            let (of_search, own) = (format!("search/{arm}-all-lr{best}"), format!("{arm}-all-seed1"));
+            let bytes = |run: &str| folder.bytes(&format!("compared/{run}/{file}"));
+            assert!(bytes(&of_search) == bytes(&own), "{arm}: {file}");
+        }
     }
     let tokens = |run: &str| folder.json(&format!("compared/{run}/results.json"))["tokens"].as_u64().unwrap();
     let (longer, enough) =

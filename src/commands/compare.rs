@@ -20,7 +20,7 @@ use crate::report::{
     self, Arm, AuditResults, CompareResults, FinetuneResults, Outline, PretrainResults, Style, cell_folder,
     compare_report,
 };
-use crate::run_dir::{Existing, Manifest, RunDir, Status, is_done, read_json};
+use crate::run_dir::{Existing, Manifest, RunDir, Status, copy_run, is_done, read_json};
 
 /// Keys that may change when a comparison goes on: more seeds, budgets or arms only add runs. The first may not
 /// when it turns `drop` on or off, which changes the rows of every run.
@@ -222,14 +222,19 @@ fn all_runs(config: &CompareConfig, pretrained: &str, options: &Options, progres
         for &seed in &config.seeds {
             for &arm in &arms {
                 let mut one = arm_config(config, pretrained, arm, budget, seed)?;
-                search::choose(config, pretrained, arm, budget, options, &quiet)?.apply(&mut one);
+                let choice = search::choose(config, pretrained, arm, budget, options, &quiet)?;
+                choice.apply(&mut one);
                 if arm == Arm::ScratchMatched {
                     match_compute(&mut one, &cell(config, Arm::Scratch, budget, seed), pretrained)?;
                 }
-                if !is_done(Path::new(&one.output_dir)) {
-                    finetune(&one, options, &quiet)?;
+                let folder = Path::new(&one.output_dir);
+                if !is_done(folder) {
+                    match choice.run.filter(|_| seed == config.seeds[0]) {
+                        Some(run) => copy_run(&run, folder, &crate::config::to_toml(&one)?)?,
+                        None => finetune(&one, options, &quiet)?,
+                    }
                 }
-                let results: FinetuneResults = read_json(Path::new(&one.output_dir), "results.json")?;
+                let results: FinetuneResults = read_json(folder, "results.json")?;
                 done += 1;
                 let f1 = results.test.f1;
                 let budget = budget_name(budget);

@@ -1,6 +1,6 @@
 //! The search of a comparison: the same few settings for either arm, the best on validation kept.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::Options;
 use super::compare::{arm_config, budget_name};
@@ -18,9 +18,22 @@ pub struct Setting {
     max_epochs: Option<f64>,
 }
 
-impl Setting {
+/// What was chosen.
+pub struct Choice {
+    setting: Setting,
+    /// The run of the first seed with it, where the search made one.
+    pub run: Option<PathBuf>,
+}
+
+impl Choice {
     /// Puts the setting into a config.
-    pub fn apply(self, config: &mut FinetuneConfig) {
+    pub fn apply(&self, config: &mut FinetuneConfig) {
+        self.setting.apply(config);
+    }
+}
+
+impl Setting {
+    fn apply(self, config: &mut FinetuneConfig) {
         config.optim.learning_rate = self.learning_rate.unwrap_or(config.optim.learning_rate);
         config.train.max_epochs = self.max_epochs.unwrap_or(config.train.max_epochs);
     }
@@ -43,7 +56,7 @@ pub fn settings(config: &CompareConfig) -> Vec<Setting> {
 }
 
 /// The setting of best validation F1 on the first seed, of equals the one of lower validation loss. Test rows
-/// have no part in it. The longer arm takes what was chosen for the plain one from scratch.
+/// have no part in it. The longer arm takes what was chosen for the plain one from scratch, but not its run.
 pub fn choose(
     config: &CompareConfig,
     pretrained: &str,
@@ -51,13 +64,14 @@ pub fn choose(
     budget: usize,
     options: &Options,
     progress: &Progress,
-) -> Result<Setting> {
+) -> Result<Choice> {
     let settings = settings(config);
     if let [only] = settings[..] {
-        return Ok(only);
+        return Ok(Choice { setting: only, run: None });
     }
-    let arm = if arm == Arm::ScratchMatched { Arm::Scratch } else { arm };
-    let mut best: Option<((f64, f64), Setting)> = None;
+    let longer = arm == Arm::ScratchMatched;
+    let arm = if longer { Arm::Scratch } else { arm };
+    let mut best: Option<((f64, f64), Choice)> = None;
     for setting in settings {
         let mut one = arm_config(config, pretrained, arm, budget, config.seeds[0])?;
         let name = format!("{}-{}{}", arm.key(), budget_name(budget), setting.name());
@@ -68,9 +82,10 @@ pub fn choose(
         }
         let found: FinetuneResults = read_json(Path::new(&one.output_dir), "results.json")?;
         let score = (found.validation.f1, -found.validation.loss);
-        if best.is_none_or(|(so_far, _)| score > so_far) {
-            best = Some((score, setting));
+        if best.as_ref().is_none_or(|(so_far, _)| score > *so_far) {
+            let run = (!longer).then(|| PathBuf::from(&one.output_dir));
+            best = Some((score, Choice { setting, run }));
         }
     }
-    Ok(best.map(|(_, setting)| setting).unwrap_or_default())
+    Ok(best.map_or(Choice { setting: Setting::default(), run: None }, |(_, choice)| choice))
 }
