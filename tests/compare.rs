@@ -82,6 +82,9 @@ fn settings_are_chosen_on_validation_and_the_longer_arm_gets_the_tokens_of_pretr
             assert!(bytes(&of_search) == bytes(&own), "{arm}: {file}");
         }
     }
+    folder.run(&format!("{line} --resume --set seeds=[3,1]")).done();
+    let seed = |run: &str| folder.json(&format!("compared/{run}/run.json"))["seed"].clone();
+    assert_eq!((seed("pretrained-all-seed3"), seed("pretrained-all-seed1")), (3.into(), 1.into()));
     let tokens = |run: &str| folder.json(&format!("compared/{run}/results.json"))["tokens"].as_u64().unwrap();
     let (longer, enough) =
         (tokens("scratch_matched-all-seed1"), tokens("scratch-all-seed1") + tokens("pretrain"));

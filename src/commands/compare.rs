@@ -229,8 +229,8 @@ fn all_runs(config: &CompareConfig, pretrained: &str, options: &Options, progres
                 }
                 let folder = Path::new(&one.output_dir);
                 if !is_done(folder) {
-                    match choice.run.filter(|_| seed == config.seeds[0]) {
-                        Some(run) => copy_run(&run, folder, &crate::config::to_toml(&one)?)?,
+                    match choice.run_of(seed) {
+                        Some(run) => copy_run(run, folder, &crate::config::to_toml(&one)?)?,
                         None => finetune(&one, options, &quiet)?,
                     }
                 }

@@ -9,7 +9,7 @@ use crate::config::{CompareConfig, FinetuneConfig};
 use crate::error::Result;
 use crate::progress::Progress;
 use crate::report::{Arm, FinetuneResults};
-use crate::run_dir::{is_done, read_json};
+use crate::run_dir::{Manifest, is_done, read_json};
 
 /// What a search may change; None keeps the config's value.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -21,14 +21,20 @@ pub struct Setting {
 /// What was chosen.
 pub struct Choice {
     setting: Setting,
-    /// The run of the first seed with it, where the search made one.
-    pub run: Option<PathBuf>,
+    /// The run of the search with it; none where nothing was tried.
+    run: Option<PathBuf>,
 }
 
 impl Choice {
     /// Puts the setting into a config.
     pub fn apply(&self, config: &mut FinetuneConfig) {
         self.setting.apply(config);
+    }
+
+    /// The run that the search made with it, if that was of this seed.
+    pub fn run_of(&self, seed: u64) -> Option<&Path> {
+        let manifest = |run: &Path| read_json::<Manifest>(run, "run.json");
+        self.run.as_deref().filter(|run| manifest(run).is_ok_and(|manifest| manifest.seed == seed))
     }
 }
 
