@@ -112,6 +112,8 @@ fn texts_can_be_learned_beside_their_labels() {
     assert_ne!(losses[0][3], losses[1][3], "the texts change nothing");
     let weights = "finetune --config finetune.toml --overwrite --set classifier.language_model_weight";
     folder.run(&format!("{weights}=-1")).fails(2, &["classifier.language_model_weight is -1", "0..=100"]);
+    let frozen = format!("{weights}=0.5 --set classifier.freeze=\"all_but_head\"");
+    folder.run(&frozen).fails(2, &["classifier.language_model_weight", "classifier.freeze", "all_but_head"]);
 
     let untied = Folder::of_model(crate::support::LLAMA);
     untied.run("pretrain --config pretrain.toml").done();

@@ -223,7 +223,7 @@ fn all_runs(config: &CompareConfig, pretrained: &str, options: &Options, progres
             for &arm in &arms {
                 let mut one = arm_config(config, pretrained, arm, budget, seed)?;
                 let choice = search::choose(config, pretrained, arm, budget, options, &quiet)?;
-                choice.apply(&mut one);
+                choice.setting.apply(&mut one);
                 if arm == Arm::ScratchMatched {
                     match_compute(&mut one, &cell(config, Arm::Scratch, budget, seed), pretrained)?;
                 }

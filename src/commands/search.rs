@@ -19,18 +19,15 @@ pub struct Setting {
 }
 
 /// What was chosen.
+#[derive(Default)]
 pub struct Choice {
-    setting: Setting,
+    /// To be applied to every run of the arm and budget.
+    pub setting: Setting,
     /// The run of the search with it; none where nothing was tried.
     run: Option<PathBuf>,
 }
 
 impl Choice {
-    /// Puts the setting into a config.
-    pub fn apply(&self, config: &mut FinetuneConfig) {
-        self.setting.apply(config);
-    }
-
     /// The run that the search made with it, if that was of this seed.
     pub fn run_of(&self, seed: u64) -> Option<&Path> {
         let manifest = |run: &Path| read_json::<Manifest>(run, "run.json");
@@ -39,7 +36,8 @@ impl Choice {
 }
 
 impl Setting {
-    fn apply(self, config: &mut FinetuneConfig) {
+    /// Puts the setting into a config.
+    pub fn apply(self, config: &mut FinetuneConfig) {
         config.optim.learning_rate = self.learning_rate.unwrap_or(config.optim.learning_rate);
         config.train.max_epochs = self.max_epochs.unwrap_or(config.train.max_epochs);
     }
@@ -93,5 +91,5 @@ pub fn choose(
             best = Some((score, Choice { setting, run }));
         }
     }
-    Ok(best.map_or(Choice { setting: Setting::default(), run: None }, |(_, choice)| choice))
+    Ok(best.map(|(_, choice)| choice).unwrap_or_default())
 }

@@ -44,7 +44,9 @@ pub fn points(
         let mut f1 = Vec::new();
         for &seed in &config.seeds {
             let mut one = arm_config(config, pretrained, Arm::Pretrained, budget, seed)?;
-            search::choose(config, pretrained, Arm::Pretrained, budget, options, &quiet)?.apply(&mut one);
+            search::choose(config, pretrained, Arm::Pretrained, budget, options, &quiet)?
+                .setting
+                .apply(&mut one);
             one.init_from.clone_from(&model);
             one.output_dir = format!("{model}-{}-seed{seed}", budget_name(budget));
             if !is_done(Path::new(&one.output_dir)) {

@@ -110,6 +110,12 @@ impl ClassifierConfig {
                 "classifier.language_model_weight is {value}; it must lie in 0..=100"
             )));
         }
+        if self.language_model_weight > 0.0 && self.freeze == Freeze::AllButHead {
+            return Err(Error::usage(
+                "classifier.language_model_weight trains the trunk, which classifier.freeze = \"all_but_head\" keeps \
+                 as it is; set the weight to 0 or another freeze",
+            ));
+        }
         Ok(())
     }
 

@@ -139,7 +139,7 @@ fn efficiency(results: &CompareResults) -> Plot {
                       rows and seeds."
             .into(),
         x: Axis::logarithmic("labels", ticks),
-        y: Axis::share("F1"),
+        y: Axis::over("F1", &series, |point| point.1),
         series,
         marks: Vec::new(),
         level: None,
