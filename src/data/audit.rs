@@ -2,6 +2,8 @@
 //!
 //! Memory grows with the labelled rows alone; a corpus streams through in pieces.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 use super::corpus::{Corpus, CorpusConfig};
@@ -45,57 +47,67 @@ pub fn audit(
     threshold: f64,
     progress: &Progress,
 ) -> Result<(Vec<Overlaps>, u64)> {
-    let indices: Vec<NearIndex<'_>> =
-        parts.iter().map(|part| NearIndex::new(&part.texts, threshold)).collect();
+    let index = NearIndex::new(parts.iter().flat_map(|part| &part.texts), threshold);
+    let mut rows: Vec<Range<usize>> = Vec::new();
+    for part in parts {
+        let start = rows.last().map_or(0, |before| before.end);
+        rows.push(start..start + part.texts.len());
+    }
+    let in_parts: Vec<Found> =
+        parts.iter().zip(&rows).map(|(part, rows)| stands_in(part, rows.start, &index)).collect();
+    let of_part = |part: usize, with: &str, found: &Found| {
+        let start = rows[part].start;
+        let in_part =
+            |(found, text): &(Match, String)| (Match { row: found.row - start, ..*found }, text.clone());
+        let found = found[rows[part].clone()].iter().map(|found| found.as_ref().map(in_part)).collect();
+        Overlaps { part: parts[part].name.clone(), with: with.into(), found }
+    };
     let mut overlaps = Vec::new();
-    for (at, (part, index)) in parts.iter().zip(&indices).enumerate() {
-        for other in &parts[..=at] {
-            let mut found = vec![None; part.texts.len()];
-            let matches: Vec<Vec<Match>> = other.texts.par_iter().map(|text| index.matches(text)).collect();
-            for (row, matches) in matches.into_iter().enumerate() {
-                let matches = matches.into_iter().filter(|m| other.name != part.name || m.row > row);
-                keep_closest(&mut found, matches, &other.texts[row]);
-            }
-            overlaps.push(Overlaps { part: part.name.clone(), with: other.name.clone(), found });
-        }
+    for part in 0..parts.len() {
+        let before = parts.iter().zip(&in_parts).take(part + 1);
+        overlaps.extend(before.map(|(other, found)| of_part(part, &other.name, found)));
     }
     if corpora.is_empty() {
         return Ok((overlaps, 0));
     }
-    let mut in_corpus: Vec<Found> = indices.iter().map(|index| vec![None; index.len()]).collect();
+    let mut in_corpus: Found = vec![None; index.len()];
     let mut documents = 0;
     for config in corpora {
-        documents += search_corpus(config, &indices, &mut in_corpus, progress)?;
+        documents += search_corpus(config, &index, &mut in_corpus, progress)?;
     }
-    overlaps.extend(parts.iter().zip(in_corpus).map(|(part, found)| Overlaps {
-        part: part.name.clone(),
-        with: CORPUS.into(),
-        found,
-    }));
+    overlaps.extend((0..parts.len()).map(|part| of_part(part, CORPUS, &in_corpus)));
     Ok((overlaps, documents))
 }
 
+/// By row of the index, the closest text found.
 type Found = Vec<Option<(Match, String)>>;
 
-/// Adds what stands in the corpus to `found`, by part; the number of documents.
+/// What stands in a part whose first row has number `start`: later rows of it and of the parts behind it.
+fn stands_in(part: &AuditPart, start: usize, index: &NearIndex<'_>) -> Found {
+    let mut found = vec![None; index.len()];
+    let matches: Vec<Vec<Match>> = part.texts.par_iter().map(|text| index.matches(text)).collect();
+    for (at, matches) in matches.into_iter().enumerate() {
+        let later = matches.into_iter().filter(|found| found.row > start + at);
+        keep_closest(&mut found, later, &part.texts[at]);
+    }
+    found
+}
+
+/// Adds what stands in the corpus to `found`; the number of documents.
 fn search_corpus(
     config: &CorpusConfig,
-    indices: &[NearIndex<'_>],
-    found: &mut [Found],
+    index: &NearIndex<'_>,
+    found: &mut Found,
     progress: &Progress,
 ) -> Result<u64> {
     let corpus = Corpus::open(config)?;
     let bar = progress.bar("searching corpus", corpus.bytes());
     let (mut piece, mut piece_bytes, mut bytes, mut documents) = (Vec::new(), 0, 0, 0);
     let mut search = |piece: &mut Vec<String>| {
-        let matches: Vec<Vec<Vec<Match>>> = piece
-            .par_iter()
-            .map(|document| indices.iter().map(|index| index.matches_in_document(document)).collect())
-            .collect();
-        for (document, by_part) in piece.iter().zip(matches) {
-            for (found, matches) in found.iter_mut().zip(by_part) {
-                keep_closest(found, matches.into_iter(), document);
-            }
+        let matches: Vec<Vec<Match>> =
+            piece.par_iter().map(|document| index.matches_in_document(document)).collect();
+        for (document, matches) in piece.iter().zip(matches) {
+            keep_closest(found, matches.into_iter(), document);
         }
         piece.clear();
     };

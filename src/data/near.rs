@@ -42,7 +42,7 @@ pub struct Match {
 
 /// Rows prepared to be found.
 pub struct NearIndex<'a> {
-    texts: &'a [String],
+    texts: Vec<&'a str>,
     threshold: f64,
     masked: HashMap<String, Vec<u32>, Hasher>,
     words: Vec<Vec<u64>>,
@@ -60,14 +60,16 @@ type Hasher = BuildHasherDefault<DefaultHasher>;
 
 impl<'a> NearIndex<'a> {
     /// Prepares `texts`; from `threshold` on, in 0..=1, two texts count as near.
-    pub fn new(texts: &'a [String], threshold: f64) -> Self {
+    pub fn new(texts: impl IntoIterator<Item = &'a String>, threshold: f64) -> Self {
+        let texts: Vec<&str> = texts.into_iter().map(String::as_str).collect();
+        let texts_masked: Vec<String> = texts.iter().map(|text| masked(text)).collect();
         let mut masked: HashMap<String, Vec<u32>, Hasher> = HashMap::default();
         let mut beginnings: HashMap<u64, Vec<u32>, Hasher> = HashMap::default();
         let mut frequency: HashMap<u64, u32, Hasher> = HashMap::default();
-        let words: Vec<Vec<u64>> = texts.iter().map(|text| words(text)).collect();
+        let words: Vec<Vec<u64>> = texts_masked.iter().map(|text| words(text)).collect();
         let shingles: Vec<Vec<u64>> = words.iter().map(|words| shingles(words)).collect();
-        for (row, text) in texts.iter().enumerate() {
-            masked.entry(self::masked(text)).or_default().push(row as u32);
+        for (row, text) in texts_masked.into_iter().enumerate() {
+            masked.entry(text).or_default().push(row as u32);
             shingles[row].iter().for_each(|shingle| *frequency.entry(*shingle).or_default() += 1);
             if let Some(first) = words[row].get(..CONTAINED_WORDS) {
                 beginnings.entry(hash(first)).or_default().push(row as u32);
@@ -83,7 +85,7 @@ impl<'a> NearIndex<'a> {
             prefixes: HashMap::default(),
             beginnings,
         };
-        for row in 0..texts.len() {
+        for row in 0..index.len() {
             for shingle in index.prefix(&index.shingles[row]) {
                 index.prefixes.entry(shingle).or_default().push(row as u32);
             }
@@ -98,13 +100,15 @@ impl<'a> NearIndex<'a> {
 
     /// Rows that are close to `text`, each once, in order.
     pub fn matches(&self, text: &str) -> Vec<Match> {
-        self.find(text, &words(text))
+        let masked = masked(text);
+        self.find(text, &masked, &words(&masked))
     }
 
     /// Rows that are close to a document, to one of its lines, or stand in it; a row may come more than once.
     pub fn matches_in_document(&self, document: &str) -> Vec<Match> {
-        let words = words(document);
-        let mut found = self.find(document, &words);
+        let masked = masked(document);
+        let words = words(&masked);
+        let mut found = self.find(document, &masked, &words);
         found.extend(self.contained(&words));
         if document.trim_end().contains('\n') {
             found.extend(document.lines().flat_map(|line| self.matches(line)));
@@ -112,10 +116,10 @@ impl<'a> NearIndex<'a> {
         found
     }
 
-    fn find(&self, text: &str, words: &[u64]) -> Vec<Match> {
+    fn find(&self, text: &str, masked: &str, words: &[u64]) -> Vec<Match> {
         let mut found = Vec::new();
-        for &row in self.masked.get(&masked(text)).into_iter().flatten() {
-            let own = &self.texts[row as usize];
+        for &row in self.masked.get(masked).into_iter().flatten() {
+            let own = self.texts[row as usize];
             let kind = if own == text {
                 Kind::Exact
             } else if normalised(own) == normalised(text) {
@@ -159,14 +163,18 @@ impl<'a> NearIndex<'a> {
         found
     }
 
-    /// The rarest shingles, of which two near texts share at least one. A text without words has none.
+    /// The rarest shingles, of which two near texts share at least one; those of no row, the rarest of all, are left
+    /// out, since they lead nowhere. A text without words has none.
     fn prefix(&self, shingles: &[u64]) -> Vec<u64> {
-        let mut rare = shingles.to_vec();
-        rare.sort_unstable_by_key(|shingle| (self.frequency.get(shingle).copied().unwrap_or(0), *shingle));
+        let frequency = |shingle: &u64| Some((*self.frequency.get(shingle)?, *shingle));
+        let mut rare: Vec<(u32, u64)> = shingles.iter().filter_map(frequency).collect();
+        let of_no_row = shingles.len() - rare.len();
         // A hair below the product, so that rounding never makes the prefix too short.
         let shared = (self.threshold * shingles.len() as f64 - 1e-9).ceil().max(1.0) as usize;
-        rare.truncate((shingles.len() + 1).saturating_sub(shared));
-        rare
+        let length = (shingles.len() + 1).saturating_sub(shared + of_no_row);
+        rare.sort_unstable();
+        rare.truncate(length);
+        rare.into_iter().map(|(_, shingle)| shingle).collect()
     }
 }
 
@@ -189,9 +197,8 @@ fn masked(text: &str) -> String {
     masked
 }
 
-/// Hashes of the words, digits masked, punctuation left out.
-fn words(text: &str) -> Vec<u64> {
-    let masked = masked(text);
+/// Hashes of the words of a masked text, punctuation left out.
+fn words(masked: &str) -> Vec<u64> {
     let words = masked.split(|c: char| !(c.is_alphanumeric() || c == '_')).filter(|word| !word.is_empty());
     words.map(hash).collect()
 }
@@ -275,8 +282,8 @@ mod tests {
             let (rows, query): (Vec<String>, String) = (rows.iter().map(text).collect(), text(&query));
             let index = NearIndex::new(&rows, threshold);
             let found: Vec<usize> = index.matches(&query).iter().map(|found| found.row).collect();
-            let own = shingles(&words(&query));
-            let near = |row: &usize| jaccard(&shingles(&words(&rows[*row])), &own) >= threshold;
+            let own = shingles(&words(&masked(&query)));
+            let near = |row: &usize| jaccard(&shingles(&words(&masked(&rows[*row]))), &own) >= threshold;
             let expected: Vec<usize> = (0..rows.len()).filter(near).collect();
             prop_assert_eq!(found, expected);
         }
