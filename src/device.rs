@@ -70,7 +70,7 @@ pub fn open(name: &str, progress: &Progress) -> Result<Device> {
                 Ok(device)
             }
             Err(cause) => {
-                progress.note(format!("device: cpu, no usable GPU ({})", one_line(&cause)));
+                progress.note(format!("device: cpu; no usable GPU: {}", one_line(&cause)));
                 Ok(Device::Cpu)
             }
         },
@@ -211,6 +211,26 @@ pub fn threads() -> usize {
     candle_core::utils::get_num_threads()
 }
 
+/// The first line of what went wrong; of the driver's `DriverError(NAME, "words")` the words and the name.
 fn one_line(cause: &candle_core::Error) -> String {
-    cause.to_string().lines().next().unwrap_or_default().trim().to_string()
+    let text = cause.to_string();
+    let line = text.lines().next().unwrap_or_default().trim();
+    let inside = line.strip_prefix("DriverError(").and_then(|rest| rest.strip_suffix("\")"));
+    match inside.and_then(|inside| inside.split_once(", \"")) {
+        Some((name, words)) => format!("{words}, {name}"),
+        None => line.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_driver_error_is_told_in_its_words() {
+        let of = |text: &str| one_line(&candle_core::Error::Msg(text.into()));
+        let missing = r#"DriverError(CUDA_ERROR_NO_DEVICE, "no NVIDIA driver: libcuda.so.1 is not there")"#;
+        assert_eq!(of(missing), "no NVIDIA driver: libcuda.so.1 is not there, CUDA_ERROR_NO_DEVICE");
+        assert_eq!(of("no such kernel\nand a backtrace"), "no such kernel");
+    }
 }

@@ -90,8 +90,10 @@ ANSWER(nccl, 2)     /* ncclSystemError */
 static size_t no_version(void) { return 0; }
 static const char *no_text(void) { return "the library could not be loaded"; }
 static int no_driver_text(int status, const char **text) {
+  static char missing[sizeof state[CUDA].why + 32];
   (void)status;
-  *text = state[CUDA].why[0] ? state[CUDA].why : "the CUDA driver lacks this function";
+  snprintf(missing, sizeof missing, "no NVIDIA driver found: %s", state[CUDA].why);
+  *text = state[CUDA].why[0] ? missing : "the CUDA driver lacks this function";
   return 0;
 }
 

@@ -97,10 +97,12 @@ fn text(found: &Value, checks: &[KernelCheck]) -> String {
             value => text += &format!("{part:<36}{}\n", shown(value)),
         }
     }
-    text += "\nop                                  type   error     allowed\n";
+    let width = checks.iter().map(|check| check.op.len()).max().unwrap_or(0) + 2;
+    text += &format!("\n{:<width$}type   error     allowed\n", "op");
     for check in checks {
         let (dtype, verdict) = (check.dtype.as_str(), if check.passes() { "" } else { "  WRONG" });
-        text += &format!("{:<36}{dtype:<7}{:<10.1e}{:.0e}{verdict}\n", check.op, check.error, check.allowed);
+        text +=
+            &format!("{:<width$}{dtype:<7}{:<10.1e}{:.0e}{verdict}\n", check.op, check.error, check.allowed);
     }
     text
 }
