@@ -76,7 +76,7 @@ impl Task for RandomTask {
         batch.targets.len() as f64
     }
 
-    fn loss(&self, batch: &Batch, scale: f64, dropout: &mut Dropout) -> Result<Loss> {
+    fn loss(&self, batch: &Batch, scale: f64, _head_only: bool, dropout: &mut Dropout) -> Result<Loss> {
         let targets = ops::upload(&batch.targets, batch.targets.len(), &self.device)?;
         let rows = token_rows(batch, &self.device)?;
         match &self.model {
@@ -235,6 +235,7 @@ fn bench() -> Result<()> {
         dropout: 0.0,
         learning_rate: 3e-4,
         head_learning_rate: 3e-4,
+        head_only: false,
         max_grad_norm: 1.0,
     };
 

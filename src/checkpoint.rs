@@ -22,6 +22,9 @@ const FORMAT_VERSION: u32 = 1;
 pub struct Counters {
     /// Optimizer updates done.
     pub step: u64,
+    /// Those of them that moved the classification head alone.
+    #[serde(default)]
+    pub head_only_steps: u64,
     /// Tokens trained on, padding left out.
     pub tokens: u64,
     /// Seconds of training so far, over all starts.

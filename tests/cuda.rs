@@ -48,7 +48,7 @@ impl Task for Source {
         batch.targets.len() as f64
     }
 
-    fn loss(&self, batch: &Batch, scale: f64, dropout: &mut Dropout) -> Result<Loss> {
+    fn loss(&self, batch: &Batch, scale: f64, _head_only: bool, dropout: &mut Dropout) -> Result<Loss> {
         let inputs = ops::upload(&batch.input_ids, (batch.rows, batch.seq_len), &self.device)?;
         let targets = ops::upload(&batch.targets, batch.targets.len(), &self.device)?;
         let scale = scale * self.factor;
@@ -84,6 +84,7 @@ fn start(device: &Device, dtype: DType) -> (Source, State, StepSettings) {
         dropout: 0.0,
         learning_rate: 3e-3,
         head_learning_rate: 3e-3,
+        head_only: false,
         max_grad_norm: 1.0,
     };
     (Source { model, device: device.clone(), factor: 1.0 }, state, settings)

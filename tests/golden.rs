@@ -162,7 +162,7 @@ impl Task for GoldenTask {
         batch.tokens() as f64
     }
 
-    fn loss(&self, batch: &Batch, scale: f64, dropout: &mut Dropout) -> Result<Loss> {
+    fn loss(&self, batch: &Batch, scale: f64, _head_only: bool, dropout: &mut Dropout) -> Result<Loss> {
         let inputs = ops::upload(&batch.input_ids, (batch.rows, batch.seq_len), &self.device)?;
         let targets = ops::upload(&batch.targets, batch.targets.len(), &self.device)?;
         Ok(self.model.loss(&TokenRows::equal(&inputs, 0)?, &targets, scale, dropout)?.into())
@@ -198,6 +198,7 @@ fn run(golden: &Golden, rows: usize) -> (GoldenTask, State, StepSettings) {
         dropout: 0.0,
         learning_rate: optim.learning_rate,
         head_learning_rate: optim.learning_rate,
+        head_only: false,
         max_grad_norm: optim.max_grad_norm,
     };
     (task, State::new(params, trainable, &optim), settings)
@@ -207,7 +208,7 @@ fn run(golden: &Golden, rows: usize) -> (GoldenTask, State, StepSettings) {
 fn gradients(golden: &Golden, params: &Params) -> optim::Gradients {
     let task = GoldenTask::new(golden, params, 3);
     let batch = &task.batches[0];
-    let loss = task.loss(batch, 1.0 / task.count(batch), &mut Dropout::off()).unwrap().total;
+    let loss = task.loss(batch, 1.0 / task.count(batch), false, &mut Dropout::off()).unwrap().total;
     let mut sums = GradientSums::default();
     sums.backward(&loss).unwrap();
     optim::Gradients::of(sums, params, |_| true).unwrap()
@@ -301,7 +302,8 @@ fn recomputed_activations_give_the_same_bits() {
                 batches: golden.batches(3),
                 device: Device::Cpu,
             };
-            let loss = task.loss(&task.batches[0], 0.1, &mut Dropout::new(0.3, 5, 0, 0)).unwrap().total;
+            let loss =
+                task.loss(&task.batches[0], 0.1, false, &mut Dropout::new(0.3, 5, 0, 0)).unwrap().total;
             let mut sums = GradientSums::default();
             sums.backward(&loss).unwrap();
             let gradients = optim::Gradients::of(sums, &params, |_| true).unwrap();

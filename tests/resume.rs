@@ -129,8 +129,12 @@ mod signals {
 
     use super::*;
 
-    const LONG: &str = "pretrain --config pretrain.toml --set train.dropout=0.1 --set train.max_steps=200 \
-                        --set train.eval_interval=50 --set train.save_interval=5 --resume";
+    const PRETRAIN: &str = "pretrain --config pretrain.toml --set train.dropout=0.1 --set train.max_steps=200 \
+                            --set train.eval_interval=50 --set train.save_interval=5 --resume";
+    /// The head is trained alone in the first six steps.
+    const FINETUNE: &str = "finetune --config finetune.toml --set train.dropout=0.1 --set train.max_steps=60 \
+                            --set train.eval_interval=20 --set train.save_interval=2 \
+                            --set classifier.head_only_fraction=0.1 --resume";
 
     /// Waits until `ready` or until the program has ended by itself.
     fn wait_for(child: &mut Child, ready: impl Fn() -> bool) {
@@ -150,18 +154,21 @@ mod signals {
 
     #[test]
     fn killed_at_any_moment_it_ends_with_the_same_bits() {
-        let folder = Folder::new();
-        for millis in [0, 3, 7, 13] {
-            let before = newest_checkpoint(&folder, "pretrained");
-            let mut child = folder.spawn(LONG);
-            wait_for(&mut child, || newest_checkpoint(&folder, "pretrained") > before);
-            std::thread::sleep(Duration::from_millis(millis));
-            child.kill().unwrap();
-            child.wait().unwrap();
+        let folder = Folder::pretrained();
+        for (line, run, last_step) in [(PRETRAIN, "again", 200), (FINETUNE, "finetuned", 60)] {
+            let line = format!("{line} --set output_dir={run}");
+            for millis in [0, 3, 7, 13] {
+                let before = newest_checkpoint(&folder, run);
+                let mut child = folder.spawn(&line);
+                wait_for(&mut child, || newest_checkpoint(&folder, run) > before);
+                std::thread::sleep(Duration::from_millis(millis));
+                child.kill().unwrap();
+                child.wait().unwrap();
+            }
+            folder.run(&line).done();
+            folder.run(&format!("{line} --set output_dir=whole-{run}")).done();
+            assert_same(&folder, run, &format!("whole-{run}"), last_step);
         }
-        folder.run(LONG).done();
-        folder.run(&format!("{LONG} --set output_dir=whole")).done();
-        assert_same(&folder, "pretrained", "whole", 200);
     }
 
     #[test]

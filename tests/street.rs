@@ -1,6 +1,8 @@
 //! The whole street as a user walks it: what each command leaves behind and prints.
 
+use candle_core::Tensor;
 use serde_json::Value;
+use train::tensor_file;
 
 use crate::support::{Folder, Outcome};
 
@@ -119,6 +121,34 @@ fn texts_can_be_learned_beside_their_labels() {
     untied.run("pretrain --config pretrain.toml").done();
     let parts = ["classifier.language_model_weight", "tie_word_embeddings = false", "set the weight to 0"];
     untied.run(&format!("{weights}=0.5")).fails(2, &parts);
+}
+
+#[test]
+fn the_head_can_be_trained_alone_first() {
+    let folder = Folder::pretrained();
+    let command = "finetune --config finetune.toml --overwrite --set classifier.head_only_fraction";
+    let steps = "--set train.max_steps=8 --set train.save_interval=4 --set train.keep_checkpoints=2";
+    folder.run(&format!("{command}=0.5 {steps}")).done();
+    let stored = |path: &str| tensor_file::read(&folder.path(path)).unwrap();
+    let at =
+        |step: u64, file: &str| stored(&format!("finetuned/checkpoints/step_{step:06}/{file}.safetensors"));
+    let same = |a: &Tensor, b: &Tensor| {
+        let values = |tensor: &Tensor| tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        values(a) == values(b)
+    };
+    let (pretrained, half, end) =
+        (stored("pretrained/model/model.safetensors"), at(4, "model"), at(8, "model"));
+    for (name, tensor) in pretrained.iter().filter(|(name, _)| *name != "lm_head.weight") {
+        assert!(same(tensor, &half[name]), "{name} moved while the head was trained alone");
+        assert!(!same(tensor, &end[name]), "{name} never moved");
+    }
+    assert!(!same(&half["score.weight"], &end["score.weight"]));
+    assert_eq!(at(4, "optimizer").keys().collect::<Vec<_>>(), ["score.weight"]);
+    assert_eq!(at(8, "optimizer").len(), end.len());
+
+    folder.run(&format!("{command}=1")).fails(2, &["classifier.head_only_fraction is 1", "below 1"]);
+    let frozen = format!("{command}=0.5 --set classifier.freeze=\"all_but_head\"");
+    folder.run(&frozen).fails(2, &["all_but_head", "classifier.head_only_fraction to 0"]);
 }
 
 #[test]

@@ -119,6 +119,7 @@ pub fn finetune(config: &FinetuneConfig, options: &Options, progress: &Progress)
             train: &config.train,
             optim: &config.optim,
             head_learning_rate: if rate > 0.0 { rate } else { config.optim.learning_rate },
+            head_only_fraction: config.classifier.head_only_fraction,
             seed: config.seed,
             dir: &dir,
             fingerprints: &fingerprints,

@@ -77,6 +77,7 @@ pub fn pretrain(config: &PretrainConfig, options: &Options, progress: &Progress)
             train: &config.train,
             optim: &config.optim,
             head_learning_rate: config.optim.learning_rate,
+            head_only_fraction: 0.0,
             seed: config.seed,
             dir: &dir,
             fingerprints: &fingerprints,

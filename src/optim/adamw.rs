@@ -25,6 +25,11 @@ impl AdamW {
         Self { config: config.clone(), moments: BTreeMap::new(), halted: None }
     }
 
+    /// Zero moments again.
+    pub fn restart(&mut self) {
+        self.moments.clear();
+    }
+
     /// One update of every parameter that has a gradient.
     ///
     /// Gradients are first scaled down to the global norm `max_norm` (0: never) where `norm` is above it. On a

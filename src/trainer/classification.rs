@@ -55,6 +55,10 @@ pub struct ClassifierConfig {
     pub pooling: Pooling,
     /// Learning rate of the head; 0 takes that of the trunk.
     pub head_learning_rate: f64,
+    /// Share of the budget, from its beginning, in which the head is trained alone; the rest begins with a new warm-up
+    /// and trains all. Keeps what the trunk holds from a head that knows nothing yet. Source: Kumar et al. 2022,
+    /// "Fine-tuning can distort pretrained features and underperform out-of-distribution".
+    pub head_only_fraction: f64,
     /// `none`, `all_but_head` or `all_but_last_blocks`.
     pub freeze: Freeze,
     /// Blocks trained with `all_but_last_blocks`.
@@ -76,6 +80,7 @@ impl Default for ClassifierConfig {
         Self {
             pooling: Pooling::Last,
             head_learning_rate: 0.0,
+            head_only_fraction: 0.0,
             freeze: Freeze::None,
             trainable_blocks: 1,
             balanced: false,
@@ -103,6 +108,18 @@ impl ClassifierConfig {
             return Err(Error::usage(format!(
                 "classifier.head_learning_rate is {value}; it must lie in 0..=100"
             )));
+        }
+        if !(0.0..1.0).contains(&self.head_only_fraction) {
+            let value = self.head_only_fraction;
+            return Err(Error::usage(format!(
+                "classifier.head_only_fraction is {value}; it must be 0 or more and below 1"
+            )));
+        }
+        if self.head_only_fraction > 0.0 && self.freeze == Freeze::AllButHead {
+            return Err(Error::usage(
+                "classifier.freeze = \"all_but_head\" trains the head alone to the end; set \
+                 classifier.head_only_fraction to 0 or another freeze",
+            ));
         }
         if !(self.language_model_weight >= 0.0 && self.language_model_weight <= 100.0) {
             let value = self.language_model_weight;
@@ -170,6 +187,8 @@ pub struct ClassificationTask<'a> {
     /// What the language-model loss of each token is multiplied by.
     language_factor: f64,
     model: Classifier,
+    /// The same with a trunk that gets no gradients.
+    head_model: Classifier,
     eval_model: Classifier,
     device: Device,
 }
@@ -220,6 +239,7 @@ impl<'a> ClassificationTask<'a> {
             class_weights: config.weights(data.train.labels(), data.label_names.len())?,
             language_factor: config.language_model_weight / data.train.mean_predicted_tokens().max(1.0),
             model: over(&tracked)?.with_recompute(train.recompute),
+            head_model: over(&state.params.tracked(|name| name == "score.weight"))?,
             eval_model: over(&state.params.detached())?,
             device: state.params.device(),
         })
@@ -246,17 +266,18 @@ impl Task for ClassificationTask<'_> {
         batch.targets.iter().map(|label| f64::from(self.class_weights[*label as usize])).sum()
     }
 
-    fn loss(&self, batch: &Batch, scale: f64, dropout: &mut Dropout) -> Result<Loss> {
+    fn loss(&self, batch: &Batch, scale: f64, head_only: bool, dropout: &mut Dropout) -> Result<Loss> {
+        let model = if head_only { &self.head_model } else { &self.model };
         let rows = token_rows(batch, &self.device)?;
-        let hidden = self.model.hidden(&rows, dropout)?;
-        let logits = self.model.score(&hidden, &rows, dropout)?;
+        let hidden = model.hidden(&rows, dropout)?;
+        let logits = model.score(&hidden, &rows, dropout)?;
         let targets = ops::upload(&batch.targets, batch.rows, &self.device)?;
         let losses = ops::cross_entropy(&logits, &targets)?;
         let weight = |label: &u32| (f64::from(self.class_weights[*label as usize]) * scale) as f32;
         let weights: Vec<f32> = batch.targets.iter().map(weight).collect();
         let weights = ops::upload_f32(&weights, &self.device)?.to_dtype(losses.dtype())?;
         let loss = ops::weighted_sum(&losses, &weights)?;
-        if self.language_factor == 0.0 {
+        if self.language_factor == 0.0 || head_only {
             return Ok(loss.into());
         }
         let next = next_tokens(batch);
@@ -381,7 +402,7 @@ mod tests {
         let task = ClassificationTask::new(&model, None, &state, &data, &classifier, &train, 1).unwrap();
 
         let batch = examples.batch(&[0, 1, 2]);
-        let loss = task.loss(&batch, 1.0, &mut Dropout::off()).unwrap();
+        let loss = task.loss(&batch, 1.0, false, &mut Dropout::off()).unwrap();
         let ids: Vec<Vec<u32>> = texts.iter().map(|text| tokenizer.encode(text).unwrap()).collect();
         let language = LanguageModel::new(&model, &state.params.detached()).unwrap();
         let of_text = |ids: &Vec<u32>| {

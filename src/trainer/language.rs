@@ -85,7 +85,7 @@ impl Task for LanguageTask<'_> {
         batch.tokens() as f64
     }
 
-    fn loss(&self, batch: &Batch, scale: f64, dropout: &mut Dropout) -> Result<Loss> {
+    fn loss(&self, batch: &Batch, scale: f64, _head_only: bool, dropout: &mut Dropout) -> Result<Loss> {
         let (rows, targets) = on_device(batch, &self.device)?;
         Ok(self.model.loss(&rows, &targets, scale, dropout)?.into())
     }

@@ -59,7 +59,7 @@ fn gradients_of_two(task: &dyn Task, batch: &Batch, number: u64, settings: &Step
     let mut sums = GradientSums::default();
     for micro_step in 0..2 {
         let mut dropout = Dropout::new(settings.dropout, settings.seed, number, micro_step);
-        sums.backward(&task.loss(batch, 1.0, &mut dropout)?.total)?;
+        sums.backward(&task.loss(batch, 1.0, false, &mut dropout)?.total)?;
     }
     Ok(())
 }
@@ -96,7 +96,7 @@ mod tests {
             batch.tokens() as f64
         }
 
-        fn loss(&self, batch: &Batch, _scale: f64, _dropout: &mut Dropout) -> Result<Loss> {
+        fn loss(&self, batch: &Batch, _scale: f64, _head_only: bool, _dropout: &mut Dropout) -> Result<Loss> {
             assert_eq!((batch.input_ids.len(), batch.targets.len()), (4 * batch.rows, 4 * batch.rows));
             if batch.rows > self.room {
                 let text = "DriverError(CUDA_ERROR_OUT_OF_MEMORY, \"out of memory\")";
@@ -124,6 +124,7 @@ mod tests {
             dropout: 0.0,
             learning_rate: 0.1,
             head_learning_rate: 0.1,
+            head_only: false,
             max_grad_norm: 0.0,
         };
         let error = out_of_memory(&mut Cramped { room, weight }, 6, &train, &settings, &Device::Cpu).unwrap();

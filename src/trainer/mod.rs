@@ -38,8 +38,8 @@ pub trait Task {
     /// What the summed loss of a batch is divided by: its counted targets.
     fn count(&self, batch: &Batch) -> f64;
 
-    /// The losses of a batch, summed and times `scale`.
-    fn loss(&self, batch: &Batch, scale: f64, dropout: &mut Dropout) -> Result<Loss>;
+    /// The losses of a batch, summed and times `scale`; with `head_only` a classifier's trunk gets no gradient.
+    fn loss(&self, batch: &Batch, scale: f64, head_only: bool, dropout: &mut Dropout) -> Result<Loss>;
 
     /// Loss and scores on the whole validation part.
     fn evaluate(&self, progress: &Progress) -> Result<Evaluation>;

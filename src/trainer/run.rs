@@ -28,6 +28,8 @@ pub struct Run<'a> {
     pub optim: &'a OptimConfig,
     /// Rate of a classification head; the trunk's is in `[optim]`.
     pub head_learning_rate: f64,
+    /// Share of the budget in which the head is trained alone.
+    pub head_only_fraction: f64,
     /// Seed of dropout.
     pub seed: u64,
     /// Where events and checkpoints go.
@@ -61,7 +63,8 @@ impl Run<'_> {
         let mut unread = Vec::new();
         loop {
             let progress = self.train.progress(&state.counters, task.steps_per_epoch());
-            if progress >= 1.0 || self.stops_early(state) {
+            let head_only = progress < self.head_only_fraction;
+            if progress >= 1.0 || (!head_only && self.stops_early(state)) {
                 return Ok(Outcome::Finished);
             }
             if let Some(signal) = signals::pending() {
@@ -70,8 +73,8 @@ impl Run<'_> {
                 return Ok(Outcome::Interrupted(signal));
             }
 
-            let rate = schedule.learning_rate(state.counters.step, progress);
-            let settings = self.settings(rate);
+            let rate = schedule.learning_rate(state.step_of_part(head_only), progress);
+            let settings = self.settings(rate, head_only);
             match step(task, state, &settings) {
                 Err(error) if error.exit == Exit::Device => {
                     let (number, device) = (state.counters.step, state.params.device());
@@ -107,13 +110,14 @@ impl Run<'_> {
         }
     }
 
-    fn settings(&self, learning_rate: f64) -> StepSettings {
+    fn settings(&self, learning_rate: f64, head_only: bool) -> StepSettings {
         let head_ratio = self.head_learning_rate / self.optim.learning_rate.max(f64::MIN_POSITIVE);
         StepSettings {
             seed: self.seed,
             dropout: self.train.dropout,
             learning_rate,
             head_learning_rate: learning_rate * head_ratio,
+            head_only,
             max_grad_norm: self.optim.max_grad_norm,
         }
     }

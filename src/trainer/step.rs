@@ -72,6 +72,8 @@ pub struct StepSettings {
     pub learning_rate: f64,
     /// Rate of a classification head.
     pub head_learning_rate: f64,
+    /// Only a classification head is updated.
+    pub head_only: bool,
     /// Largest gradient norm; 0 for none.
     pub max_grad_norm: f64,
 }
@@ -83,6 +85,10 @@ pub struct StepSettings {
 /// Errors: on the CPU that (76); on a GPU the report says so when it is read.
 pub fn step(task: &mut dyn Task, state: &mut State, settings: &StepSettings) -> Result<StepReport> {
     let number = state.counters.step;
+    let step_of_part = state.step_of_part(settings.head_only);
+    if step_of_part == 0 {
+        state.begin_part();
+    }
     let batches = task.batches(number)?;
     let count: f64 = batches.iter().map(|batch| task.count(batch)).sum();
 
@@ -90,22 +96,25 @@ pub fn step(task: &mut dyn Task, state: &mut State, settings: &StepSettings) -> 
     let mut total = Tensor::zeros((), DType::F64, &state.params.device())?;
     for (micro_step, batch) in batches.iter().enumerate() {
         let mut dropout = Dropout::new(settings.dropout, settings.seed, number, micro_step as u64);
-        let loss = task.loss(batch, 1.0 / count, &mut dropout)?;
+        let loss = task.loss(batch, 1.0 / count, settings.head_only, &mut dropout)?;
         total = (total + loss.of_targets.to_dtype(DType::F64)?)?;
         sums.backward(&loss.total)?;
     }
 
-    let gradients = Gradients::of(sums, &state.params, |name| state.trainable.contains(name))?;
+    let is_head = |name: &str| name == "score.weight";
+    let is_trained = |name: &str| state.trainable.contains(name) && (is_head(name) || !settings.head_only);
+    let gradients = Gradients::of(sums, &state.params, is_trained)?;
     let tokens = batches.iter().map(|batch| batch.tokens()).sum();
     let report = StepReport { number: number + 1, tokens, loss: total, grad_norm: gradients.norm()? };
     if state.params.device().is_cpu() {
         report.read()?;
     }
     let clip = (&report.loss, &report.grad_norm, settings.max_grad_norm);
-    state.optimizer.update(&state.params, &gradients, number + 1, clip, |name| {
-        if name == "score.weight" { settings.head_learning_rate } else { settings.learning_rate }
+    state.optimizer.update(&state.params, &gradients, step_of_part + 1, clip, |name| {
+        if is_head(name) { settings.head_learning_rate } else { settings.learning_rate }
     })?;
     state.counters.step += 1;
+    state.counters.head_only_steps += u64::from(settings.head_only);
     state.counters.tokens += tokens;
     Ok(report)
 }

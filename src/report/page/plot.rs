@@ -214,11 +214,9 @@ impl Plot {
     fn series(&self, series: &Series) -> Markup {
         let class = format!("c{}", series.colour);
         match &series.shape {
-            Shape::Line(points) => html! { path class=(format!("{class} line")) d=(self.path(points)) {} },
-            Shape::Thin(points) => html! { path class=(format!("{class} thin")) d=(self.path(points)) {} },
-            Shape::Dashed(points) => {
-                html! { path class=(format!("{class} line dashed")) d=(self.path(points)) {} }
-            }
+            Shape::Line(points) => self.stroke(&format!("{class} line"), points),
+            Shape::Thin(points) => self.stroke(&format!("{class} thin"), points),
+            Shape::Dashed(points) => self.stroke(&format!("{class} line dashed"), points),
             Shape::Band(points) => {
                 let low = points.iter().map(|p| (p.0, p.1));
                 let high = points.iter().rev().map(|p| (p.0, p.2));
@@ -244,6 +242,18 @@ impl Plot {
                     }
                 }
             },
+        }
+    }
+
+    /// A line through the points; a single one, which no line shows, as a dot.
+    fn stroke(&self, class: &str, points: &[(f64, f64)]) -> Markup {
+        html! {
+            @if let [point] = points {
+                @let (x, y) = self.at(*point);
+                circle class=(format!("{class} dot")) cx=(format!("{x:.1}")) cy=(format!("{y:.1}")) r="3" {}
+            } @else {
+                path class=(class) d=(self.path(points)) {}
+            }
         }
     }
 
@@ -353,9 +363,8 @@ mod tests {
         assert_eq!(number(0.001, 0.0005), "0.0010");
     }
 
-    #[test]
-    fn texts_are_escaped_and_points_stay_inside() {
-        let series = vec![Series::line("<b>", 0, vec![(0.0, f64::NAN), (5.0, 2.0), (1e9, -7.0)])];
+    fn drawn(points: Vec<(f64, f64)>) -> String {
+        let series = vec![Series::line("<b>", 0, points)];
         let plot = Plot {
             id: "p".into(),
             title: "a < b & c".into(),
@@ -366,7 +375,18 @@ mod tests {
             marks: vec![(0.5, "<script>".into())],
             level: None,
         };
-        let drawn = plot.draw().into_string();
+        plot.draw().into_string()
+    }
+
+    #[test]
+    fn a_line_of_one_point_is_a_dot() {
+        assert!(drawn(vec![(0.5, 1.0)]).contains("<circle"));
+        assert!(!drawn(vec![(0.5, 1.0), (0.6, 1.0)]).contains("<circle"));
+    }
+
+    #[test]
+    fn texts_are_escaped_and_points_stay_inside() {
+        let drawn = drawn(vec![(0.0, f64::NAN), (5.0, 2.0), (1e9, -7.0)]);
         assert!(drawn.contains("a &lt; b &amp; c") && !drawn.contains("<script>"), "{drawn}");
         assert!(!drawn.contains("NaN") && !drawn.contains("inf"), "{drawn}");
     }
