@@ -146,6 +146,8 @@ pub struct SearchConfig {
     pub learning_rates: Vec<f64>,
     /// Values of `finetune.train.max_epochs`; its other limits still hold.
     pub max_epochs: Vec<f64>,
+    /// Values of `finetune.classifier.head_only_fraction`.
+    pub head_only_fractions: Vec<f64>,
 }
 
 impl Default for PretrainConfig {
@@ -282,6 +284,9 @@ impl Config for CompareConfig {
             if let Some(value) = values.iter().find(|value| !(**value > 0.0 && value.is_finite())) {
                 return Err(Error::usage(format!("search.{key} holds {value}; values must be above 0")));
             }
+        }
+        for &head_only_fraction in &self.search.head_only_fractions {
+            ClassifierConfig { head_only_fraction, ..self.finetune.classifier.clone() }.check()?;
         }
         if self.transfer_checkpoints > 0
             && self.pretrained.is_empty()

@@ -59,25 +59,29 @@ fn differences_come_with_intervals_tests_and_the_predictions_they_rest_on() {
 fn settings_are_chosen_on_validation_and_the_longer_arm_gets_the_tokens_of_pretraining() {
     let folder = Folder::new();
     let line = "compare --config compare.toml --json --set budgets=[0] --set match_compute=true \
-                --set transfer_checkpoints=2 --set search.learning_rates=[0.0001,0.02]";
+                --set transfer_checkpoints=2 --set search.learning_rates=[0.0001,0.02] \
+                --set search.head_only_fractions=[0.0,0.25] --set finetune.classifier.selection_metric=\"pr_auc\"";
     let results = folder.run(line).done().object();
     for arm in ["pretrained", "scratch"] {
-        let tried = [0.0001, 0.02].map(|rate| {
-            let found = folder.json(&format!("compared/search/{arm}-all-lr{rate}/results.json"));
+        let tried = [(0.0001, 0.0), (0.0001, 0.25), (0.02, 0.0), (0.02, 0.25)].map(|setting| {
+            let name = format!("{arm}-all-lr{}-head{}", setting.0, setting.1);
+            let found = folder.json(&format!("compared/search/{name}/results.json"));
             let validation = &found["validation"];
-            ((number(&validation["f1"]), -number(&validation["loss"])), rate)
+            ((number(&validation["pr_auc"]), -number(&validation["loss"])), setting, name)
         });
-        let best = if tried[1].0 > tried[0].0 { tried[1].1 } else { tried[0].1 };
+        let better = |best: usize, other: usize| if tried[other].0 > tried[best].0 { other } else { best };
+        let (_, best, name) = &tried[(1..tried.len()).fold(0, better)];
         for seed in [1, 2] {
             let config = folder.text(&format!("compared/{arm}-all-seed{seed}/config.toml"));
             let config: toml::Table = toml::from_str(&config).unwrap();
-            assert_eq!(config["optim"]["learning_rate"].as_float(), Some(best), "{arm} {seed}");
+            assert_eq!(config["optim"]["learning_rate"].as_float(), Some(best.0), "{arm} {seed}");
+            assert_eq!(config["classifier"]["head_only_fraction"].as_float(), Some(best.1), "{arm} {seed}");
         }
-        assert_eq!(results["costs"][arm]["all"]["settings_tried"], 2);
+        assert_eq!(results["costs"][arm]["all"]["settings_tried"], 4);
         // The first seed's run is the one that the search made.
         let kept = ["results.json", "run.json", "metrics.jsonl", "model/model.safetensors", "report.html"];
         for file in kept {
-            let (of_search, own) = (format!("search/{arm}-all-lr{best}"), format!("{arm}-all-seed1"));
+            let (of_search, own) = (format!("search/{name}"), format!("{arm}-all-seed1"));
             let bytes = |run: &str| folder.bytes(&format!("compared/{run}/{file}"));
             assert!(bytes(&of_search) == bytes(&own), "{arm}: {file}");
         }

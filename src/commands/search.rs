@@ -16,6 +16,7 @@ use crate::run_dir::{Manifest, is_done, read_json};
 pub struct Setting {
     learning_rate: Option<f64>,
     max_epochs: Option<f64>,
+    head_only_fraction: Option<f64>,
 }
 
 /// What was chosen.
@@ -40,11 +41,18 @@ impl Setting {
     pub fn apply(self, config: &mut FinetuneConfig) {
         config.optim.learning_rate = self.learning_rate.unwrap_or(config.optim.learning_rate);
         config.train.max_epochs = self.max_epochs.unwrap_or(config.train.max_epochs);
+        let fraction = &mut config.classifier.head_only_fraction;
+        *fraction = self.head_only_fraction.unwrap_or(*fraction);
     }
 
     fn name(self) -> String {
         let part = |name: &str, value: Option<f64>| value.map(|value| format!("-{name}{value}"));
-        [part("lr", self.learning_rate), part("epochs", self.max_epochs)].into_iter().flatten().collect()
+        let parts = [
+            part("lr", self.learning_rate),
+            part("epochs", self.max_epochs),
+            part("head", self.head_only_fraction),
+        ];
+        parts.into_iter().flatten().collect()
     }
 }
 
@@ -53,14 +61,19 @@ pub fn settings(config: &CompareConfig) -> Vec<Setting> {
     let or_own = |values: &[f64]| -> Vec<Option<f64>> {
         if values.is_empty() { vec![None] } else { values.iter().copied().map(Some).collect() }
     };
-    let epochs = or_own(&config.search.max_epochs);
-    let rates = or_own(&config.search.learning_rates);
-    let pairs = rates.iter().flat_map(|rate| epochs.iter().map(move |epochs| (*rate, *epochs)));
-    pairs.map(|(learning_rate, max_epochs)| Setting { learning_rate, max_epochs }).collect()
+    let mut settings = Vec::new();
+    for learning_rate in or_own(&config.search.learning_rates) {
+        for max_epochs in or_own(&config.search.max_epochs) {
+            for head_only_fraction in or_own(&config.search.head_only_fractions) {
+                settings.push(Setting { learning_rate, max_epochs, head_only_fraction });
+            }
+        }
+    }
+    settings
 }
 
-/// The setting of best validation F1 on the first seed, of equals the one of lower validation loss. Test rows
-/// have no part in it. The longer arm takes what was chosen for the plain one from scratch, but not its run.
+/// The setting of the best validation score, by the selection metric, on the first seed; of equals the one of lower
+/// validation loss. Test rows have no part in it. The longer arm takes what was chosen for the plain one from scratch, but not its run.
 pub fn choose(
     config: &CompareConfig,
     pretrained: &str,
@@ -75,6 +88,7 @@ pub fn choose(
     }
     let longer = arm == Arm::ScratchMatched;
     let arm = if longer { Arm::Scratch } else { arm };
+    let metric = config.finetune.classifier.selection_metric;
     let mut best: Option<((f64, f64), Choice)> = None;
     for setting in settings {
         let mut one = arm_config(config, pretrained, arm, budget, config.seeds[0])?;
@@ -85,7 +99,7 @@ pub fn choose(
             finetune(&one, options, progress)?;
         }
         let found: FinetuneResults = read_json(Path::new(&one.output_dir), "results.json")?;
-        let score = (found.validation.f1, -found.validation.loss);
+        let score = (metric.of(&found.validation), -found.validation.loss);
         if best.as_ref().is_none_or(|(so_far, _)| score > *so_far) {
             let run = (!longer).then(|| PathBuf::from(&one.output_dir));
             best = Some((score, Choice { setting, run }));

@@ -47,6 +47,22 @@ pub enum SelectionMetric {
     BalancedAccuracy,
 }
 
+impl SelectionMetric {
+    /// What is compared, higher is better; the loss where a score is not defined.
+    pub fn of(self, scores: &Scores) -> f64 {
+        let score = match self {
+            Self::ValLoss => None,
+            Self::F1 => Some(scores.f1),
+            Self::Mcc => Some(scores.mcc),
+            Self::PrAuc => scores.pr_auc,
+            Self::RocAuc => scores.roc_auc,
+            Self::Accuracy => Some(scores.accuracy),
+            Self::BalancedAccuracy => Some(scores.balanced_accuracy),
+        };
+        score.unwrap_or(-scores.loss)
+    }
+}
+
 /// `[classifier]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -67,7 +83,7 @@ pub struct ClassifierConfig {
     pub balanced: bool,
     /// Weight of each class in label order; empty weighs all alike. Excludes `balanced`.
     pub class_weights: Vec<f64>,
-    /// What the best evaluation is judged by.
+    /// What the best evaluation is judged by, and the settings of a comparison's search.
     pub selection_metric: SelectionMetric,
     /// Weight of the language-model loss of the training texts (nats per token) beside the loss of their labels
     /// (nats per row); 0 leaves it out. Source: Radford et al. 2018, "Improving language understanding by
@@ -297,15 +313,6 @@ impl Task for ClassificationTask<'_> {
             Threshold::BestF1,
             None,
         )?;
-        let score = match self.config.selection_metric {
-            SelectionMetric::ValLoss => Some(-scores.loss),
-            SelectionMetric::F1 => Some(scores.f1),
-            SelectionMetric::Mcc => Some(scores.mcc),
-            SelectionMetric::PrAuc => scores.pr_auc,
-            SelectionMetric::RocAuc => scores.roc_auc,
-            SelectionMetric::Accuracy => Some(scores.accuracy),
-            SelectionMetric::BalancedAccuracy => Some(scores.balanced_accuracy),
-        };
         let mut fields = Map::new();
         let mut field = |name: &str, value: Value| fields.insert(format!("val_{name}"), value);
         field("accuracy", json!(scores.accuracy));
@@ -313,7 +320,7 @@ impl Task for ClassificationTask<'_> {
         field("recall", json!(scores.recall));
         field("f1", json!(scores.f1));
         field("pr_auc", json!(scores.pr_auc));
-        Ok(Evaluation { loss: scores.loss, score: score.unwrap_or(-scores.loss), fields })
+        Ok(Evaluation { loss: scores.loss, score: self.config.selection_metric.of(&scores), fields })
     }
 
     fn steps_per_epoch(&self) -> f64 {
