@@ -198,14 +198,19 @@ inline void run_grid(Order order) {
     }
 }
 
-/// Runs `body`, a call of the kernel, for a whole grid in two orders, and demands the same `outputs` to the bit.
-inline void launch(const char* kernel, dim3 grid, dim3 threads, size_t shared_bytes,
-                   const std::vector<Output>& outputs, std::function<void()> body) {
+/// Runs `body`, a call of the kernel, for a whole grid.
+inline void run(const char* kernel, dim3 grid, dim3 threads, size_t shared_bytes, Order order,
+                std::function<void()> body) {
     block.kernel = kernel, block.body = std::move(body), gridDim = grid, blockDim = threads;
-    block.fibers.clear();
     // No more than asked for, so that the sanitizer sees what lies past it.
     block.shared.reset(new char[shared_bytes]);
     block.shared_bytes = shared_bytes;
+    run_grid(order);
+}
+
+/// As `run`, in two orders, and demands the same `outputs` to the bit.
+inline void launch(const char* kernel, dim3 grid, dim3 threads, size_t shared_bytes,
+                   const std::vector<Output>& outputs, std::function<void()> body) {
     auto copy = [&] {
         std::vector<std::vector<char>> copies;
         for (auto& output : outputs) {
@@ -215,10 +220,10 @@ inline void launch(const char* kernel, dim3 grid, dim3 threads, size_t shared_by
         return copies;
     };
     auto before = copy();
-    run_grid(Order::Forward);
+    run(kernel, grid, threads, shared_bytes, Order::Forward, body);
     auto forward = copy();
     for (size_t i = 0; i < outputs.size(); i++) memcpy(outputs[i].data, before[i].data(), outputs[i].bytes);
-    run_grid(Order::Backward);
+    run(kernel, grid, threads, shared_bytes, Order::Backward, body);
     for (size_t i = 0; i < outputs.size(); i++) {
         if (memcmp(outputs[i].data, forward[i].data(), outputs[i].bytes) == 0) continue;
         fprintf(stderr, "%s: output %zu depends on the order of threads\n", kernel, i);
