@@ -20,7 +20,7 @@ enum DescAttribute { POINTER_MODE = 2, TRANSA = 3, TRANSB = 4, EPILOGUE = 7, BIA
 enum Epilogue { EPILOGUE_DEFAULT = 1, EPILOGUE_BIAS = 4 };
 enum PreferenceAttribute { MAX_WORKSPACE_BYTES = 1, MIN_ALIGNMENT_A_BYTES = 5, MIN_ALIGNMENT_D_BYTES = 8 };
 
-struct Handle { int library; };
+struct Handle { CUstream_st* stream = nullptr; };
 struct Layout {
     int type;
     uint64_t rows, columns;
@@ -100,15 +100,13 @@ void write(char* to, size_t at, int type, float x) {
     reinterpret_cast<uint16_t*>(to)[at] = x != x ? 0x7fff : (word + 0x7fff + (word >> 16 & 1)) >> 16;
 }
 
-/// op(matrix), its rows or its columns one after the other.
-std::vector<float> unpacked(const void* from, const Layout& layout, int operation, bool rows_together, bool tf32) {
+/// op(matrix), its columns one after the other.
+std::vector<float> unpacked(const void* from, const Layout& layout, int operation, bool tf32) {
     std::vector<float> numbers(layout.rows * layout.columns);
     for (uint64_t column = 0; column < layout.columns; column++)
         for (uint64_t row = 0; row < layout.rows; row++) {
             float x = read(static_cast<const char*>(from), column * layout.ld + row, layout.type);
-            // A row of op(matrix) is a row of the matrix, or a column of it where it is transposed.
-            bool along_rows = rows_together == (operation == OP_N);
-            size_t at = along_rows ? row * layout.columns + column : column * layout.rows + row;
+            size_t at = operation == OP_T ? row * layout.columns + column : column * layout.rows + row;
             numbers[at] = tf32 ? rounded_to_tf32(x) : x;
         }
     return numbers;
@@ -124,6 +122,33 @@ __attribute__((optimize("O3"), no_sanitize("address"))) void multiply(
             for (size_t i = 0; i < m; i++) sum[i] += factor * column[i];
         }
     }
+}
+
+struct Product {
+    Desc desc;
+    Layout of[4];
+    size_t m, n, k;
+    float alpha, beta;
+};
+
+/// Larger products, which only measure speed, are left out: their results stay as they were.
+constexpr double MOST_OPERATIONS = 1e11;
+
+void product(const Product& of, const void* a, const void* b, const void* c, void* d, const void* bias) {
+    auto& [desc, layouts, m, n, k, alpha, beta] = of;
+    auto& [la, lb, lc, ld] = layouts;
+    if (2.0 * m * n * k > MOST_OPERATIONS) return;
+    bool tf32 = desc.compute == COMPUTE_32F_FAST_TF32;
+    auto a_columns = unpacked(a, la, desc.operations[0], tf32), b_columns = unpacked(b, lb, desc.operations[1], tf32);
+    std::vector<float> sums(m * n);
+    multiply(sums.data(), a_columns.data(), b_columns.data(), m, n, k);
+    for (size_t j = 0; j < n; j++)
+        for (size_t i = 0; i < m; i++) {
+            float x = alpha * sums[j * m + i];
+            if (beta != 0) x += beta * read(static_cast<const char*>(c), j * lc.ld + i, lc.type);
+            if (bias) x += read(static_cast<const char*>(bias), i, ld.type);
+            write(static_cast<char*>(d), j * ld.ld + i, ld.type, x);
+        }
 }
 
 /// Sizes m, n, k of a product that is possible, else what is wrong with it.
@@ -251,25 +276,47 @@ int cublasLtMatmul(Handle* handle, Desc* desc, const float* alpha, const void* a
     if (workspace_bytes) fake::enqueue(stream, [=] { memset(workspace, 0xff, std::min<size_t>(workspace_bytes, 4096)); });
     fake::enqueue(stream, [=, m = m, n = n, k = k, desc = *desc, la = *a_layout, lb = *b_layout, lc = *c_layout,
                            ld = *d_layout, alpha = *alpha, beta = *beta] {
-        bool tf32 = desc.compute == COMPUTE_32F_FAST_TF32;
-        auto a_columns = unpacked(a, la, desc.operations[0], false, tf32);
-        auto b_columns = unpacked(b, lb, desc.operations[1], false, tf32);
-        std::vector<float> sums(m * n);
-        multiply(sums.data(), a_columns.data(), b_columns.data(), m, n, k);
-        for (size_t j = 0; j < n; j++)
-            for (size_t i = 0; i < m; i++) {
-                float x = alpha * sums[j * m + i];
-                if (beta != 0) x += beta * read(static_cast<const char*>(c), j * lc.ld + i, lc.type);
-                if (bias) x += read(static_cast<const char*>(bias), i, ld.type);
-                write(static_cast<char*>(d), j * ld.ld + i, ld.type, x);
-            }
+        product({desc, {la, lb, lc, ld}, m, n, k, alpha, beta}, a, b, c, d, bias);
     });
     return SUCCESS;
 }
 
 int cublasCreate_v2(Handle** handle) { return *handle = made(new Handle), SUCCESS; }
 int cublasDestroy_v2(Handle* handle) { return destroyed(handle); }
-int cublasSetStream_v2(Handle*, CUstream_st* stream) { return fake::stream_of(stream) ? SUCCESS : INVALID_VALUE; }
+int cublasSetStream_v2(Handle* handle, CUstream_st* stream) {
+    return (handle->stream = fake::stream_of(stream)) ? SUCCESS : INVALID_VALUE;
+}
+
+/// Products of `count` matrices that stand `stride` elements apart; in place of C.
+int cublasGemmStridedBatchedEx(Handle* handle, int op_a, int op_b, int m, int n, int k, const float* alpha,
+                               const char* a, int a_type, int lda, long long a_stride, const char* b, int b_type,
+                               int ldb, long long b_stride, const float* beta, char* c, int c_type, int ldc,
+                               long long c_stride, int count, int compute, int) {
+    std::lock_guard<std::recursive_mutex> guard(fake::lock);
+    if (!alive.count(handle)) REFUSE(NOT_INITIALIZED, "a product with a handle that is not alive");
+    Desc desc = {compute, R_32F, {op_a, op_b}};
+    Layout la = {a_type, uint64_t(op_a ? k : m), uint64_t(op_a ? m : k), lda};
+    Layout lb = {b_type, uint64_t(op_b ? n : k), uint64_t(op_b ? k : n), ldb};
+    Layout lc = {c_type, uint64_t(m), uint64_t(n), ldc};
+    const Layout* of[] = {&la, &lb, &lc, &lc};
+    uint64_t mnk[3];
+    if (auto wrong = sizes(desc, of, mnk)) REFUSE(INVALID_VALUE, "%s", wrong);
+    auto bytes = [&](const Layout& layout, long long stride) {
+        return (count - 1) * stride * layout.element_bytes() + layout.bytes();
+    };
+    if (!fake::on_device(a, bytes(la, a_stride)) || !fake::on_device(b, bytes(lb, b_stride)) ||
+        !fake::on_device(c, bytes(lc, c_stride)))
+        REFUSE(INVALID_VALUE, "a batch of matrices is not on the device");
+    Product one = {desc, {la, lb, lc, lc}, mnk[0], mnk[1], mnk[2], *alpha, *beta};
+    fake::enqueue(handle->stream, [=] {
+        for (long long i = 0; i < count; i++) {
+            char* to = c + i * c_stride * one.of[2].element_bytes();
+            product(one, a + i * a_stride * one.of[0].element_bytes(), b + i * b_stride * one.of[1].element_bytes(), to,
+                    to, nullptr);
+        }
+    });
+    return SUCCESS;
+}
 
 int curandCreateGenerator(Handle** generator, int) { return *generator = made(new Handle), SUCCESS; }
 int curandDestroyGenerator(Handle* generator) { return destroyed(generator); }

@@ -63,12 +63,65 @@ template <class T, class F> void binary(size_t count, size_t rank, Table table, 
     for (size_t i = 0; i < count; i++) y[i] = T(F()(a[place(i, rank, table)], b[place(i, rank, table, 1)]));
 }
 
+/// Sums or extremes over the last dimensions of the table, `share` elements for each result.
+template <class T> void sum(size_t count, size_t share, size_t rank, Table table, const T* x, T* y) {
+    for (size_t i = 0; i < count / share; i++) {
+        double sum = 0;
+        for (size_t k = 0; k < share; k++) sum += x[place(i * share + k, rank, table)];
+        y[i] = T(sum);
+    }
+}
+/// As `sum`, which is told the number of results instead.
+template <class T> void sum_small(size_t results, size_t share, size_t rank, Table table, const T* x, T* y) {
+    sum(results * share, share, rank, table, x, y);
+}
+/// Where the first of the largest of a share is.
+template <class T> void argmax(size_t count, size_t share, size_t rank, Table table, const T* x, uint32_t* y) {
+    for (size_t i = 0; i < count / share; i++) {
+        y[i] = 0;
+        for (size_t k = 1; k < share; k++)
+            if (x[place(i * share + k, rank, table)] > x[place(i * share + y[i], rank, table)]) y[i] = k;
+    }
+}
+template <class T> void maximum(size_t count, size_t share, size_t rank, Table table, const T* x, T* y) {
+    for (size_t i = 0; i < count / share; i++) {
+        y[i] = x[place(i * share, rank, table)];
+        for (size_t k = 1; k < share; k++) y[i] = std::max<T>(y[i], x[place(i * share + k, rank, table)]);
+    }
+}
+
+/// y (left, of_ids, right) of x (left, of_x, right), where the ids have the shape of y.
+template <class T>
+void gather(size_t count, const uint32_t* ids, const T* x, T* y, size_t, size_t of_x, size_t of_ids, size_t right) {
+    for (size_t i = 0; i < count; i++) y[i] = x[(i / right / of_ids * of_x + ids[i]) * right + i % right];
+}
+/// Adds x to y at the ids, the other way round.
+template <class T>
+void scatter_add(const uint32_t* ids, const T* x, T* y, size_t left, size_t of_x, size_t of_y, size_t right) {
+    for (size_t i = 0; i < left * of_x * right; i++) {
+        T& at = y[(i / right / of_x * of_y + ids[i]) * right + i % right];
+        at = T(at + x[i]);
+    }
+}
+/// As `gather`, with a vector of ids that is the same for all.
+template <class T>
+void index_select(size_t count, size_t rank, Table table, const uint32_t* ids, const T* x, T* y, size_t, size_t of_x,
+                  size_t of_ids, size_t right) {
+    for (size_t i = 0; i < count; i++) {
+        size_t id = ids[place(i / right % of_ids, rank, table)];
+        y[i] = x[(i / right / of_ids * of_x + id) * right + i % right];
+    }
+}
+
 #define FUNCTION(name, expression) \
     struct name { template <class T> auto operator()(T a, T b = T()) const { return expression; } }
 FUNCTION(Copy, a);
 FUNCTION(Square, a * a);
 FUNCTION(Root, std::sqrt(float(a)));
 FUNCTION(Negate, -float(a));
+FUNCTION(Exp, std::exp(float(a)));
+FUNCTION(Log, std::log(float(a)));
+FUNCTION(Reciprocal, 1 / float(a));
 FUNCTION(Add, a + b);
 FUNCTION(Subtract, a - b);
 FUNCTION(Multiply, a * b);
@@ -98,6 +151,16 @@ template <class... A, void (*KERNEL)(A...)> struct Plain<KERNEL> {
     KERNEL("usqr_" name, unary<T, Square>)       \
     KERNEL("usqrt_" name, unary<T, Root>)        \
     KERNEL("uneg_" name, unary<T, Negate>)       \
+    KERNEL("uexp_" name, unary<T, Exp>)          \
+    KERNEL("ulog_" name, unary<T, Log>)          \
+    KERNEL("urecip_" name, unary<T, Reciprocal>) \
+    KERNEL("fast_sum_" name, sum<T>)             \
+    KERNEL("fast_sum_small_" name, sum_small<T>) \
+    KERNEL("fast_max_" name, maximum<T>)         \
+    KERNEL("fast_argmax_" name, argmax<T>)       \
+    KERNEL("gather_u32_" name, gather<T>)        \
+    KERNEL("sa_u32_" name, scatter_add<T>)       \
+    KERNEL("is_u32_" name, index_select<T>)      \
     KERNEL("badd_" name, binary<T, Add>)         \
     KERNEL("bsub_" name, binary<T, Subtract>)    \
     KERNEL("bmul_" name, binary<T, Multiply>)    \
