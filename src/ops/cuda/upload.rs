@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 
-use candle_core::cuda_backend::cudarc::driver::{CudaSlice, PinnedHostSlice};
+use candle_core::cuda_backend::cudarc::driver::{CudaEvent, CudaSlice, PinnedHostSlice};
 use candle_core::cuda_backend::{CudaDType, CudaStorage, DeviceId, WrapErr};
 use candle_core::op::BackpropOp;
 use candle_core::{CudaDevice, Result, Shape, Storage, Tensor};
@@ -13,6 +13,20 @@ use candle_core::{CudaDevice, Result, Shape, Storage, Tensor};
 const BUFFERS: usize = 32;
 /// Tables of sequences that are kept.
 const REMEMBERED: usize = 16;
+
+/// Page-locked memory with the end of the copy that read it last. cudarc's own event is not recorded while events are
+/// not tracked (`device.rs`), so the memory alone would be written or freed under a copy.
+struct Buffer {
+    device: DeviceId,
+    memory: PinnedHostSlice<u32>,
+    copied: CudaEvent,
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        let _ = self.copied.synchronize(); // Nothing can be done about a failure.
+    }
+}
 
 /// What was made of sequences of these lengths; `kind` is the maker's.
 struct Table {
@@ -23,7 +37,7 @@ struct Table {
 }
 
 thread_local! {
-    static PINNED: RefCell<VecDeque<(DeviceId, PinnedHostSlice<u32>)>> = const { RefCell::new(VecDeque::new()) };
+    static PINNED: RefCell<VecDeque<Buffer>> = const { RefCell::new(VecDeque::new()) };
     static TABLES: RefCell<VecDeque<Table>> = const { RefCell::new(VecDeque::new()) };
 }
 
@@ -52,30 +66,28 @@ fn tensor<T: CudaDType>(slice: CudaSlice<T>, shape: impl Into<Shape>, device: &C
 fn copied(values: &[u32], device: &CudaDevice) -> Result<CudaSlice<u32>> {
     PINNED.with_borrow_mut(|buffers| {
         // The oldest buffer that is large enough; a new one as long as there are few.
-        let fits = |(id, buffer): &(DeviceId, PinnedHostSlice<u32>)| {
-            *id == device.id() && buffer.len() >= values.len()
-        };
+        let fits = |buffer: &Buffer| buffer.device == device.id() && buffer.memory.len() >= values.len();
         let found = if buffers.len() < BUFFERS { None } else { buffers.iter().position(fits) };
-        let (id, mut pinned) = match found.and_then(|place| buffers.remove(place)) {
+        let stream = device.cuda_stream();
+        let mut buffer = match found.and_then(|place| buffers.remove(place)) {
             Some(buffer) => buffer,
             None => {
+                let context = stream.context();
                 // SAFETY: the part that is read is written below.
-                let new = unsafe {
-                    device.cuda_stream().context().alloc_pinned::<u32>(values.len().next_power_of_two())
-                };
+                let memory = unsafe { context.alloc_pinned::<u32>(values.len().next_power_of_two()) }.w()?;
                 if buffers.len() >= BUFFERS {
                     buffers.pop_front();
                 }
-                (device.id(), new.w()?)
+                Buffer { device: device.id(), memory, copied: context.new_event(None).w()? }
             }
         };
-        // Waits for the copy that used this buffer last.
-        pinned.as_mut_slice().w()?[..values.len()].copy_from_slice(values);
-        let stream = device.cuda_stream();
+        buffer.copied.synchronize().w()?;
+        buffer.memory.as_mut_slice().w()?[..values.len()].copy_from_slice(values);
         // SAFETY: the copy writes all of it.
-        let mut slice = unsafe { device.alloc::<u32>(pinned.len())? };
-        stream.memcpy_htod(&pinned, &mut slice).w()?;
-        buffers.push_back((id, pinned));
+        let mut slice = unsafe { device.alloc::<u32>(buffer.memory.len())? };
+        stream.memcpy_htod(&buffer.memory, &mut slice).w()?;
+        buffer.copied.record(&stream).w()?;
+        buffers.push_back(buffer);
         Ok(slice)
     })
 }
