@@ -177,11 +177,13 @@ CUresult cuMemcpyHtoDAsync(CUdeviceptr to, const void* from, size_t bytes, CUstr
     return CUDA_SUCCESS;
 }
 
-/// May return before the copy, whatever the memory.
+/// A copy to pageable memory is over when this returns: the manuals up to CUDA 12 say so, later ones that it may be, and
+/// candle relies on it.
 CUresult cuMemcpyDtoHAsync(void* to, CUdeviceptr from, size_t bytes, CUstream handle) {
     NEEDS_STREAM(stream, handle);
     if (auto wrong = expect_on_device(from, bytes, "a copy to the host")) return wrong;
     if (bytes) enqueue(stream, [=] { memcpy(to, at<void>(from), bytes); });
+    if (!within(page_locked, to, bytes)) run_until(stream, stream->issued);
     return CUDA_SUCCESS;
 }
 
