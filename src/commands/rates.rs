@@ -4,13 +4,24 @@ use std::time::Instant;
 
 use candle_core::{DType, Device, Tensor};
 
-use crate::error::Result;
+use crate::error::{Exit, Result};
 use crate::ops::{self, Traced, WeightLayout};
 
 /// Operations per second of a square matrix product of random numbers on this device: the best of a few.
 pub fn product(device: &Device, dtype: DType) -> Result<f64> {
     // Large enough to fill the device, small enough for a part of a second.
-    let side = if device.is_cuda() { 8192 } else { 1024 };
+    let mut side = if device.is_cuda() { 8192 } else { 1024 };
+    loop {
+        match product_of(side, device, dtype) {
+            // A model that fills the memory leaves room for less.
+            Err(error) if error.exit == Exit::Device && side > 256 => side /= 2,
+            rate => return rate,
+        }
+    }
+}
+
+/// As [`product`], of matrices with this many rows and columns.
+fn product_of(side: usize, device: &Device, dtype: DType) -> Result<f64> {
     let a = random(side * side, device)?.reshape((side, side))?.to_dtype(dtype)?;
     let (x, weight) = (Traced::from(&a), [Traced::from(&a)]);
     let best =
