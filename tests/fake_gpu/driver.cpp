@@ -60,6 +60,7 @@ void complain(const char* format, ...) {
     vsnprintf(line, sizeof line, format, rest);
     va_end(rest);
     fprintf(stderr, "fake GPU: %s\n", line);
+    if (const char* strict = getenv("FAKE_GPU_STRICT"); strict && atoi(strict)) abort();
 }
 
 void run_until(CUstream_st* stream, uint64_t last) {

@@ -9,6 +9,7 @@
 // Environment:
 //   FAKE_GPU_MIB     its memory (default 4096)
 //   FAKE_GPU_LAZY    1: work starts when the host waits for it, not before; copies read the host's memory as late
+//   FAKE_GPU_STRICT  1: a broken rule ends the program
 //   FAKE_GPU_ORDER   backward: blocks and threads of a kernel take their turns from the last to the first
 //
 // Not modelled: time, several devices, graphs, and all that tests/kernels/emulate.hpp leaves out.
