@@ -9,7 +9,7 @@
 #
 # TRAIN and TEST are target/release/train and target/release/deps/train-... (the integration tests). OUT gets the fake
 # libraries, runs and full logs (default: cuda-on-cpu). Needs g++, python3, and CUDA_HOME for cuda.h.
-# Environment: STAGES="doctor tests runs memory" chooses.
+# Environment: STAGES="doctor tests runs memory" chooses; "long" adds hundreds of steps, which take ten minutes.
 set -uo pipefail
 
 [[ $# -ge 2 ]] || { sed -n '2,14p' "$0" >&2; exit 2; }
@@ -23,14 +23,19 @@ export CARGO_MANIFEST_DIR=$root TRAIN_PROGRAM=$train RUST_BACKTRACE=0 FAKE_GPU_S
 
 # The fake libraries, plain and watched by AddressSanitizer. Kernels are built as the tests of the kernels build them.
 build() {
-  local folder=$out/$1 source
+  local folder=$out/$1 fakes=$root/tests/fake_gpu source
+  local include=${CUDA_HOME:-/usr/local/cuda}/include
   shift
   mkdir -p "$folder"
+  if [[ -e $folder/libfakegpu.so ]] &&
+    [[ -z $(find "$fakes" "$root/tests/kernels" "$root/src/ops" -type f -newer "$folder/libfakegpu.so") ]]; then
+    return
+  fi
   local options=(-std=c++17 -O2 -g1 -w -fPIC -fno-strict-aliasing "$@")
   for source in driver memory module blas candle; do
-    g++ "${options[@]}" -I"${CUDA_HOME:-/usr/local/cuda}/include" -c "$root/tests/fake_gpu/$source.cpp" -o "$folder/$source.o" || return
+    g++ "${options[@]}" -I"$include" -c "$fakes/$source.cpp" -o "$folder/$source.o" || return
   done
-  g++ "${options[@]}" -fno-weak -I"$root/tests/kernels" -include emulate.hpp -c "$root/tests/fake_gpu/kernels.cpp" \
+  g++ "${options[@]}" -fno-weak -I"$root/tests/kernels" -include emulate.hpp -c "$fakes/kernels.cpp" \
     -o "$folder/kernels.o" || return
   g++ -shared "$@" -o "$folder/libfakegpu.so" "$folder"/*.o || return
   for source in libcuda.so.1 libcublas.so.13 libcublasLt.so.13 libcurand.so.10; do
@@ -55,8 +60,8 @@ check() {
     note "$name" "passed, $((SECONDS - started)) s"
   else
     local status=$?
-    note "$name" "FAILED ($status), $((SECONDS - started)) s: $(grep -m1 -E '^(fake GPU|error|==.*ERROR)' "$out/$name.log" |
-      cut -c1-160)"
+    local why=$(grep -m1 -E '^(fake GPU|error|==.*ERROR)' "$out/$name.log" | cut -c1-160)
+    note "$name" "FAILED ($status), $((SECONDS - started)) s: $why"
     failures=$((failures + 1))
   fi
 }
@@ -65,8 +70,12 @@ wanted() { [[ $stages == *" $1 "* ]]; }
 # The largest tensors of doctor's measurements take 3 GiB.
 wanted doctor && check doctor 180 "${watched[@]}" "$train" doctor --device cuda
 if wanted tests; then
-  check device-tests 400 "${plain[@]}" FAKE_GPU_LAZY=1 "$tests" --test-threads=1 --nocapture cuda::
-  check street-and-resume 300 "${plain[@]}" FAKE_GPU_LAZY=1 "$tests" --test-threads=1 --nocapture street:: resume::
+  # Hundreds of steps take ten minutes; the runs below say as much.
+  check device-tests 300 "${plain[@]}" FAKE_GPU_LAZY=1 "$tests" --test-threads=1 --nocapture --skip two_hundred \
+    --skip two_runs cuda:: golden::a_gpu resume::five
+fi
+if wanted long; then
+  check losses-of-many-steps 1500 "${plain[@]}" FAKE_GPU_LAZY=1 "$tests" --test-threads=1 cuda::two
 fi
 
 # Tiny runs of both families, with dropout, ragged batches and labels beside texts.
@@ -82,8 +91,8 @@ text = lambda i: f"{line(i)} on day {i}. {line(3 * i + 1)}.\n\n"
 row = lambda i: f"spam\tcall {i} now to win {line(i)}\n" if i % 4 == 0 else f"ham\tI saw {line(i)}\n"
 pathlib.Path("corpus.txt").write_text("".join(map(text, range(120))))
 pathlib.Path("messages.tsv").write_text("".join(map(row, range(80))))
-train = "[train]\nmicro_batch_size = 4\nseq_len = 24\nmax_steps = 6\nmax_epochs = 0.0\nlog_interval = 6\neval_interval = 6\n"
-train += "save_interval = 3\ngrad_accum_steps = 2\ndropout = 0.1\n[optim]\nlearning_rate = 0.01\nwarmup_steps = 2\n"
+train = "[train]\nmicro_batch_size = 4\nseq_len = 24\nmax_steps = 6\nmax_epochs = 0.0\nlog_interval = 3\n"
+train += "eval_interval = 6\nsave_interval = 3\ngrad_accum_steps = 2\ndropout = 0.1\n[optim]\nlearning_rate = 0.01\nwarmup_steps = 2\n"
 sizes = {
     "llama": 'model_type = "llama"\nhidden_size = 32\nintermediate_size = 48\nnum_hidden_layers = 2\n'
     "num_attention_heads = 2\nnum_key_value_heads = 1\nmax_position_embeddings = 32\n",
@@ -107,7 +116,8 @@ near() {
 import json, sys
 
 keys = ("train_loss", "val_loss")
-read = lambda run: [event[key] for event in map(json.loads, open(run + "/metrics.jsonl")) for key in keys if key in event]
+events = lambda run: map(json.loads, open(run + "/metrics.jsonl"))
+read = lambda run: [event[key] for event in events(run) for key in keys if key in event]
 band, (a, b) = float(sys.argv[1]), map(read, sys.argv[2:])
 distance = max(abs(x - y) for x, y in zip(a, b)) if len(a) == len(b) > 0 else float("inf")
 print(f"{sys.argv[3]} and {sys.argv[2]}: losses at most {distance:.1e} apart, allowed {band:.0e}")
@@ -150,8 +160,8 @@ killed() {
 # Too large for the memory at first; what is then advised fits.
 memory() {
   local small=("${plain[@]}" FAKE_GPU_MIB=36) line advised
-  local options=(--device cuda --set train.precision=f32)
-  run crowded pretrain llama "${small[@]}" -- "${options[@]}" --set train.micro_batch_size=256 2>&1 | tee crowded.log
+  local options=(--device cuda --set train.precision=f32 --set train.max_steps=1)
+  run crowded pretrain llama "${small[@]}" -- "${options[@]}" --set train.micro_batch_size=96 2>&1 | tee crowded.log
   [[ ${PIPESTATUS[0]} == 69 ]] || { echo "error: expected the exit status 69"; return 1; }
   line=$(grep -o 'set train.micro_batch_size=[0-9]* and train.grad_accum_steps=[0-9]*' crowded.log) || return
   read -ra advised <<<"${line//set /--set }"

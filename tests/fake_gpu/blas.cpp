@@ -202,7 +202,8 @@ int cublasLtMatmulDescDestroy(Desc* desc) { return destroyed(desc); }
 
 int cublasLtMatmulDescSetAttribute(Desc* desc, int attribute, const void* value, size_t bytes) {
     if (!alive.count(desc)) REFUSE(INVALID_VALUE, "an attribute of no description");
-    if (bytes != (attribute == BIAS_POINTER ? 8 : 4)) REFUSE(INVALID_VALUE, "attribute %d of %zu bytes", attribute, bytes);
+    if (bytes != (attribute == BIAS_POINTER ? 8 : 4))
+        REFUSE(INVALID_VALUE, "attribute %d of %zu bytes", attribute, bytes);
     switch (attribute) {
         case TRANSA:
         case TRANSB: memcpy(&desc->operations[attribute - TRANSA], value, 4); return SUCCESS;
@@ -273,7 +274,8 @@ int cublasLtMatmul(Handle* handle, Desc* desc, const float* alpha, const void* a
         REFUSE(INVALID_VALUE, "a bias that is not on the device");
 
     // A kernel may write anything into its workspace.
-    if (workspace_bytes) fake::enqueue(stream, [=] { memset(workspace, 0xff, std::min<size_t>(workspace_bytes, 4096)); });
+    if (workspace_bytes)
+        fake::enqueue(stream, [=] { memset(workspace, 0xff, std::min<size_t>(workspace_bytes, 4096)); });
     fake::enqueue(stream, [=, m = m, n = n, k = k, desc = *desc, la = *a_layout, lb = *b_layout, lc = *c_layout,
                            ld = *d_layout, alpha = *alpha, beta = *beta] {
         product({desc, {la, lb, lc, ld}, m, n, k, alpha, beta}, a, b, c, d, bias);

@@ -50,7 +50,8 @@ template <class From, class To> void cast(size_t count, size_t rank, Table table
     for (size_t i = 0; i < count; i++) y[i] = To(x[place(i, rank, table)]);
 }
 
-template <class T> void copy2d(const T* x, T* y, uint32_t rows, uint32_t columns, uint32_t x_stride, uint32_t y_stride) {
+template <class T>
+void copy2d(const T* x, T* y, uint32_t rows, uint32_t columns, uint32_t x_stride, uint32_t y_stride) {
     for (size_t row = 0; row < rows; row++)
         for (size_t c = 0; c < columns; c++) y[row * y_stride + c] = x[row * x_stride + c];
 }

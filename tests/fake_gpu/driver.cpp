@@ -324,7 +324,8 @@ CUresult cuLaunchKernel(CUfunction function, unsigned grid_x, unsigned grid_y, u
     // Registers are handed out to warps, 8 for each lane at a time.
     unsigned warps = (threads + 31) / 32, registers = (function->code.registers + 7) / 8 * 8;
     if (warps * 32 * registers > REGISTERS)
-        return refuse(CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES, "%s: %u registers for each of %u warps", name, registers, warps);
+        return refuse(CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES, "%s: %u registers for each of %u warps", name, registers,
+                      warps);
     if (extra || !params) return refuse(CUDA_ERROR_INVALID_VALUE, "%s: arguments in a buffer", name);
     Launch launch = function->kernel(name, params);
     if (!launch) return CUDA_ERROR_INVALID_VALUE;

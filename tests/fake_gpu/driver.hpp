@@ -21,9 +21,10 @@ void finish_all();
 #define refuse(status, ...) (fake::complain(__VA_ARGS__), status)
 
 /// Begins a function that works in the context of the thread.
-#define NEEDS_CONTEXT                                                                                   \
-    fake::Guard guard(fake::lock);                                                                      \
-    if (!fake::current || !fake::current->users) return refuse(CUDA_ERROR_INVALID_CONTEXT, "%s without a context", __func__)
+#define NEEDS_CONTEXT                            \
+    fake::Guard guard(fake::lock);               \
+    if (!fake::current || !fake::current->users) \
+    return refuse(CUDA_ERROR_INVALID_CONTEXT, "%s without a context", __func__)
 
 #define NEEDS_STREAM(stream, handle)                       \
     NEEDS_CONTEXT;                                         \

@@ -17,7 +17,8 @@ constexpr size_t GUARD = 0;  // The sanitizer watches.
 #else
 constexpr size_t GUARD = 64;
 #endif
-constexpr unsigned char GUARD_BYTE = 0xa5, POISON = 0xff;  // POISON makes NaN of every float type, and ids out of range.
+/// POISON makes NaN of every float type, and ids out of range.
+constexpr unsigned char GUARD_BYTE = 0xa5, POISON = 0xff;
 
 using Allocations = std::map<const char*, size_t>;
 Allocations device, page_locked;
@@ -52,12 +53,8 @@ void release(char* memory, size_t bytes) {
 CUresult allocate(CUdeviceptr* address, size_t bytes) {
     if (bytes == 0) return refuse(CUDA_ERROR_INVALID_VALUE, "no memory is asked for");
     if (used + rounded(bytes) > all_memory()) return CUDA_ERROR_OUT_OF_MEMORY;
-    auto* memory = static_cast<char*>(aligned_alloc(ALIGNMENT, (bytes + GUARD + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT));
-#ifdef __SANITIZE_ADDRESS__
-    // Rounding up would hide accesses just past the end.
-    free(memory);
-    if (posix_memalign(reinterpret_cast<void**>(&memory), ALIGNMENT, bytes)) abort();
-#endif
+    char* memory;
+    if (posix_memalign(reinterpret_cast<void**>(&memory), ALIGNMENT, bytes + GUARD)) abort();
     memset(memory, POISON, bytes);
     memset(memory + bytes, GUARD_BYTE, GUARD);
     device[memory] = bytes;
@@ -70,7 +67,7 @@ template <class T> T* at(CUdeviceptr address) { return reinterpret_cast<T*>(addr
 
 CUresult expect_on_device(CUdeviceptr address, size_t bytes, const char* what) {
     if (on_device(at<void>(address), bytes)) return CUDA_SUCCESS;
-    return refuse(CUDA_ERROR_INVALID_VALUE, "%s of %zu bytes at %#llx, which are not on the device", what, bytes, address);
+    return refuse(CUDA_ERROR_INVALID_VALUE, "%s of %zu bytes at %#llx, not on the device", what, bytes, address);
 }
 
 }  // namespace
@@ -177,8 +174,8 @@ CUresult cuMemcpyHtoDAsync(CUdeviceptr to, const void* from, size_t bytes, CUstr
     return CUDA_SUCCESS;
 }
 
-/// A copy to pageable memory is over when this returns: the manuals up to CUDA 12 say so, later ones that it may be, and
-/// candle relies on it.
+/// A copy to pageable memory is over when this returns: the manuals up to CUDA 12 say so, later ones that it may be,
+/// and candle relies on it.
 CUresult cuMemcpyDtoHAsync(void* to, CUdeviceptr from, size_t bytes, CUstream handle) {
     NEEDS_STREAM(stream, handle);
     if (auto wrong = expect_on_device(from, bytes, "a copy to the host")) return wrong;
