@@ -12,7 +12,7 @@
 # Environment: STAGES="doctor tests runs memory" chooses; "long" adds hundreds of steps, which take ten minutes.
 set -uo pipefail
 
-[[ $# -ge 2 ]] || { sed -n '2,14p' "$0" >&2; exit 2; }
+[[ $# -ge 2 ]] || { sed -n '2,12p' "$0" >&2; exit 2; }
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 train=$(realpath "$1") tests=$(realpath "$2") || exit 66
 out=${3:-cuda-on-cpu}
@@ -92,7 +92,8 @@ row = lambda i: f"spam\tcall {i} now to win {line(i)}\n" if i % 4 == 0 else f"ha
 pathlib.Path("corpus.txt").write_text("".join(map(text, range(120))))
 pathlib.Path("messages.tsv").write_text("".join(map(row, range(80))))
 train = "[train]\nmicro_batch_size = 4\nseq_len = 24\nmax_steps = 6\nmax_epochs = 0.0\nlog_interval = 3\n"
-train += "eval_interval = 6\nsave_interval = 3\ngrad_accum_steps = 2\ndropout = 0.1\n[optim]\nlearning_rate = 0.01\nwarmup_steps = 2\n"
+train += "eval_interval = 6\nsave_interval = 3\ngrad_accum_steps = 2\ndropout = 0.1\n"
+train += "[optim]\nlearning_rate = 0.01\nwarmup_steps = 2\n"
 sizes = {
     "llama": 'model_type = "llama"\nhidden_size = 32\nintermediate_size = 48\nnum_hidden_layers = 2\n'
     "num_attention_heads = 2\nnum_key_value_heads = 1\nmax_position_embeddings = 32\n",
