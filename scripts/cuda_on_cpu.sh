@@ -78,7 +78,7 @@ if wanted long; then
   check losses-of-many-steps 1500 "${plain[@]}" FAKE_GPU_LAZY=1 "$tests" --test-threads=1 cuda::two
 fi
 
-# Tiny runs of both families, with dropout, ragged batches and labels beside texts.
+# Tiny runs of both families, with dropout, ragged batches, the head alone first and labels beside texts.
 work=$out/runs
 rm -rf "$work" && mkdir -p "$work"
 cd "$work" || exit 1
@@ -106,7 +106,7 @@ for family, model in sizes.items():
     )
     pathlib.Path(f"finetune-{family}.toml").write_text(
         f'init_from = "cpu-pretrain-{family}"\n[data]\ntrain = "messages.tsv"\n'
-        f'[classifier]\nlanguage_model_weight = 0.5\n{train}'
+        f'[classifier]\nlanguage_model_weight = 0.5\nhead_only_fraction = 0.4\n{train}'
     )
 PYTHON
 
