@@ -286,7 +286,8 @@ impl Config for CompareConfig {
             }
         }
         for &head_only_fraction in &self.search.head_only_fractions {
-            ClassifierConfig { head_only_fraction, ..self.finetune.classifier.clone() }.check()?;
+            let tried = ClassifierConfig { head_only_fraction, ..self.finetune.classifier.clone() }.check();
+            tried.map_err(|cause| Error::usage(format!("search.head_only_fractions: {cause}")))?;
         }
         if self.transfer_checkpoints > 0
             && self.pretrained.is_empty()

@@ -149,6 +149,8 @@ fn the_head_can_be_trained_alone_first() {
     folder.run(&format!("{command}=1")).fails(2, &["classifier.head_only_fraction is 1", "below 1"]);
     let frozen = format!("{command}=0.5 --set classifier.freeze=\"all_but_head\"");
     folder.run(&frozen).fails(2, &["all_but_head", "classifier.head_only_fraction to 0"]);
+    let searched = "compare --config compare.toml --set search.head_only_fractions=[0.3,1.0]";
+    folder.run(searched).fails(2, &["search.head_only_fractions: classifier.head_only_fraction is 1"]);
 }
 
 #[test]
