@@ -285,10 +285,6 @@ impl Config for CompareConfig {
                 return Err(Error::usage(format!("search.{key} holds {value}; values must be above 0")));
             }
         }
-        for &head_only_fraction in &self.search.head_only_fractions {
-            let tried = ClassifierConfig { head_only_fraction, ..self.finetune.classifier.clone() }.check();
-            tried.map_err(|cause| Error::usage(format!("search.head_only_fractions: {cause}")))?;
-        }
         if self.transfer_checkpoints > 0
             && self.pretrained.is_empty()
             && self.pretrain.train.save_interval == 0
@@ -297,7 +293,12 @@ impl Config for CompareConfig {
             return Err(Error::usage(why));
         }
         self.pretrain.check()?;
-        self.finetune.check()
+        self.finetune.check()?;
+        for &head_only_fraction in &self.search.head_only_fractions {
+            let tried = ClassifierConfig { head_only_fraction, ..self.finetune.classifier.clone() }.check();
+            tried.map_err(|cause| Error::usage(format!("search.head_only_fractions: {cause}")))?;
+        }
+        Ok(())
     }
 }
 

@@ -229,8 +229,9 @@ mod tests {
     #[test]
     fn a_driver_error_is_told_in_its_words() {
         let of = |text: &str| one_line(&candle_core::Error::Msg(text.into()));
-        let missing = r#"DriverError(CUDA_ERROR_NO_DEVICE, "no NVIDIA driver: libcuda.so.1 is not there")"#;
-        assert_eq!(of(missing), "no NVIDIA driver: libcuda.so.1 is not there, CUDA_ERROR_NO_DEVICE");
+        let missing =
+            r#"DriverError(CUDA_ERROR_NO_DEVICE, "no NVIDIA driver found: libcuda.so.1: not there")"#;
+        assert_eq!(of(missing), "no NVIDIA driver found: libcuda.so.1: not there, CUDA_ERROR_NO_DEVICE");
         assert_eq!(of("no such kernel\nand a backtrace"), "no such kernel");
     }
 }

@@ -30,9 +30,9 @@ const LOSSES: f64 = 1e-6;
 
 /// On a GPU in f32: other orders of summation, and exponentials of 2 units in the last place.
 const GPU_F32: f64 = 1e-4;
-/// On a GPU in bf16, which keeps 8 bits: 2^-9 for each rounding on the way through two blocks and back. PyTorch's own
-/// bf16, on the CPU, is off by up to 7.5e-2.
-const GPU_BF16: f64 = 1.2e-1;
+/// On a GPU in bf16, which keeps 8 bits, through two blocks and back: kernels on the CPU were off by up to 6.3e-2 of a
+/// gradient's scale, PyTorch 2.15's own bf16, on the CPU, by 7.5e-2.
+const GPU_BF16: f64 = 1e-1;
 
 /// One fixture file, with the config that stands in the script.
 struct Golden {

@@ -95,6 +95,42 @@ fn any_number_of_threads_gives_the_same_bits() {
     assert_same(&folder, "threads1", "threads3", 5);
 }
 
+#[test]
+fn the_stage_of_all_begins_anew_after_a_resumption_and_is_never_left() {
+    let folder = Folder::pretrained();
+    let steps = "--set train.save_interval=5 --set train.keep_checkpoints=0 --set train.max_steps=10";
+    let line = format!("{FINETUNE} {steps} --set classifier.head_only_fraction=0.5");
+    folder.run(&format!("{line} --set output_dir=whole")).done();
+    folder.run(&line).done();
+    // As if it had been killed at the border of the stages.
+    folder.remove("finetuned/checkpoints/step_000010");
+    folder.remove("finetuned/model");
+    let manifest = folder.text("finetuned/run.json").replace("\"done\"", "\"running\"");
+    folder.write("finetuned/run.json", manifest);
+    let outcome = folder.run(&format!("{line} --resume")).done();
+    assert!(outcome.stderr.contains("resuming at step 5"), "{}", outcome.stderr);
+    assert_same(&folder, "finetuned", "whole", 10);
+
+    folder.run(&format!("{line} --resume --set train.max_steps=40")).done();
+    let state = folder.json("finetuned/checkpoints/step_000040/state.json");
+    assert_eq!(
+        state["counters"]["head_only_steps"], 5,
+        "a larger budget led back to the head alone: {state}"
+    );
+}
+
+#[test]
+fn a_run_of_an_older_program_goes_on_with_the_keys_it_did_not_know() {
+    let folder = Folder::new();
+    folder.run(&format!("{PRETRAIN} --set train.max_steps=5")).done();
+    let older = folder.text("pretrained/config.toml").replace("recompute = false\n", "");
+    folder.write("pretrained/config.toml", older);
+    let line = format!("{PRETRAIN} --set train.max_steps=6 --resume");
+    let outcome = folder.run(&line).done();
+    assert!(outcome.stderr.contains("resuming with train.max_steps"), "{}", outcome.stderr);
+    assert!(!outcome.stderr.contains("recompute"), "{}", outcome.stderr);
+}
+
 /// Sums of f32 in another order: the losses of about 5 nats differed by at most 5e-7 when this was written.
 const OTHER_ORDER: f64 = 1e-5;
 

@@ -145,6 +145,22 @@ fn the_head_can_be_trained_alone_first() {
     assert!(!same(&half["score.weight"], &end["score.weight"]));
     assert_eq!(at(4, "optimizer").keys().collect::<Vec<_>>(), ["score.weight"]);
     assert_eq!(at(8, "optimizer").len(), end.len());
+    let rates: Vec<f64> = folder
+        .json_lines("finetuned/metrics.jsonl")
+        .iter()
+        .filter_map(|e| e["learning_rate"].as_f64())
+        .collect();
+    assert!(rates[..4].iter().all(|rate| *rate > 0.0) && rates[4] < rates[3], "{rates:?}");
+
+    // Early stopping has no part in the first stage, and counts anew in the second.
+    let stuck = "--set train.eval_interval=1 --set train.save_interval=0 --set train.early_stopping_patience=1 \
+                 --set optim.learning_rate=1e-12 --set train.max_steps=8";
+    folder.run(&format!("{command}=0.5 {stuck}")).done();
+    assert_eq!(folder.json("finetuned/results.json")["steps"], 5);
+    assert_eq!(std::fs::read_dir(folder.path("finetuned/checkpoints")).unwrap().count(), 1);
+
+    let short = folder.run(&format!("{command}=0.9 --set train.max_steps=2")).done();
+    assert!(short.stderr.contains("the head alone was trained"), "{}", short.stderr);
 
     folder.run(&format!("{command}=1")).fails(2, &["classifier.head_only_fraction is 1", "below 1"]);
     let frozen = format!("{command}=0.5 --set classifier.freeze=\"all_but_head\"");

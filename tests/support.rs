@@ -281,11 +281,12 @@ fn messages() -> String {
     (0..80).map(row).collect()
 }
 
-/// The first GPU; without one, says on stderr that the test is skipped.
+/// The first GPU; without one, says on stderr that the test is skipped, or fails where TRAIN_REQUIRE_GPU is set.
 pub fn gpu() -> Option<Device> {
     static GPU: OnceLock<Option<Device>> = OnceLock::new();
     let open = || {
         let opened = device::open("cuda", &Progress::new(-1));
+        assert!(opened.is_ok() || std::env::var_os("TRAIN_REQUIRE_GPU").is_none(), "{:?}", opened.err());
         opened.inspect_err(|cause| eprintln!("tests of the GPU are skipped: {cause}")).ok()
     };
     GPU.get_or_init(open).clone()

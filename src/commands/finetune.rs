@@ -127,6 +127,9 @@ pub fn finetune(config: &FinetuneConfig, options: &Options, progress: &Progress)
         };
         let outcome = run.train(&mut task, &mut state)?;
         if outcome == Outcome::Finished {
+            if run.head_only_fraction > 0.0 && state.step_of_stage(false) == 0 {
+                progress.warn(HEAD_ALONE);
+            }
             if config.train.restore_best {
                 state.restore_best()?;
             }
@@ -215,6 +218,10 @@ fn tokenizer(config: &FinetuneConfig, start: &Start, split: &LabelledSplit) -> R
         (Start::Pretrained(_), None) => Tokenizer::load(&hf_folder::locate(config.init_from.as_ref())?),
     }
 }
+
+/// Said where a budget ended before the trunk was trained.
+const HEAD_ALONE: &str = "the budget was too short for classifier.head_only_fraction: the head alone was trained; lower \
+                          the fraction or raise the budget";
 
 /// Said where low-rank updates begin from random weights.
 const LORA_FROM_SCRATCH: &str = "[lora] from scratch: the random weights stay as they are, only their low-rank updates \

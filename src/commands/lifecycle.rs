@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
 use super::Options;
@@ -43,7 +44,7 @@ const HARMLESS: [&str; 17] = [
 /// Errors: as `RunDir::open`; a config that no longer fits the checkpoint, by key (2).
 pub fn open(
     output_dir: &str,
-    config: &impl Serialize,
+    config: &(impl Serialize + DeserializeOwned),
     options: &Options,
     progress: &Progress,
 ) -> Result<Option<RunDir>> {
@@ -72,16 +73,18 @@ fn has_more_to_do(dir: &RunDir, config: &impl Serialize) -> Result<bool> {
 }
 
 /// Compares the stored config with the present one: keys outside `harmless` must agree, others are noted.
-pub fn check_unchanged(
+pub fn check_unchanged<C: Serialize + DeserializeOwned>(
     stored: &Path,
-    config: &impl Serialize,
+    config: &C,
     harmless: &[&str],
     progress: &Progress,
 ) -> Result<()> {
     let text = String::from_utf8_lossy(&files::read(stored)?).into_owned();
-    let old: Table = toml::from_str(&text).map_err(|cause: toml::de::Error| {
+    let old: C = toml::from_str(&text).map_err(|cause: toml::de::Error| {
         Error::data(format!("{}: {}", stored.display(), cause.message()))
     })?;
+    // Keys that the program did not know yet have their defaults in both.
+    let old: Table = toml::from_str(&config::to_toml(&old)?).unwrap_or_default();
     let new: Table = toml::from_str(&config::to_toml(config)?).unwrap_or_default();
     for (key, old, new) in changes("", &old, &new) {
         let change = format!("{key}: {old} -> {new}");

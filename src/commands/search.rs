@@ -72,6 +72,14 @@ pub fn settings(config: &CompareConfig) -> Vec<Setting> {
     settings
 }
 
+/// The shares of the budget for the head alone that are tried, or the config's own.
+pub fn head_only_fractions(config: &CompareConfig) -> Vec<f64> {
+    match &config.search.head_only_fractions[..] {
+        [] => vec![config.finetune.classifier.head_only_fraction],
+        tried => tried.to_vec(),
+    }
+}
+
 /// The setting of the best validation score, by the selection metric, on the first seed; of equals the one of lower
 /// validation loss. Test rows have no part in it. The longer arm takes what was chosen for the plain one from scratch, but not its run.
 pub fn choose(

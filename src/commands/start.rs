@@ -8,7 +8,7 @@ use crate::config::SCRATCH;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::hf_folder::{self, HfFolder};
-use crate::model::{ModelConfig, ParamSpec, Params};
+use crate::model::{ModelConfig, ParamSpec, Params, SCORE_WEIGHT};
 
 /// The value of `init_from`, resolved.
 pub enum Start {
@@ -69,7 +69,7 @@ impl Start {
     pub fn params(self, specs: &[ParamSpec], seed: u64, device: &Device) -> Result<Params> {
         let params = Params::init(specs, seed, device)?;
         if let Self::Pretrained(folder) = self {
-            let wanted = |name: &str| specs.iter().any(|spec| spec.name == name && name != "score.weight");
+            let wanted = |name: &str| specs.iter().any(|spec| spec.name == name && name != SCORE_WEIGHT);
             params.assign(&folder.weights.into_iter().filter(|(name, _)| wanted(name)).collect())?;
         }
         Ok(params)

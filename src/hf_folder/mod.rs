@@ -22,7 +22,7 @@ pub use self::gguf::{Precision, write_gguf};
 pub use self::weights::shards;
 use crate::error::{Error, Exit, Result};
 use crate::files;
-use crate::model::{Head, ModelConfig, Pooling, Weights, parameter_specs};
+use crate::model::{Head, ModelConfig, Pooling, SCORE_WEIGHT, Weights, parameter_specs};
 use crate::tensor_file;
 use crate::tokenizer::Tokenizer;
 
@@ -155,7 +155,7 @@ pub fn load(folder: &Path) -> Result<HfFolder> {
     let tokenizer = Tokenizer::load(folder)?;
     let path = weights::locate(folder)?;
     let mut weights = weights::read(&path, &config)?;
-    let head = match weights.get("score.weight") {
+    let head = match weights.get(SCORE_WEIGHT) {
         Some(score) => {
             if label_names.is_empty() {
                 // transformers leaves its own default names out.

@@ -12,6 +12,9 @@ use super::params::Weights;
 use super::transformer::{TokenRows, Transformer};
 use crate::ops::{self, Pool, Traced, WeightLayout};
 
+/// Name of a classification head, (num_labels, width C).
+pub const SCORE_WEIGHT: &str = "score.weight";
+
 /// Trunk with a language-model head.
 pub struct LanguageModel {
     trunk: Transformer,
@@ -113,7 +116,7 @@ pub struct Classifier {
 }
 
 impl Classifier {
-    /// Builds the model over `weights`, which hold `score.weight`.
+    /// Builds the model over `weights`, which hold [`SCORE_WEIGHT`].
     pub fn new(config: &ModelConfig, weights: &Weights, pooling: Pooling) -> Result<Self> {
         Self::with_lora(config, weights, pooling, None)
     }
@@ -126,7 +129,7 @@ impl Classifier {
         lora: Option<&LoraConfig>,
     ) -> Result<Self> {
         let trunk = Transformer::new(config, weights, lora)?;
-        Ok(Self { trunk, score: weight(weights, "score.weight")?, pooling })
+        Ok(Self { trunk, score: weight(weights, SCORE_WEIGHT)?, pooling })
     }
 
     /// This model, computing the activations of each block again for the backward pass where `recompute`.

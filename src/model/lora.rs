@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::config::ModelConfig;
 use super::dropout::Dropout;
+use super::heads::SCORE_WEIGHT;
 use super::params::{Head, Init, ParamSpec, Weights, parameter_specs};
 use crate::ops::{self, Traced, WeightLayout};
 
@@ -98,7 +99,7 @@ impl LoraConfig {
 
     /// Whether the parameter called `name` is trained: the updates and the classification head are.
     pub fn trains(&self, name: &str) -> bool {
-        name == "score.weight" || is_update(name)
+        name == SCORE_WEIGHT || is_update(name)
     }
 
     /// The weights of the plain model that computes the same: W + (lora_alpha / r) B A for each updated map.

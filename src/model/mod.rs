@@ -18,7 +18,7 @@ pub use attention::KvCache;
 pub use config::{Gpt2Config, LlamaConfig, ModelConfig};
 pub use dropout::Dropout;
 pub use flops::flops_per_token;
-pub use heads::{Classifier, LanguageModel, Pooling};
+pub use heads::{Classifier, LanguageModel, Pooling, SCORE_WEIGHT};
 pub use lora::LoraConfig;
 pub use params::{Head, ParamSpec, Params, Weights, parameter_specs};
 pub use transformer::{TokenRows, Transformer};

@@ -10,7 +10,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal, StandardUniform};
 
 use super::config::ModelConfig;
-use super::heads::Pooling;
+use super::heads::{Pooling, SCORE_WEIGHT};
 use crate::rng;
 
 /// What stands on top of the transformer.
@@ -75,7 +75,7 @@ pub fn parameter_specs(config: &ModelConfig, head: Head) -> Vec<ParamSpec> {
         Head::LanguageModel if config.tie_word_embeddings() => {}
         Head::LanguageModel => head_spec("lm_head.weight", config.vocab_size(), 1),
         Head::Classifier { num_labels, pooling } => {
-            head_spec("score.weight", num_labels, pooling.width());
+            head_spec(SCORE_WEIGHT, num_labels, pooling.width());
         }
     }
     specs

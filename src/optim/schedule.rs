@@ -31,7 +31,7 @@ impl Schedule {
         Self { config: config.clone() }
     }
 
-    /// Learning rate of optimizer step `step` (from 0) of a run that is `progress` (0 to 1) through.
+    /// Learning rate of optimizer step `step` (from 0, of a stage) in a run that is `progress` (0 to 1) through.
     ///
     /// Warm-up is counted in steps and gives (step + 1) / warmup_steps of the peak, so that the first
     /// update already moves.

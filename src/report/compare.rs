@@ -37,6 +37,8 @@ pub struct Outline<'a> {
     pub settings_tried: usize,
     /// All arms train low-rank updates and the head alone.
     pub lora: bool,
+    /// All of them train the head alone first, whatever validation would choose.
+    pub head_first: bool,
     /// Scores of further pre-training checkpoints.
     pub transfer: Vec<TransferPoint>,
     /// What the audit found.
@@ -75,8 +77,9 @@ pub fn compare(outline: &Outline<'_>) -> Result<CompareResults> {
     };
     let judged = judged(outline, &cells, clean.as_deref())?;
     results.verdict = findings::verdict(&results, &judged);
-    if outline.lora {
-        results.verdict.findings.insert(1, findings::LORA.into());
+    let shadows = [(outline.lora, findings::LORA), (outline.head_first, findings::HEAD_FIRST)];
+    for (_, shadow) in shadows.into_iter().filter(|(there, _)| *there) {
+        results.verdict.findings.insert(1, shadow.into());
     }
     Ok(results)
 }

@@ -17,6 +17,10 @@ pub const LORA: &str = "Both arms train low-rank updates and the head alone (LoR
                         random weights: this shows what the pre-trained weights are worth to LoRA, and not what \
                         training everything from scratch would reach.";
 
+/// What a comparison does not show whose arm from scratch trains its head alone first.
+pub const HEAD_FIRST: &str = "All runs train the head alone first (head_only_fraction), in the arm from scratch over \
+                              random weights, which can cost it score: let search.head_only_fractions try 0 as well.";
+
 /// The judgement: the answer in a few sentences, then what it rests on. `judged` are the test scores of the
 /// pre-trained arm with the most labels, seed by seed.
 pub fn verdict(results: &CompareResults, judged: &[Scores]) -> Verdict {

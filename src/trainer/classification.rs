@@ -8,7 +8,7 @@ use super::{Evaluation, Loss, State, Task};
 use crate::data::{Batch, Examples, RowSampler};
 use crate::error::{Error, Result};
 use crate::metrics::{Scores, Threshold};
-use crate::model::{Classifier, Dropout, LoraConfig, ModelConfig, Pooling, TokenRows, Weights};
+use crate::model::{Classifier, Dropout, LoraConfig, ModelConfig, Pooling, SCORE_WEIGHT, TokenRows, Weights};
 use crate::ops::{self, Traced};
 use crate::progress::Progress;
 use crate::trainer::TrainConfig;
@@ -48,7 +48,7 @@ pub enum SelectionMetric {
 }
 
 impl SelectionMetric {
-    /// What is compared, higher is better; the loss where a score is not defined.
+    /// What is compared, higher is better; the negated loss where a score is not defined.
     pub fn of(self, scores: &Scores) -> f64 {
         let score = match self {
             Self::ValLoss => None,
@@ -71,9 +71,10 @@ pub struct ClassifierConfig {
     pub pooling: Pooling,
     /// Learning rate of the head; 0 takes that of the trunk.
     pub head_learning_rate: f64,
-    /// Share of the budget, from its beginning, in which the head is trained alone; the rest begins with a new warm-up
-    /// and trains all. Keeps what the trunk holds from a head that knows nothing yet. Source: Kumar et al. 2022,
-    /// "Fine-tuning can distort pretrained features and underperform out-of-distribution".
+    /// Share of the budget, from its beginning, in which the head is trained alone (linear probing, then fine-tuning:
+    /// LP-FT); the rest begins with a new warm-up and trains all. Keeps what the trunk holds from a head that knows
+    /// nothing yet; from scratch there is nothing to keep. Source: Kumar et al. 2022, "Fine-tuning can distort
+    /// pretrained features and underperform out-of-distribution".
     pub head_only_fraction: f64,
     /// `none`, `all_but_head` or `all_but_last_blocks`.
     pub freeze: Freeze,
@@ -158,7 +159,7 @@ impl ClassifierConfig {
         let block = name.split('.').find_map(|part| part.parse::<usize>().ok());
         match self.freeze {
             Freeze::None => true,
-            _ if name == "score.weight" => true,
+            _ if name == SCORE_WEIGHT => true,
             Freeze::AllButHead => false,
             Freeze::AllButLastBlocks => match block {
                 Some(block) => block >= last_blocks,
@@ -255,7 +256,7 @@ impl<'a> ClassificationTask<'a> {
             class_weights: config.weights(data.train.labels(), data.label_names.len())?,
             language_factor: config.language_model_weight / data.train.mean_predicted_tokens().max(1.0),
             model: over(&tracked)?.with_recompute(train.recompute),
-            head_model: over(&state.params.tracked(|name| name == "score.weight"))?,
+            head_model: over(&state.params.tracked(|name| name == SCORE_WEIGHT))?,
             eval_model: over(&state.params.detached())?,
             device: state.params.device(),
         })
@@ -380,6 +381,22 @@ mod tests {
     use crate::model::{Head, LanguageModel, LlamaConfig, Params, parameter_specs};
     use crate::optim::OptimConfig;
     use crate::tokenizer::{Tokenizer, TokenizerConfig};
+
+    #[test]
+    fn each_metric_reads_its_score() {
+        let names = ["ham".to_string(), "spam".to_string()];
+        let probabilities = [0.1, 0.6, 0.4, 0.9].map(|spam| vec![1.0 - spam, spam]);
+        let of = |labels: &[u32], metric: SelectionMetric| {
+            let scores = Scores::compute(labels, &probabilities, &names, 1, Threshold::BestF1, None).unwrap();
+            (metric.of(&scores), scores)
+        };
+        let (pr_auc, scores) = of(&[0, 0, 1, 1], SelectionMetric::PrAuc);
+        assert!(Some(pr_auc) == scores.pr_auc && pr_auc != scores.f1, "{pr_auc}");
+        assert_eq!(of(&[0, 0, 1, 1], SelectionMetric::F1).0, scores.f1);
+        assert_eq!(of(&[0, 0, 1, 1], SelectionMetric::ValLoss).0, -scores.loss);
+        let (undefined, scores) = of(&[0, 0, 0, 0], SelectionMetric::PrAuc);
+        assert!(scores.pr_auc.is_none() && undefined == -scores.loss, "{undefined}");
+    }
 
     #[test]
     fn the_loss_of_the_texts_is_that_of_a_language_model() {

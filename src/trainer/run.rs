@@ -63,7 +63,11 @@ impl Run<'_> {
         let mut unread = Vec::new();
         loop {
             let progress = self.train.progress(&state.counters, task.steps_per_epoch());
-            let head_only = progress < self.head_only_fraction;
+            // A larger budget does not lead back to the first stage.
+            let head_only = progress < self.head_only_fraction && state.step_of_stage(false) == 0;
+            if state.step_of_stage(head_only) == 0 {
+                state.begin_stage();
+            }
             if progress >= 1.0 || (!head_only && self.stops_early(state)) {
                 return Ok(Outcome::Finished);
             }
@@ -73,7 +77,7 @@ impl Run<'_> {
                 return Ok(Outcome::Interrupted(signal));
             }
 
-            let rate = schedule.learning_rate(state.step_of_part(head_only), progress);
+            let rate = schedule.learning_rate(state.step_of_stage(head_only), progress);
             let settings = self.settings(rate, head_only);
             match step(task, state, &settings) {
                 Err(error) if error.exit == Exit::Device => {
@@ -99,12 +103,13 @@ impl Run<'_> {
                 (state.counters.tokens - first_tokens) as f64 / started.elapsed().as_secs_f64();
             self.show(&bar, state, &figures, task.steps_per_epoch(), tokens_per_sec);
             if logs {
+                let rate = if head_only { settings.head_learning_rate } else { rate };
                 self.log_step(state, &figures, rate, tokens_per_sec)?;
             }
             if evaluates {
                 self.evaluate(task, state)?;
             }
-            if saves || self.stops_early(state) {
+            if saves || (!head_only && self.stops_early(state)) {
                 self.save(state)?;
             }
         }

@@ -29,13 +29,13 @@ impl State {
         Self { params, trainable, optimizer, counters: Counters::default(), best: None }
     }
 
-    /// Updates so far of the part of the run that trains the head alone, or of the one that trains all.
-    pub fn step_of_part(&self, head_only: bool) -> u64 {
+    /// Updates so far of the stage that trains the head alone, or of the one that trains all.
+    pub fn step_of_stage(&self, head_only: bool) -> u64 {
         self.counters.step - if head_only { 0 } else { self.counters.head_only_steps }
     }
 
-    /// Nothing of the part before is kept but the parameters: the optimizer counts anew, early stopping too.
-    pub fn begin_part(&mut self) {
+    /// The optimizer begins anew, and early stopping counts anew.
+    pub fn begin_stage(&mut self) {
         self.optimizer.restart();
         self.counters.evals_since_best = 0;
     }

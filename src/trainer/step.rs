@@ -4,7 +4,7 @@ use candle_core::{DType, Tensor};
 
 use super::{State, Task};
 use crate::error::{Error, Exit, Result};
-use crate::model::Dropout;
+use crate::model::{Dropout, SCORE_WEIGHT};
 use crate::ops::GradientSums;
 use crate::optim::Gradients;
 
@@ -85,10 +85,6 @@ pub struct StepSettings {
 /// Errors: on the CPU that (76); on a GPU the report says so when it is read.
 pub fn step(task: &mut dyn Task, state: &mut State, settings: &StepSettings) -> Result<StepReport> {
     let number = state.counters.step;
-    let step_of_part = state.step_of_part(settings.head_only);
-    if step_of_part == 0 {
-        state.begin_part();
-    }
     let batches = task.batches(number)?;
     let count: f64 = batches.iter().map(|batch| task.count(batch)).sum();
 
@@ -101,7 +97,7 @@ pub fn step(task: &mut dyn Task, state: &mut State, settings: &StepSettings) -> 
         sums.backward(&loss.total)?;
     }
 
-    let is_head = |name: &str| name == "score.weight";
+    let is_head = |name: &str| name == SCORE_WEIGHT;
     let is_trained = |name: &str| state.trainable.contains(name) && (is_head(name) || !settings.head_only);
     let gradients = Gradients::of(sums, &state.params, is_trained)?;
     let tokens = batches.iter().map(|batch| batch.tokens()).sum();
@@ -110,9 +106,15 @@ pub fn step(task: &mut dyn Task, state: &mut State, settings: &StepSettings) -> 
         report.read()?;
     }
     let clip = (&report.loss, &report.grad_norm, settings.max_grad_norm);
-    state.optimizer.update(&state.params, &gradients, step_of_part + 1, clip, |name| {
-        if is_head(name) { settings.head_learning_rate } else { settings.learning_rate }
-    })?;
+    state.optimizer.update(
+        &state.params,
+        &gradients,
+        state.step_of_stage(settings.head_only) + 1,
+        clip,
+        |name| {
+            if is_head(name) { settings.head_learning_rate } else { settings.learning_rate }
+        },
+    )?;
     state.counters.step += 1;
     state.counters.head_only_steps += u64::from(settings.head_only);
     state.counters.tokens += tokens;
