@@ -7,18 +7,25 @@ use std::{env, fs};
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
-    // A path that is missing would make cargo run this every time.
-    for path in [".git/HEAD", ".git/refs/heads"].iter().filter(|path| Path::new(path).exists()) {
-        println!("cargo:rerun-if-changed={path}");
+    // A path that is missing would make cargo run this every time. In a work tree of its own they are elsewhere.
+    for path in ["HEAD", "refs/heads"].iter().filter_map(|name| git(&["--git-path", name])) {
+        if Path::new(&path).exists() {
+            println!("cargo:rerun-if-changed={path}");
+        }
     }
-    let commit = Command::new("git").args(["rev-parse", "--short=12", "HEAD"]).output();
-    if let Some(commit) = commit.ok().filter(|output| output.status.success()) {
-        println!("cargo:rustc-env=TRAIN_GIT_COMMIT={}", String::from_utf8_lossy(&commit.stdout).trim());
+    if let Some(commit) = git(&["--short=12", "HEAD"]) {
+        println!("cargo:rustc-env=TRAIN_GIT_COMMIT={commit}");
     }
     if env::var_os("CARGO_FEATURE_CUDA").is_some() {
         println!("cargo:rerun-if-env-changed=NVCC");
         compile_kernels(Path::new("src/ops"));
     }
+}
+
+/// What `git rev-parse` says; none where there is no repository.
+fn git(arguments: &[&str]) -> Option<String> {
+    let said = Command::new("git").arg("rev-parse").args(arguments).output().ok()?;
+    said.status.success().then(|| String::from_utf8_lossy(&said.stdout).trim().to_string())
 }
 
 /// Every `OP/cuda.cu` becomes `OP.fatbin` in cargo's output folder, every other `NAME.cu` `NAME.fatbin`: code
