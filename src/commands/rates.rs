@@ -14,7 +14,7 @@ pub fn product(device: &Device, dtype: DType) -> Result<f64> {
     let mut side = if device.is_cuda() { 8192 } else { 1024 };
     loop {
         match product_of(side, device, dtype) {
-            Err(error) if error.exit == Exit::Device && side > 2048 => side /= 2,
+            Err(error) if error.exit == Exit::Device && side > 256 => side /= 2,
             rate => return rate,
         }
     }
