@@ -106,7 +106,7 @@ for family, model in sizes.items():
     )
     pathlib.Path(f"finetune-{family}.toml").write_text(
         f'init_from = "cpu-pretrain-{family}"\n[data]\ntrain = "messages.tsv"\n'
-        f'[classifier]\nlanguage_model_weight = 0.5\nhead_only_fraction = 0.4\n' + train.replace("0.01", "0.003")
+        f'[classifier]\nlanguage_model_weight = 0.5\nhead_only_fraction = 0.4\n' + train.replace("0.01", "0.001")
     )
 PYTHON
 
