@@ -62,6 +62,7 @@ fn settings_are_chosen_on_validation_and_the_longer_arm_gets_the_tokens_of_pretr
                 --set transfer_checkpoints=2 --set search.learning_rates=[0.0001,0.02] \
                 --set search.head_only_fractions=[0.0,0.25] --set finetune.classifier.selection_metric=\"pr_auc\"";
     let results = folder.run(line).done().object();
+    assert!(!results["verdict"].to_string().contains("head_only_fraction"), "{}", results["verdict"]);
     for arm in ["pretrained", "scratch"] {
         let tried = [(0.0001, 0.0), (0.0001, 0.25), (0.02, 0.0), (0.02, 0.25)].map(|setting| {
             let name = format!("{arm}-all-lr{}-head{}", setting.0, setting.1);

@@ -216,8 +216,8 @@ fn a_head_that_peft_does_not_have_leaves_no_adapter() {
 #[test]
 fn a_comparison_gives_both_arms_the_same_updates_and_says_so() {
     let folder = Folder::new();
-    let line =
-        "compare --config compare.toml --json --set budgets=[0] --set seeds=[1] --set finetune.lora.r=2";
+    let line = "compare --config compare.toml --json --set budgets=[0] --set seeds=[1] --set finetune.lora.r=2 \
+                --set finetune.classifier.head_only_fraction=0.5";
     let results = folder.run(line).done().object();
     let counts = ["pretrained", "scratch"].map(|arm| {
         let found = folder.json(&format!("compared/{arm}-all-seed1/results.json"));
@@ -227,6 +227,7 @@ fn a_comparison_gives_both_arms_the_same_updates_and_says_so() {
     assert!(counts[0].0 < counts[0].1);
     let findings = results["verdict"]["findings"].to_string();
     assert!(findings.contains("the arm from scratch keeps its random weights"), "{findings}");
+    assert!(findings.contains("All runs train the head alone first"), "{findings}");
     let lora = |arm: &str| {
         let text = folder.text(&format!("compared/{arm}-all-seed1/config.toml"));
         toml::from_str::<toml::Table>(&text).unwrap()["lora"].clone()

@@ -127,15 +127,13 @@ fn texts_can_be_learned_beside_their_labels() {
 fn the_head_can_be_trained_alone_first() {
     let folder = Folder::pretrained();
     let command = "finetune --config finetune.toml --overwrite --set classifier.head_only_fraction";
-    let steps = "--set train.max_steps=8 --set train.save_interval=4 --set train.keep_checkpoints=2";
+    let steps = "--set train.max_steps=8 --set train.save_interval=1 --set train.keep_checkpoints=0";
     folder.run(&format!("{command}=0.5 {steps}")).done();
     let stored = |path: &str| tensor_file::read(&folder.path(path)).unwrap();
     let at =
         |step: u64, file: &str| stored(&format!("finetuned/checkpoints/step_{step:06}/{file}.safetensors"));
-    let same = |a: &Tensor, b: &Tensor| {
-        let values = |tensor: &Tensor| tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
-        values(a) == values(b)
-    };
+    let values = |tensor: &Tensor| tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+    let same = |a: &Tensor, b: &Tensor| values(a) == values(b);
     let (pretrained, half, end) =
         (stored("pretrained/model/model.safetensors"), at(4, "model"), at(8, "model"));
     for (name, tensor) in pretrained.iter().filter(|(name, _)| *name != "lm_head.weight") {
@@ -145,6 +143,12 @@ fn the_head_can_be_trained_alone_first() {
     assert!(!same(&half["score.weight"], &end["score.weight"]));
     assert_eq!(at(4, "optimizer").keys().collect::<Vec<_>>(), ["score.weight"]);
     assert_eq!(at(8, "optimizer").len(), end.len());
+    // Moments of one gradient g are 0.1 g and 0.05 g^2: those of the head alone are gone.
+    let moments = values(&at(5, "optimizer")["score.weight"]);
+    let (first, second) = moments.split_at(moments.len() / 2);
+    for (first, second) in first.iter().zip(second) {
+        assert!((first * first - 0.2 * second).abs() <= 1e-4 * second, "{first} and {second}");
+    }
     let rates: Vec<f64> = folder
         .json_lines("finetuned/metrics.jsonl")
         .iter()

@@ -81,7 +81,7 @@ pub fn run(config: &CompareConfig, options: &Options, progress: &Progress) -> Re
         pretrained: Path::new(&pretrained),
         settings_tried: search::settings(config).len(),
         lora: config.finetune.lora.is_some(),
-        head_first: search::head_only_fractions(config).iter().all(|fraction| *fraction > 0.0),
+        head_first: search::always_head_first(config),
         transfer,
         audit,
         wall_secs: before + started.elapsed().as_secs_f64(),

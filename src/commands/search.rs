@@ -72,16 +72,18 @@ pub fn settings(config: &CompareConfig) -> Vec<Setting> {
     settings
 }
 
-/// The shares of the budget for the head alone that are tried, or the config's own.
-pub fn head_only_fractions(config: &CompareConfig) -> Vec<f64> {
-    match &config.search.head_only_fractions[..] {
-        [] => vec![config.finetune.classifier.head_only_fraction],
-        tried => tried.to_vec(),
-    }
+/// Whether every setting trains the head alone first.
+pub fn always_head_first(config: &CompareConfig) -> bool {
+    settings(config).into_iter().all(|setting| {
+        let mut one = config.finetune.clone();
+        setting.apply(&mut one);
+        one.classifier.head_only_fraction > 0.0
+    })
 }
 
 /// The setting of the best validation score, by the selection metric, on the first seed; of equals the one of lower
-/// validation loss. Test rows have no part in it. The longer arm takes what was chosen for the plain one from scratch, but not its run.
+/// validation loss. Test rows have no part in it. The longer arm takes what was chosen for the plain one from scratch,
+/// but not its run.
 pub fn choose(
     config: &CompareConfig,
     pretrained: &str,

@@ -82,7 +82,7 @@ pub fn audit(
 /// By row of the index, the closest text found.
 type Found = Vec<Option<(Match, String)>>;
 
-/// What stands in a part whose first row has number `start`: later rows of it and of the parts behind it.
+/// What stands in a part whose first row has number `start`: later rows of it and of the parts after it.
 fn stands_in(part: &AuditPart, start: usize, index: &NearIndex<'_>) -> Found {
     let mut found = vec![None; index.len()];
     let matches: Vec<Vec<Match>> = part.texts.par_iter().map(|text| index.matches(text)).collect();

@@ -84,7 +84,7 @@ pub struct StepSettings {
 /// the same update. A loss or gradient norm that is not finite keeps every parameter where it is.
 /// Errors: on the CPU that (76); on a GPU the report says so when it is read.
 pub fn step(task: &mut dyn Task, state: &mut State, settings: &StepSettings) -> Result<StepReport> {
-    let number = state.counters.step;
+    let (number, step_of_stage) = (state.counters.step, state.step_of_stage(settings.head_only));
     let batches = task.batches(number)?;
     let count: f64 = batches.iter().map(|batch| task.count(batch)).sum();
 
@@ -106,15 +106,9 @@ pub fn step(task: &mut dyn Task, state: &mut State, settings: &StepSettings) -> 
         report.read()?;
     }
     let clip = (&report.loss, &report.grad_norm, settings.max_grad_norm);
-    state.optimizer.update(
-        &state.params,
-        &gradients,
-        state.step_of_stage(settings.head_only) + 1,
-        clip,
-        |name| {
-            if is_head(name) { settings.head_learning_rate } else { settings.learning_rate }
-        },
-    )?;
+    state.optimizer.update(&state.params, &gradients, step_of_stage + 1, clip, |name| {
+        if is_head(name) { settings.head_learning_rate } else { settings.learning_rate }
+    })?;
     state.counters.step += 1;
     state.counters.head_only_steps += u64::from(settings.head_only);
     state.counters.tokens += tokens;
