@@ -7,9 +7,11 @@ use super::compare::{arm_config, budget_name};
 use super::finetune::finetune;
 use crate::config::{CompareConfig, FinetuneConfig};
 use crate::error::Result;
+use crate::metrics::Scores;
 use crate::progress::Progress;
 use crate::report::{Arm, FinetuneResults};
 use crate::run_dir::{Manifest, is_done, read_json};
+use crate::trainer::SelectionMetric;
 
 /// What a search may change; None keeps the config's value.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -72,6 +74,11 @@ pub fn settings(config: &CompareConfig) -> Vec<Setting> {
     settings
 }
 
+/// What settings are compared by, the first entry first.
+fn rank(metric: SelectionMetric, validation: &Scores) -> (f64, f64) {
+    (metric.of(validation), -validation.loss)
+}
+
 /// Whether every setting trains the head alone first.
 pub fn always_head_first(config: &CompareConfig) -> bool {
     settings(config).into_iter().all(|setting| {
@@ -109,11 +116,31 @@ pub fn choose(
             finetune(&one, options, progress)?;
         }
         let found: FinetuneResults = read_json(Path::new(&one.output_dir), "results.json")?;
-        let score = (metric.of(&found.validation), -found.validation.loss);
+        let score = rank(metric, &found.validation);
         if best.as_ref().is_none_or(|(so_far, _)| score > *so_far) {
             let run = (!longer).then(|| PathBuf::from(&one.output_dir));
             best = Some((score, Choice { setting, run }));
         }
     }
     Ok(best.map(|(_, choice)| choice).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::Threshold;
+
+    #[test]
+    fn settings_are_ranked_by_the_selection_metric_and_then_by_loss() {
+        let names = ["ham".to_string(), "spam".to_string()];
+        let scores = |spam: [f64; 4]| {
+            let probabilities = spam.map(|spam| vec![1.0 - spam, spam]);
+            Scores::compute(&[0, 0, 1, 1], &probabilities, &names, 1, Threshold::BestF1, None).unwrap()
+        };
+        // The same best F1; the first orders better, the second has the lower loss.
+        let (ordered, sure) = (scores([0.1, 0.6, 0.3, 0.9]), scores([0.1, 0.55, 0.53, 0.54]));
+        let better = |metric| rank(metric, &ordered) > rank(metric, &sure);
+        assert!(better(SelectionMetric::PrAuc));
+        assert!(!better(SelectionMetric::F1) && ordered.f1 == sure.f1);
+    }
 }
