@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
+use clap::error::ErrorKind;
 use train::cli::{Cli, ColumnArgs, Command, ConfigCommand, DataCommand, Quantize, RunArgs, TokenizerCommand};
 use train::commands::data::{AuditOptions, ColumnNames, InspectOptions, SplitOptions};
 use train::commands::{self, Options};
@@ -36,10 +37,11 @@ fn main() -> ExitCode {
     }
 }
 
-/// The command line; help and version are printed at once, mistakes become one line as all errors do.
+/// The command line; help and version are printed at once, help also where a command is missing; mistakes become one
+/// line as all errors do.
 fn parse() -> Result<Cli> {
     Cli::try_parse().map_err(|mistake| {
-        if !mistake.use_stderr() {
+        if !mistake.use_stderr() || mistake.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
             mistake.exit();
         }
         let text = mistake.to_string();

@@ -201,6 +201,16 @@ fn another_tokenizer_does_not_resume() {
 }
 
 #[test]
+fn without_a_command_the_help_is_shown() {
+    for arguments in [&[][..], &["data"]] {
+        let output = Folder::new().train(arguments).output().unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2));
+        assert!(stderr.contains("Usage: train") && !stderr.contains("error:"), "{stderr}");
+    }
+}
+
+#[test]
 fn config_mistakes_are_shown_by_line() {
     let folder = Folder::new();
     let check = "config check pretrain --config x.toml";
