@@ -63,12 +63,11 @@ impl Run<'_> {
         let mut unread = Vec::new();
         loop {
             let progress = self.train.progress(&state.counters, task.steps_per_epoch());
-            // A larger budget does not lead back to the first stage.
-            let head_only = progress < self.head_only_fraction && state.step_of_stage(false) == 0;
+            let head_only = self.is_head_only(progress, state);
             if state.step_of_stage(head_only) == 0 {
                 state.begin_stage();
             }
-            if progress >= 1.0 || (!head_only && self.stops_early(state)) {
+            if progress >= 1.0 || self.stops_early(state, head_only) {
                 return Ok(Outcome::Finished);
             }
             if let Some(signal) = signals::pending() {
@@ -103,13 +102,12 @@ impl Run<'_> {
                 (state.counters.tokens - first_tokens) as f64 / started.elapsed().as_secs_f64();
             self.show(&bar, state, &figures, task.steps_per_epoch(), tokens_per_sec);
             if logs {
-                let rate = if head_only { settings.head_learning_rate } else { rate };
-                self.log_step(state, &figures, rate, tokens_per_sec)?;
+                self.log_step(state, &figures, &settings, tokens_per_sec)?;
             }
             if evaluates {
                 self.evaluate(task, state)?;
             }
-            if saves || (!head_only && self.stops_early(state)) {
+            if saves || self.stops_early(state, head_only) {
                 self.save(state)?;
             }
         }
@@ -127,9 +125,14 @@ impl Run<'_> {
         }
     }
 
-    fn stops_early(&self, state: &State) -> bool {
+    /// Whether the head is still trained alone; a larger budget does not lead back to that stage.
+    fn is_head_only(&self, progress: f64, state: &State) -> bool {
+        progress < self.head_only_fraction && state.step_of_stage(false) == 0
+    }
+
+    fn stops_early(&self, state: &State, head_only: bool) -> bool {
         let patience = self.train.early_stopping_patience;
-        patience > 0 && state.counters.evals_since_best >= patience
+        !head_only && patience > 0 && state.counters.evals_since_best >= patience
     }
 
     /// An interval of 0 means once per epoch for tasks of a few steps per epoch; see `[train]`.
@@ -173,7 +176,14 @@ impl Run<'_> {
         event
     }
 
-    fn log_step(&self, state: &State, figures: &Figures, rate: f64, tokens_per_sec: f64) -> Result<()> {
+    fn log_step(
+        &self,
+        state: &State,
+        figures: &Figures,
+        settings: &StepSettings,
+        tokens_per_sec: f64,
+    ) -> Result<()> {
+        let rate = if settings.head_only { settings.head_learning_rate } else { settings.learning_rate };
         let mut event = self.event(state);
         event.insert("train_loss".into(), json!(figures.train_loss));
         event.insert("learning_rate".into(), json!(rate));
