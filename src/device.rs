@@ -1,6 +1,6 @@
 //! Which device and number type a run uses: the one place that decides.
 //!
-//! Layer 0.
+//! Layer 1.
 
 #[cfg(feature = "cuda")]
 use candle_core::cuda_backend::cudarc::driver::{self, sys};
@@ -233,5 +233,22 @@ mod tests {
             r#"DriverError(CUDA_ERROR_NO_DEVICE, "no NVIDIA driver found: libcuda.so.1: not there")"#;
         assert_eq!(of(missing), "no NVIDIA driver found: libcuda.so.1: not there, CUDA_ERROR_NO_DEVICE");
         assert_eq!(of("no such kernel\nand a backtrace"), "no such kernel");
+    }
+}
+
+impl From<candle_core::Error> for Error {
+    fn from(cause: candle_core::Error) -> Self {
+        let text = cause.to_string();
+        let lower = text.to_lowercase();
+        let full = ["out_of_memory", "out of memory", "alloc_failed"];
+        if full.iter().any(|words| lower.contains(words)) {
+            return Self::new(
+                Exit::Device,
+                format!(
+                    "the device is out of memory: {text}; halve train.micro_batch_size and double train.grad_accum_steps, or set train.recompute"
+                ),
+            );
+        }
+        Self::new(Exit::Failed, format!("tensor operation failed: {text}"))
     }
 }

@@ -108,20 +108,3 @@ impl Error {
         Self::new(exit, format!("cannot write {}: {cause}{hint}", path.display()))
     }
 }
-
-impl From<candle_core::Error> for Error {
-    fn from(cause: candle_core::Error) -> Self {
-        let text = cause.to_string();
-        let lower = text.to_lowercase();
-        let full = ["out_of_memory", "out of memory", "alloc_failed"];
-        if full.iter().any(|words| lower.contains(words)) {
-            return Self::new(
-                Exit::Device,
-                format!(
-                    "the device is out of memory: {text}; halve train.micro_batch_size and double train.grad_accum_steps, or set train.recompute"
-                ),
-            );
-        }
-        Self::new(Exit::Failed, format!("tensor operation failed: {text}"))
-    }
-}

@@ -6,12 +6,12 @@
 //! I MLP inner width, V vocabulary, L layers, N = B * T rows.
 
 // Layer 0: no knowledge of tensors or text.
-pub mod device;
 pub mod error;
 pub mod files;
 pub mod metrics;
 pub mod process;
 pub mod progress;
+pub mod results;
 pub mod rng;
 pub mod run_dir;
 pub mod signals;
@@ -19,6 +19,7 @@ pub mod tensorboard;
 
 // Layer 1: text to ids, tensors on disk, operations with gradients.
 pub mod baseline;
+pub mod device;
 pub mod hub;
 pub mod ops;
 pub mod tensor_file;
@@ -39,10 +40,16 @@ pub mod hf_folder;
 // Layer 5: the loop.
 pub mod trainer;
 
-// Layer 6: all settings; tables and pages from finished runs.
+// Layer 6: all settings; from predictions to statistics and findings.
+pub mod analysis;
 pub mod config;
+
+// Layer 7: tables and pages.
 pub mod report;
 
-// Layers 7 and 8: the commands and their arguments.
+// Layer 8: runs from config to finished directory.
+pub mod runs;
+
+// Layer 9: the arguments and the commands.
 pub mod cli;
 pub mod commands;

@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use clap::Parser;
 use clap::error::ErrorKind;
 use train::cli::{Cli, ColumnArgs, Command, ConfigCommand, DataCommand, Quantize, RunArgs, TokenizerCommand};
+use train::commands;
 use train::commands::data::{AuditOptions, ColumnNames, InspectOptions, SplitOptions};
-use train::commands::{self, Options};
 use train::config::{self, CompareConfig, Config, FinetuneConfig, PretrainConfig};
 use train::data::CorpusConfig;
 use train::error::{Error, Result};
@@ -15,6 +15,7 @@ use train::generate::Sampling;
 use train::hf_folder::Precision;
 use train::progress::Progress;
 use train::run_dir::Existing;
+use train::runs::Options;
 use train::tokenizer::TokenizerConfig;
 use train::{process, signals};
 
@@ -59,18 +60,18 @@ fn run(cli: Cli) -> Result<()> {
         Command::Pretrain { run } => {
             let mut config: PretrainConfig = load(&run, None)?;
             config.device = run.device.clone().unwrap_or(config.device);
-            commands::pretrain::run(&config, &options(&run, json), &progress)
+            commands::pretrain::run(&config, &options(&run), json, &progress)
         }
         Command::Finetune { run, init_from, fail_under } => {
             let mut config: FinetuneConfig = load(&run, None)?;
             config.device = run.device.clone().unwrap_or(config.device);
             config.init_from = init_from.unwrap_or(config.init_from);
-            commands::finetune::run(&config, &fail_under, &options(&run, json), &progress)
+            commands::finetune::run(&config, &fail_under, &options(&run), json, &progress)
         }
         Command::Compare { run } => {
             let mut config: CompareConfig = load(&run, Some(DEMONSTRATION))?;
             config.device = run.device.clone().unwrap_or(config.device);
-            commands::compare::run(&config, &options(&run, json), &progress)
+            commands::compare::run(&config, &options(&run), json, &progress)
         }
         Command::Evaluate { run_dir, data, text_column, label_column, fail_under, device } => {
             let columns = (text_column, label_column);
@@ -161,11 +162,11 @@ fn load<C: Config>(run: &RunArgs, built_in: Option<&str>) -> Result<C> {
     }
 }
 
-fn options(run: &RunArgs, json: bool) -> Options {
+fn options(run: &RunArgs) -> Options {
     let existing = match (run.resume, run.overwrite) {
         (true, _) => Existing::Resume,
         (_, true) => Existing::Overwrite,
         _ => Existing::Refuse,
     };
-    Options { existing, json, allow_data_change: run.allow_data_change }
+    Options { existing, allow_data_change: run.allow_data_change }
 }

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use super::audit::{self, TEST, VALIDATION};
 use super::print;
 use crate::data::{
     AuditPart, CorpusConfig, DocumentBoundary, Example, Labelled, LabelledConfig, grouped_split,
@@ -16,6 +15,7 @@ use crate::files;
 use crate::hf_folder;
 use crate::progress::Progress;
 use crate::report::{Style, audit_table, inspect_tables};
+use crate::runs::audit::{self, TEST, VALIDATION};
 use crate::tokenizer::Tokenizer;
 
 /// Names of the columns in labelled files.

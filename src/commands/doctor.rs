@@ -4,11 +4,12 @@ use serde_json::{Value, json};
 
 use candle_core::{DType, Device};
 
-use super::{print, rates};
+use super::print;
 use crate::device;
 use crate::error::{Error, Exit, Result};
 use crate::ops::{self, KernelCheck};
 use crate::progress::Progress;
+use crate::runs::peak;
 
 /// Measures, checks and prints.
 ///
@@ -24,8 +25,8 @@ pub fn run(name: &str, as_json: bool, progress: &Progress) -> Result<()> {
             "architecture": std::env::consts::ARCH,
             "features": cpu_features(),
             "threads": device::threads(),
-            "f32_product_gflops": rates::product(&Device::Cpu, DType::F32)? / 1e9,
-            "copy_gb_per_sec": rates::copy(&Device::Cpu)? / 1e9,
+            "f32_product_gflops": peak::product(&Device::Cpu, DType::F32)? / 1e9,
+            "copy_gb_per_sec": peak::copy(&Device::Cpu)? / 1e9,
         },
     });
     let checks = ops::check_kernels(&device)?;
@@ -35,10 +36,10 @@ pub fn run(name: &str, as_json: bool, progress: &Progress) -> Result<()> {
             [("f32", DType::F32, false), ("tf32", DType::F32, true), ("bf16", DType::BF16, false)]
         {
             ops::allow_tf32(tf32);
-            found["gpu"][format!("{key}_product_gflops")] = json!(rates::product(&device, dtype)? / 1e9);
+            found["gpu"][format!("{key}_product_gflops")] = json!(peak::product(&device, dtype)? / 1e9);
         }
         ops::allow_tf32(false);
-        found["gpu"]["copy_gb_per_sec"] = json!(rates::copy(&device)? / 1e9);
+        found["gpu"]["copy_gb_per_sec"] = json!(peak::copy(&device)? / 1e9);
     }
     let wrong: Vec<&KernelCheck> = checks.iter().filter(|check| !check.passes()).collect();
     if as_json {

@@ -4,8 +4,7 @@ use std::path::Path;
 
 use serde_json::json;
 
-use super::predict::Predictor;
-use super::{check_gates, fetch, print};
+use super::{check_gates, print};
 use crate::config::PretrainConfig;
 use crate::data::{DocumentBoundary, LabelledConfig, read_labelled, text_windows};
 use crate::device;
@@ -16,6 +15,8 @@ use crate::metrics::{Scores, Threshold, Verdict};
 use crate::model::LanguageModel;
 use crate::progress::Progress;
 use crate::report::{Style, scores_table};
+use crate::runs::classifier::Predictor;
+use crate::runs::fetch;
 use crate::trainer::language_scores;
 
 /// Flags of the command.

@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use super::fetch;
 use crate::error::{Error, Exit, Result};
 use crate::files;
 use crate::hf_folder::{self, Precision, write_gguf};
 use crate::model::Pooling;
 use crate::progress::Progress;
+use crate::runs::fetch;
 
 /// Writes the model of the run (or Hugging Face folder) at `path` to `to`: a file where its name ends in .gguf,
 /// else a folder.

@@ -4,13 +4,14 @@ use std::path::Path;
 
 use serde_json::json;
 
-use super::{fetch, print};
+use super::print;
 use crate::device;
 use crate::error::{Error, Result};
 use crate::generate::{Sampling, TextStream, generate};
 use crate::hf_folder;
 use crate::model::LanguageModel;
 use crate::progress::Progress;
+use crate::runs::fetch;
 
 /// Continues `prompt` with the model at `path`; with `json`, one object at the end.
 ///

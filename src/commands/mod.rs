@@ -1,43 +1,23 @@
-//! One file per command: wiring, top to bottom, in the order a run happens.
+//! One file per command: calls the library and prints.
 //!
-//! Layer 7.
+//! Layer 9.
 
-mod audit;
-mod baselines;
 pub mod compare;
 pub mod configs;
 pub mod data;
 pub mod doctor;
 pub mod evaluate;
 pub mod export;
-mod fetch;
 pub mod finetune;
 pub mod generate;
-mod lifecycle;
 pub mod predict;
 pub mod pretrain;
-mod rates;
-mod search;
-mod start;
 pub mod tokenizer;
-mod transfer;
 
 use std::path::PathBuf;
 
 use crate::error::{Error, Exit, Result};
 use crate::progress::Progress;
-use crate::run_dir::Existing;
-
-/// What the flags say beside the config.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// What to do with a run that is already there.
-    pub existing: Existing,
-    /// Print one JSON object instead of tables.
-    pub json: bool,
-    /// Go on although the data changed since the checkpoint.
-    pub allow_data_change: bool,
-}
 
 /// Results go to standard output, and only results.
 pub fn print(text: &str) -> Result<()> {

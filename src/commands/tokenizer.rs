@@ -4,13 +4,13 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use super::fetch::Fetcher;
-use super::{fetch, print};
+use super::print;
 use crate::data::{Corpus, CorpusConfig};
 use crate::error::{Error, Exit, Result};
 use crate::files;
 use crate::hub;
 use crate::progress::Progress;
+use crate::runs::fetch::{self, Fetcher};
 use crate::tokenizer::{Tokenizer, TokenizerConfig};
 
 /// Trains on the training part of a corpus and writes tokenizer.json to `output`.

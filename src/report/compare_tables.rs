@@ -2,11 +2,10 @@
 
 use std::fmt::Write;
 
-use super::cells::Arm;
-use super::findings::p_words;
-use super::results::{CompareResults, RunMeans, ScoreSummaries, Summary, Tables};
 use super::tables::{Style, audit_table, page, table};
+use crate::analysis::p_words;
 use crate::metrics::efficiency::Bound;
+use crate::results::{Arm, CompareResults, RunMeans, ScoreSummaries, Summary, Tables};
 
 /// Scores, differences, label efficiency and costs, the verdict first.
 pub fn compare_report(results: &CompareResults, style: Style) -> String {

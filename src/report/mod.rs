@@ -1,27 +1,13 @@
 //! Tables and pages from what runs stored; reads run directories and nothing else.
 //!
-//! Layer 6, but sees only layer 0, so old runs can be reported without model or device.
+//! Layer 7, but sees only layer 0 and the analysis, so old runs can be reported without model or device.
 
-mod cells;
-mod compare;
 mod compare_tables;
-mod findings;
-mod leakage;
 mod page;
-mod predictions;
-mod results;
 mod tables;
 
-pub use cells::{Arm, cell_folder};
-pub use compare::{Outline, compare};
 pub use compare_tables::compare_report;
-pub use leakage::{add_audit, words as audit_words};
 pub use page::{evaluations, write_html};
-pub use predictions::Predictions;
-pub use results::{
-    AuditResults, BaselineResults, CompareResults, FinetuneResults, Mistake, Overlap, OverlapExample,
-    PartSummary, PretrainResults, TransferPoint,
-};
 pub use tables::{
     Style, audit_table, finetune_report, inspect_tables, pretrain_report, report, scores_table,
 };
@@ -30,6 +16,7 @@ use std::path::Path;
 
 use crate::error::{Error, Result};
 use crate::files;
+use crate::results::Mistake;
 
 /// Writes `mistakes.jsonl`; without mistakes there is no file.
 pub fn write_mistakes(path: &Path, mistakes: &[Mistake]) -> Result<()> {

@@ -8,9 +8,9 @@ use comfy_table::{CellAlignment, Table};
 use serde_json::Value;
 
 use super::compare_tables::compare_report;
-use super::results::{AuditResults, FinetuneResults, PretrainResults};
 use crate::error::{Error, Result};
 use crate::metrics::{Scores, Verdict};
+use crate::results::{AuditResults, FinetuneResults, PretrainResults};
 use crate::run_dir::read_json;
 
 /// Where a table is read.

@@ -11,12 +11,13 @@ use super::plot::{Axis, Plot, Series, Shape};
 use super::run_page::facts;
 use super::seed_curves::{self, Runs};
 use super::{page, section, verdict};
+use crate::analysis::Cell;
+use crate::analysis::labels;
 use crate::error::Result;
 use crate::metrics::Scores;
-use crate::report::cells::{Arm, Cell, cell_folder};
-use crate::report::findings::labels;
-use crate::report::predictions::Predictions;
-use crate::report::results::{CompareResults, PretrainResults, Summary};
+use crate::results::Predictions;
+use crate::results::{Arm, cell_folder};
+use crate::results::{CompareResults, PretrainResults, Summary};
 use crate::run_dir::{Manifest, read_json};
 
 /// The page.

@@ -6,12 +6,12 @@ use std::path::Path;
 use maud::{Markup, html};
 
 use super::{run_page, table, text};
+use crate::analysis::{SIGNIFICANT, labels, p_words};
 use crate::error::Result;
 use crate::metrics::scores::LabelScores;
-use crate::report::cells::{Arm, cell_folder};
 use crate::report::compare_tables::{bound_words, summaries, times};
-use crate::report::findings::{SIGNIFICANT, labels, p_words};
-use crate::report::results::{CompareResults, FinetuneResults, Mistake, Summary, Tables};
+use crate::results::{Arm, cell_folder};
+use crate::results::{CompareResults, FinetuneResults, Mistake, Summary, Tables};
 use crate::run_dir::read_json;
 
 /// Mistakes shown of all that the runs kept.

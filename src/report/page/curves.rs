@@ -10,7 +10,7 @@ use crate::metrics::Scores;
 use crate::metrics::calibration::Calibration;
 use crate::metrics::course::CoursePoint;
 use crate::metrics::curves::{cuts, pr_curve, roc_curve};
-use crate::report::predictions::Predictions;
+use crate::results::Predictions;
 
 /// Events of `metrics.jsonl`; lines cut short by a crash are left out.
 pub fn events(path: &Path) -> Vec<Value> {

@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::{table, text};
-use crate::report::results::{AuditResults, Overlap};
+use crate::results::{AuditResults, Overlap};
 
 /// Counts by pair of parts, and examples of test and validation rows that were seen before.
 pub fn overlaps(audit: &AuditResults) -> Markup {
@@ -18,7 +18,7 @@ pub fn overlaps(audit: &AuditResults) -> Markup {
     let examples: Vec<_> =
         audit.overlaps.iter().filter(leaks).flat_map(|o| o.examples.iter().map(move |e| (o, e))).collect();
     html! {
-        @for words in crate::report::audit_words(audit) { p { (words) } }
+        @for words in crate::analysis::audit_words(audit) { p { (words) } }
         (table("Overlaps", &head, &rows))
         p class="soft" { (format!("Near: Jaccard similarity of word triples, digits masked, of {} or more.", audit.threshold)) }
         @if !examples.is_empty() {

@@ -10,8 +10,8 @@ use super::overlaps::overlaps;
 use super::{page, section, table, text, verdict};
 use crate::error::Result;
 use crate::metrics::Scores;
-use crate::report::predictions::Predictions;
-use crate::report::results::{FinetuneResults, Mistake, PretrainResults};
+use crate::results::Predictions;
+use crate::results::{FinetuneResults, Mistake, PretrainResults};
 use crate::run_dir::{Manifest, read_json};
 
 /// Share of texts cut from which the page says so.
@@ -261,7 +261,7 @@ pub fn mistakes_table(first: Option<&str>, mistakes: &[(String, Mistake)]) -> Ma
 
 /// Rows, labels and lengths of each part.
 pub fn parts(results: &FinetuneResults) -> Markup {
-    let row = |part: &crate::report::results::PartSummary| {
+    let row = |part: &crate::results::PartSummary| {
         let labels: Vec<String> = part.labels.iter().map(|(name, count)| format!("{name} {count}")).collect();
         let counts = [part.median_tokens, part.p95_tokens, part.max_tokens, part.truncated].map(text);
         (false, [vec![text(&part.part), text(part.rows), text(labels.join(", "))], counts.to_vec()].concat())

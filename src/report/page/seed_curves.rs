@@ -4,10 +4,11 @@ use serde_json::Value;
 
 use super::curves::points;
 use super::plot::{Axis, Plot, Series, Shape};
+use crate::analysis::Cell;
 use crate::metrics::calibration::{calibration_error, reliability as bins};
 use crate::metrics::curves::{cuts, pr_curve, precision_at, roc_curve, true_positive_rate_at};
-use crate::report::cells::{Arm, Cell};
-use crate::report::predictions::Predictions;
+use crate::results::Arm;
+use crate::results::Predictions;
 
 /// Places between 0 and 1 at which the mean of curves is taken.
 const PLACES: usize = 100;

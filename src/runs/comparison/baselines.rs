@@ -3,13 +3,13 @@
 use std::path::Path;
 use std::time::Instant;
 
-use super::finetune::called;
 use crate::baseline::{Features, Loss, Majority, Ngrams};
 use crate::data::{Example, LabelledSplit};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::metrics::{Scores, Threshold};
-use crate::report::{Arm, BaselineResults, Predictions};
+use crate::results::{Arm, BaselineResults, Predictions};
+use crate::runs::finetune::called;
 
 /// Fits the baseline on the training rows, chooses setting and threshold on validation, and writes results and
 /// predictions into `folder`.

@@ -9,12 +9,13 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::fetch::Fetcher;
+use crate::analysis::audit_words;
 use crate::config::{AuditMode, FinetuneConfig, PretrainConfig, SCRATCH};
 use crate::data::{self, AuditPart, CORPUS, CorpusConfig, Example, Kind, LabelledSplit, Overlaps};
 use crate::error::{Error, Exit, Result};
 use crate::files;
 use crate::progress::Progress;
-use crate::report::{AuditResults, Overlap, OverlapExample, audit_words};
+use crate::results::{AuditResults, Overlap, OverlapExample};
 
 /// Examples kept of each pair of parts.
 const EXAMPLES: usize = 5;

@@ -2,10 +2,9 @@
 
 use std::path::Path;
 
-use super::predictions::Predictions;
-use super::results::{AuditResults, FinetuneResults};
 use crate::error::Result;
 use crate::metrics::{Scores, Threshold, Verdict};
+use crate::results::{AuditResults, FinetuneResults, Predictions};
 
 /// Test rows that stand nowhere else, of `rows`; None where they are all or none, or the others are left out
 /// already.

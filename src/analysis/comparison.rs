@@ -3,14 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::cells::{Arm, Cell, CellResults, cell_folder};
+use super::cells::{Cell, CellResults};
 use super::findings;
 use super::leakage::{clean_rows, scores_of};
-use super::predictions::Predictions;
-use super::results::{
-    AuditResults, ByBudget, CompareResults, Cost, OperatingMeans, PairedByBudget, PretrainResults, RunMeans,
-    Summary, Tables, TransferPoint,
-};
 use crate::error::Result;
 use crate::metrics::Scores;
 use crate::metrics::calibration::Calibration;
@@ -19,6 +14,10 @@ use crate::metrics::decision::OperatingPoint;
 use crate::metrics::efficiency::{LabelRatio, label_ratios};
 use crate::metrics::paired::{Difference, McNemar, RESAMPLES, SeedScores, exact_binomial, holm};
 use crate::metrics::scores::{HEADLINE_NAMES, Rows};
+use crate::results::{
+    Arm, AuditResults, ByBudget, CompareResults, Cost, OperatingMeans, PairedByBudget, Predictions,
+    PretrainResults, RunMeans, Summary, Tables, TransferPoint, cell_folder,
+};
 use crate::run_dir::read_json;
 
 /// What a comparison consists of.

@@ -3,16 +3,16 @@
 
 use std::path::Path;
 
-use super::compare::{arm_config, budget_name, budgets};
-use super::finetune::finetune;
-use super::{Options, search};
+use super::{arm_config, budget_name, budgets, search};
 use crate::checkpoint::{self, Checkpoint};
 use crate::config::CompareConfig;
 use crate::error::{Error, Exit, Result};
 use crate::hf_folder::{self, ModelFiles};
 use crate::progress::Progress;
-use crate::report::{Arm, FinetuneResults, TransferPoint, cell_folder};
+use crate::results::{Arm, FinetuneResults, TransferPoint, cell_folder};
 use crate::run_dir::{is_done, read_json};
+use crate::runs::Options;
+use crate::runs::finetune::finetune;
 
 /// Fine-tunes the chosen checkpoints on the smallest budget with every seed; random weights come first.
 ///

@@ -2,15 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
-use super::Options;
-use super::compare::{arm_config, budget_name};
-use super::finetune::finetune;
+use super::{arm_config, budget_name};
 use crate::config::{CompareConfig, FinetuneConfig};
 use crate::error::Result;
 use crate::metrics::Scores;
 use crate::progress::Progress;
-use crate::report::{Arm, FinetuneResults};
+use crate::results::{Arm, FinetuneResults};
 use crate::run_dir::{Manifest, is_done, read_json};
+use crate::runs::Options;
+use crate::runs::finetune::finetune;
 use crate::trainer::SelectionMetric;
 
 /// What a search may change; None keeps the config's value.

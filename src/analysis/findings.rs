@@ -1,11 +1,10 @@
 //! What a comparison shows, in plain words: the answer first, then budget by budget.
 
-use super::cells::Arm;
 use super::leakage;
-use super::results::{CompareResults, Summary, Tables};
 use crate::metrics::efficiency::{Bound, LabelRatio};
 use crate::metrics::paired::{Difference, Needed};
 use crate::metrics::{Scores, Verdict};
+use crate::results::{Arm, CompareResults, Summary, Tables};
 
 /// A difference counts as shown when its corrected p-value is below this.
 pub const SIGNIFICANT: f64 = 0.05;

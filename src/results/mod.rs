@@ -1,8 +1,16 @@
-//! What `results.json` holds for each command.
+//! What runs find out: `results.json` of each command and the predictions behind it.
+//!
+//! Layer 0.
+
+mod arm;
+mod predictions;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+
+pub use arm::{Arm, cell_folder};
+pub use predictions::Predictions;
 
 use crate::metrics::calibration::Calibration;
 use crate::metrics::course::Course;
