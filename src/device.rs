@@ -7,7 +7,7 @@ use candle_core::cuda_backend::cudarc::driver::{self, sys};
 use candle_core::{DType, Device, Tensor};
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Exit, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::progress::Progress;
 
 /// Parameters and moments are f32 on every device.
@@ -90,14 +90,14 @@ fn open_cuda(name: &str, progress: &Progress) -> Result<Device> {
     if !cfg!(feature = "cuda") {
         let why = "this program was built without --features cuda";
         return Err(Error::new(
-            Exit::Device,
+            ErrorKind::Device,
             format!("device {name} cannot be used: {why}; use --device cpu"),
         ));
     }
     let device = gpu(ordinal).map_err(|cause| {
         let why = one_line(&cause);
         Error::new(
-            Exit::Device,
+            ErrorKind::Device,
             format!("device {name} cannot be used: {why}; check the driver or use --device cpu"),
         )
     })?;
@@ -243,12 +243,12 @@ impl From<candle_core::Error> for Error {
         let full = ["out_of_memory", "out of memory", "alloc_failed"];
         if full.iter().any(|words| lower.contains(words)) {
             return Self::new(
-                Exit::Device,
+                ErrorKind::Device,
                 format!(
                     "the device is out of memory: {text}; halve train.micro_batch_size and double train.grad_accum_steps, or set train.recompute"
                 ),
             );
         }
-        Self::new(Exit::Failed, format!("tensor operation failed: {text}"))
+        Self::new(ErrorKind::Failed, format!("tensor operation failed: {text}"))
     }
 }

@@ -1,6 +1,6 @@
-//! The one error type: what failed, where, why and what to do, with the exit code it leads to.
+//! The one error type: what failed, where, why and what to do.
 //!
-//! Layer 0. Errors are made where the cause is known; `main` prints one line and exits.
+//! Layer 0. Errors are made where the cause is known; the program prints one line and exits by their kind.
 
 use std::fmt::Display;
 use std::path::Path;
@@ -8,10 +8,10 @@ use std::path::Path;
 /// Result with the program's own error.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// Process exit code by cause. Source: the README's table of exit codes.
+/// What went wrong, so that a caller can tell cases apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Exit {
-    /// Any failure without a code of its own.
+pub enum ErrorKind {
+    /// Any failure without a kind of its own.
     Failed,
     /// Wrong command line or config.
     Usage,
@@ -32,65 +32,57 @@ pub enum Exit {
     /// Loss or gradients are not finite.
     Diverged,
     /// Stopped by this signal with a checkpoint saved.
-    Signal(i32),
+    Interrupted(i32),
 }
 
-impl Exit {
-    /// The number handed to the operating system.
-    pub fn code(self) -> i32 {
-        match self {
-            Exit::Failed => 1,
-            Exit::Usage => 2,
-            Exit::Gate => 3,
-            Exit::BadData => 65,
-            Exit::MissingInput => 66,
-            Exit::Device => 69,
-            Exit::Output => 73,
-            Exit::Io => 74,
-            Exit::TryAgain => 75,
-            Exit::Diverged => 76,
-            Exit::Signal(n) => 128 + n,
-        }
-    }
-}
+type Source = Box<dyn std::error::Error + Send + Sync>;
 
-/// A failure with its exit code. The message is one line: what, where, why; what to do.
+/// A failure. The message is one line: what, where, why; what to do.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct Error {
-    /// Decides the exit code.
-    pub exit: Exit,
+    /// What went wrong.
+    pub kind: ErrorKind,
     message: String,
+    #[source]
+    source: Option<Source>,
 }
 
 impl Error {
     /// Makes an error; line breaks in the message are folded into spaces.
-    pub fn new(exit: Exit, message: impl Display) -> Self {
+    pub fn new(kind: ErrorKind, message: impl Display) -> Self {
         let message = message.to_string();
         let message = message.split('\n').map(str::trim).filter(|part| !part.is_empty());
-        Self { exit, message: message.collect::<Vec<_>>().join(" ") }
+        Self { kind, message: message.collect::<Vec<_>>().join(" "), source: None }
+    }
+
+    /// This error with what caused it.
+    pub fn caused_by(self, source: impl Into<Source>) -> Self {
+        Self { source: Some(source.into()), ..self }
     }
 
     /// Wrong command line or config (exit 2).
     pub fn usage(message: impl Display) -> Self {
-        Self::new(Exit::Usage, message)
+        Self::new(ErrorKind::Usage, message)
     }
 
     /// Damaged or unsuitable data (exit 65).
     pub fn data(message: impl Display) -> Self {
-        Self::new(Exit::BadData, message)
+        Self::new(ErrorKind::BadData, message)
     }
 
     /// A failed read of an input: missing or unreadable is exit 66, anything else 74.
     pub fn reading(path: &Path, cause: &std::io::Error) -> Self {
         use std::io::ErrorKind::{IsADirectory, NotFound, PermissionDenied};
-        let (exit, hint) = match cause.kind() {
-            NotFound => (Exit::MissingInput, "; check the path, it is relative to the working directory"),
-            PermissionDenied => (Exit::MissingInput, "; check the permissions"),
-            IsADirectory => (Exit::MissingInput, "; name a file in it"),
-            _ => (Exit::Io, ""),
+        let (kind, hint) = match cause.kind() {
+            NotFound => {
+                (ErrorKind::MissingInput, "; check the path, it is relative to the working directory")
+            }
+            PermissionDenied => (ErrorKind::MissingInput, "; check the permissions"),
+            IsADirectory => (ErrorKind::MissingInput, "; name a file in it"),
+            _ => (ErrorKind::Io, ""),
         };
-        Self::new(exit, format!("cannot read {}: {cause}{hint}", path.display()))
+        Self::new(kind, format!("cannot read {}: {cause}{hint}", path.display()))
     }
 
     /// A failed write (exit 74; 73 where the place itself cannot be created).
@@ -98,13 +90,13 @@ impl Error {
         use std::io::ErrorKind::{
             NotADirectory, NotFound, PermissionDenied, ReadOnlyFilesystem, StorageFull,
         };
-        let (exit, hint) = match cause.kind() {
+        let (kind, hint) = match cause.kind() {
             NotFound | NotADirectory | PermissionDenied | ReadOnlyFilesystem => {
-                (Exit::Output, "; choose another output_dir or fix its permissions")
+                (ErrorKind::Output, "; choose another output_dir or fix its permissions")
             }
-            StorageFull => (Exit::Io, "; free space and go on with --resume"),
-            _ => (Exit::Io, ""),
+            StorageFull => (ErrorKind::Io, "; free space and go on with --resume"),
+            _ => (ErrorKind::Io, ""),
         };
-        Self::new(exit, format!("cannot write {}: {cause}{hint}", path.display()))
+        Self::new(kind, format!("cannot write {}: {cause}{hint}", path.display()))
     }
 }

@@ -74,7 +74,7 @@ pub fn check_regular(path: &Path) -> Result<()> {
     }
     let what = if kind.is_dir() { "a folder" } else { "not a regular file" };
     let why = format!("cannot read {}: it is {what}; name a file", path.display());
-    Err(Error::new(crate::error::Exit::MissingInput, why))
+    Err(Error::new(crate::error::ErrorKind::MissingInput, why))
 }
 
 /// SHA-256 of some bytes as 64 hexadecimal digits.

@@ -33,7 +33,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");
-            ExitCode::from(error.exit.code() as u8)
+            ExitCode::from(commands::exit_code(error.kind))
         }
     }
 }

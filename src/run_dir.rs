@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::error::{Error, Exit, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::{files, tensorboard};
 
 /// What to do when the directory already holds a run.
@@ -115,7 +115,10 @@ impl RunDir {
     pub fn open(path: &Path, existing: Existing) -> Result<Self> {
         let cannot = |cause: &std::io::Error| {
             let hint = "choose another output_dir or fix its permissions";
-            Error::new(Exit::Output, format!("cannot create output_dir {}: {cause}; {hint}", path.display()))
+            Error::new(
+                ErrorKind::Output,
+                format!("cannot create output_dir {}: {cause}; {hint}", path.display()),
+            )
         };
         fs::create_dir_all(path).map_err(|cause| cannot(&cause))?;
         let lock = lock(path, cannot)?;
@@ -128,7 +131,7 @@ impl RunDir {
                     let hint =
                         "use --resume to go on with it, --overwrite to replace it, or another output_dir";
                     let why = format!("output_dir {} already holds a run; {hint}", path.display());
-                    return Err(Error::new(Exit::Output, why));
+                    return Err(Error::new(ErrorKind::Output, why));
                 }
             }
         }
@@ -244,7 +247,10 @@ fn lock(path: &Path, cannot: impl Fn(&std::io::Error) -> Error) -> Result<File> 
             // Best effort: the number only makes the message more helpful.
             let _ = file.read_to_string(&mut holder);
             let why = format!("output_dir {} is locked by process {}", path.display(), holder.trim());
-            return Err(Error::new(Exit::Output, format!("{why}; wait for it or choose another output_dir")));
+            return Err(Error::new(
+                ErrorKind::Output,
+                format!("{why}; wait for it or choose another output_dir"),
+            ));
         }
         Err(TryLockError::Error(cause)) => return Err(cannot(&cause)),
     }

@@ -146,7 +146,7 @@ fn a_loss_that_is_not_finite_stops_every_later_update_on_a_gpu() {
     task.factor = 1.0;
     step(&mut task, &mut state, &settings).unwrap();
     let error = bad.read().unwrap_err();
-    assert_eq!(error.exit.code(), 76);
+    assert_eq!(train::commands::exit_code(error.kind), 76);
     assert!(error.to_string().contains("step 2"), "{error}");
     assert!(weights(&state) == before);
 }

@@ -11,6 +11,7 @@ use parquet::file::properties::WriterProperties;
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
 use proptest::prelude::*;
+use train::commands::exit_code;
 use train::data::{Corpus, CorpusConfig, DocumentBoundary, LabelledConfig, read_labelled, read_texts};
 use train::error::Error;
 
@@ -94,7 +95,7 @@ fn expected(names: [&str; 2]) -> Vec<(String, String)> {
 
 fn assert_refused(path: &Path, config: &LabelledConfig, parts: &[&str]) {
     let error = rows(path, config).unwrap_err();
-    assert_eq!(error.exit.code(), 65, "{error}");
+    assert_eq!(exit_code(error.kind), 65, "{error}");
     let text = error.to_string();
     assert!(text.contains(&path.display().to_string()), "{text}");
     parts.iter().for_each(|part| assert!(text.contains(part), "no '{part}' in {text}"));
@@ -224,7 +225,7 @@ fn a_corpus_may_be_a_table() {
     assert_eq!(documents(&config(&blank)).unwrap(), ["a", "b"]);
     let bad = file("bad.jsonl", b"{\"sms\": \"a\"}\n{\"sms\": null}\n");
     let error = documents(&config(&bad)).unwrap_err();
-    assert!(error.exit.code() == 65 && error.to_string().contains("bad.jsonl:2:1"), "{error}");
+    assert!(exit_code(error.kind) == 65 && error.to_string().contains("bad.jsonl:2:1"), "{error}");
     let other = CorpusConfig { text_column: "text".into(), ..config(&files[0]) };
     let error = documents(&other).unwrap_err();
     assert!(error.to_string().contains("no column 'text'"), "{error}");

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
 use tempfile::TempDir;
+use train::commands::exit_code;
 use train::data::{LabelledConfig, LabelledSplit, RowFormat, read_labelled, read_texts};
 use train::error::Error;
 
@@ -27,10 +28,10 @@ fn row(label: &str, text: &str, line: u64) -> (String, String, u64) {
 }
 
 /// Asserts the exit code and that the message holds each part in this order; `FILE` stands for the path.
-fn assert_fails<T>(result: Result<T, Error>, code: i32, path: &Path, parts: &[&str]) {
+fn assert_fails<T>(result: Result<T, Error>, code: u8, path: &Path, parts: &[&str]) {
     let error = result.err().expect("it should fail");
     let message = error.to_string();
-    assert_eq!(error.exit.code(), code, "{message}");
+    assert_eq!(exit_code(error.kind), code, "{message}");
     assert!(!message.contains('\n'), "{message}");
     let mut rest = message.as_str();
     for part in parts {
@@ -321,7 +322,7 @@ fn rows_of_held_out_files_leave_training() {
 
 #[test]
 fn classes_too_small_to_learn_are_refused_with_their_counts() {
-    let refused = |text: String, code: i32, parts: &[&str]| {
+    let refused = |text: String, code: u8, parts: &[&str]| {
         let (_folder, path) = written("x.tsv", text);
         assert_fails(LabelledSplit::load(&config(&path)), code, &path, parts);
     };

@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use proptest::prelude::*;
-use train::error::Exit;
+use train::error::ErrorKind;
 use train::tokenizer::{END_OF_TEXT, PAD, Tokenizer, TokenizerConfig};
 
 fn trained() -> Tokenizer {
@@ -90,7 +90,7 @@ fn files_that_are_no_tokenizer_are_refused() {
     ] {
         std::fs::write(&path, &text).unwrap();
         let error = Tokenizer::load(&path).err().unwrap_or_else(|| panic!("{text} was taken"));
-        assert_eq!(error.exit, Exit::BadData, "{error}");
+        assert_eq!(error.kind, ErrorKind::BadData, "{error}");
         assert!(error.to_string().starts_with(&path.display().to_string()), "{error}");
     }
 }

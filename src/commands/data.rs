@@ -10,7 +10,7 @@ use crate::data::{
     AuditPart, CorpusConfig, DocumentBoundary, Example, Labelled, LabelledConfig, grouped_split,
     read_labelled,
 };
-use crate::error::{Error, Exit, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::files;
 use crate::hf_folder;
 use crate::progress::Progress;
@@ -127,7 +127,7 @@ pub fn split(path: &Path, options: &SplitOptions<'_>) -> Result<()> {
     let record = options.output.join("split.json");
     if record.exists() && !options.overwrite {
         let why = format!("{} exists; use --overwrite or another --output", record.display());
-        return Err(Error::new(Exit::Output, why));
+        return Err(Error::new(ErrorKind::Output, why));
     }
     let Labelled { examples, label_names } = read_labelled(path, &options.columns.config(), None)?;
     let texts: Vec<String> = examples.iter().map(|row| row.text.clone()).collect();

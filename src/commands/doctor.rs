@@ -6,7 +6,7 @@ use candle_core::{DType, Device};
 
 use super::print;
 use crate::device;
-use crate::error::{Error, Exit, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::ops::{self, KernelCheck};
 use crate::progress::Progress;
 use crate::runs::peak;
@@ -55,7 +55,7 @@ pub fn run(name: &str, as_json: bool, progress: &Progress) -> Result<()> {
             let what =
                 format!("{count} of {} ops are wrong on this device, {} first", checks.len(), first.op);
             let hint = "use --device cpu and report it with this table";
-            Err(Error::new(Exit::Failed, format!("{what}; {hint}")))
+            Err(Error::new(ErrorKind::Failed, format!("{what}; {hint}")))
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::error::{Error, Exit, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::files;
 use crate::hf_folder::{self, Precision, write_gguf};
 use crate::model::Pooling;
@@ -19,7 +19,7 @@ pub fn run(path: &Path, to: &Path, precision: Precision, overwrite: bool, progre
     let from = hf_folder::locate(path)?;
     if to.exists() && !overwrite {
         let why = format!("{} exists; use --overwrite or another --to", to.display());
-        return Err(Error::new(Exit::Output, why));
+        return Err(Error::new(ErrorKind::Output, why));
     }
     let gguf = to.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gguf"));
     if !gguf && precision != Precision::F32 {

@@ -16,8 +16,25 @@ pub mod tokenizer;
 
 use std::path::PathBuf;
 
-use crate::error::{Error, Exit, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::progress::Progress;
+
+/// Exit code of the program after an error of this kind. Source: sysexits.h for 65 to 75.
+pub fn exit_code(kind: ErrorKind) -> u8 {
+    match kind {
+        ErrorKind::Failed => 1,
+        ErrorKind::Usage => 2,
+        ErrorKind::Gate => 3,
+        ErrorKind::BadData => 65,
+        ErrorKind::MissingInput => 66,
+        ErrorKind::Device => 69,
+        ErrorKind::Output => 73,
+        ErrorKind::Io => 74,
+        ErrorKind::TryAgain => 75,
+        ErrorKind::Diverged => 76,
+        ErrorKind::Interrupted(signal) => 128 + signal as u8,
+    }
+}
 
 /// Results go to standard output, and only results.
 pub fn print(text: &str) -> Result<()> {
@@ -27,7 +44,9 @@ pub fn print(text: &str) -> Result<()> {
     match written {
         // Whoever reads has seen enough, as `head` does: no failure.
         Err(cause) if cause.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
-        written => written.map_err(|cause| Error::new(Exit::Io, format!("cannot write results: {cause}"))),
+        written => {
+            written.map_err(|cause| Error::new(ErrorKind::Io, format!("cannot write results: {cause}")))
+        }
     }
 }
 
@@ -87,11 +106,13 @@ pub fn check_gates(gates: &[String], score: impl Fn(&str) -> Option<f64>) -> Res
             Some(value) if value >= least => {}
             Some(value) => {
                 return Err(Error::new(
-                    Exit::Gate,
+                    ErrorKind::Gate,
                     format!("gate failed: {name} is {value:.4}, below {least}"),
                 ));
             }
-            None => return Err(Error::new(Exit::Gate, format!("gate failed: {name} is not defined here"))),
+            None => {
+                return Err(Error::new(ErrorKind::Gate, format!("gate failed: {name} is not defined here")));
+            }
         }
     }
     Ok(())

@@ -4,7 +4,7 @@ use std::io::{BufRead, Write};
 use std::path::{Path, PathBuf};
 
 use crate::data::read_texts;
-use crate::error::{Error, Exit, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::progress::Progress;
 use crate::runs::classifier::Predictor;
 use crate::runs::fetch;
@@ -46,7 +46,7 @@ fn standard_input(answer: impl Fn(&[String]) -> Result<()>) -> Result<()> {
     let mut number = 0;
     loop {
         let mut line = Vec::new();
-        let failed = |cause| Error::new(Exit::Io, format!("cannot read standard input: {cause}"));
+        let failed = |cause| Error::new(ErrorKind::Io, format!("cannot read standard input: {cause}"));
         if input.read_until(b'\n', &mut line).map_err(failed)? == 0 {
             break;
         }
@@ -67,6 +67,6 @@ fn standard_input(answer: impl Fn(&[String]) -> Result<()>) -> Result<()> {
     }
     std::io::stdout()
         .flush()
-        .map_err(|cause| Error::new(Exit::Io, format!("cannot write results: {cause}")))?;
+        .map_err(|cause| Error::new(ErrorKind::Io, format!("cannot write results: {cause}")))?;
     if waiting.is_empty() { Ok(()) } else { answer(&waiting) }
 }

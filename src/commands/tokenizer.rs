@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::print;
 use crate::data::{Corpus, CorpusConfig};
-use crate::error::{Error, Exit, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::files;
 use crate::hub;
 use crate::progress::Progress;
@@ -25,7 +25,7 @@ pub fn train(
     config.check()?;
     if output.exists() && !overwrite {
         let why = format!("{} exists; use --overwrite or another --output", output.display());
-        return Err(Error::new(Exit::Output, why));
+        return Err(Error::new(ErrorKind::Output, why));
     }
     let corpus = Corpus::open(data)?;
     let tokenizer = crate::data::train_tokenizer(&corpus, config, progress)?;

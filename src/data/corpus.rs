@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use super::demo;
 use super::table::{self, Columns, Row, RowFormat, Rows};
 use super::text::{Lines, MAX_LINE_BYTES, is_packed};
-use crate::error::{Error, Exit, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::files;
 
 /// Where one document ends and the next begins.
@@ -246,7 +246,7 @@ fn matching(pattern: &str) -> Result<Vec<PathBuf>> {
     let paths: Vec<PathBuf> = paths.filter_map(std::result::Result::ok).collect();
     if paths.is_empty() {
         let why = format!("no file matches data source '{pattern}'; it is relative to the working directory");
-        return Err(Error::new(Exit::MissingInput, why));
+        return Err(Error::new(ErrorKind::MissingInput, why));
     }
     Ok(paths)
 }
@@ -258,7 +258,7 @@ fn walk(folder: &Path, found: &mut Vec<Source>) -> Result<()> {
     paths.sort();
     if paths.is_empty() {
         let why = format!("folder {} is empty; put text files into it", folder.display());
-        return Err(Error::new(Exit::MissingInput, why));
+        return Err(Error::new(ErrorKind::MissingInput, why));
     }
     for path in paths {
         if path.is_dir() { walk(&path, found)? } else { found.push(checked(path)?) }

@@ -20,7 +20,7 @@ pub use self::card::{Sources, write_card};
 pub use self::config::Described;
 pub use self::gguf::{Precision, write_gguf};
 pub use self::weights::shards;
-use crate::error::{Error, Exit, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::files;
 use crate::model::{Head, ModelConfig, Pooling, SCORE_WEIGHT, Weights, parameter_specs};
 use crate::tensor_file;
@@ -95,7 +95,7 @@ pub fn locate(path: &Path) -> Result<PathBuf> {
         return Ok(path.to_path_buf());
     }
     let why = "it holds neither run.json nor config.json; name a run directory or a Hugging Face folder";
-    Err(Error::new(Exit::MissingInput, format!("no model at {}: {why}", path.display())))
+    Err(Error::new(ErrorKind::MissingInput, format!("no model at {}: {why}", path.display())))
 }
 
 /// Writes a model folder.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use crate::error::{Error, Exit, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::files;
 use crate::model::{ModelConfig, Weights};
 use crate::tensor_file;
@@ -30,7 +30,7 @@ pub(super) fn locate(folder: &Path) -> Result<PathBuf> {
         let hint =
             if pickled { "; pytorch_model.bin is not read, save the model as safetensors" } else { "" };
         let why = format!("no {SINGLE} or {INDEX} in {}{hint}", folder.display());
-        Error::new(Exit::MissingInput, why)
+        Error::new(ErrorKind::MissingInput, why)
     })
 }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use hf_hub::api::sync::ApiError;
 
-use crate::error::{Error, Exit};
+use crate::error::{Error, ErrorKind};
 use crate::progress::Progress;
 use crate::signals;
 
@@ -16,7 +16,7 @@ pub(super) enum Failure {
     /// There is no such file.
     Absent(Error),
     /// Another try may work; the code and reason if it does not.
-    Passing(Exit, String),
+    Passing(ErrorKind, String),
 }
 
 /// What the thread that downloads reports.
@@ -86,13 +86,16 @@ impl Watch<'_> {
                         let why =
                             format!("{}: nothing came for {secs} s ({bytes} of {total} bytes)", self.what);
                         let hint = "check the network and try again; it goes on where it stopped";
-                        return Err(Failure::Final(Error::new(Exit::TryAgain, format!("{why}; {hint}"))));
+                        return Err(Failure::Final(Error::new(
+                            ErrorKind::TryAgain,
+                            format!("{why}; {hint}"),
+                        )));
                     }
                     continue;
                 }
                 Err(RecvTimeoutError::Disconnected) => {
                     let why = format!("{}: the download ended without a result", self.what);
-                    return Err(Failure::Final(Error::new(Exit::Failed, why)));
+                    return Err(Failure::Final(Error::new(ErrorKind::Failed, why)));
                 }
             }
             heard = Instant::now();
@@ -112,9 +115,10 @@ pub(super) fn wait(pause: Duration) -> Result<(), Error> {
 
 fn stop_if_asked() -> Result<(), Error> {
     match signals::pending() {
-        Some(signal) => {
-            Err(Error::new(Exit::Signal(signal), format!("stopped by signal {signal} while downloading")))
-        }
+        Some(signal) => Err(Error::new(
+            ErrorKind::Interrupted(signal),
+            format!("stopped by signal {signal} while downloading"),
+        )),
         None => Ok(()),
     }
 }
@@ -122,14 +126,14 @@ fn stop_if_asked() -> Result<(), Error> {
 /// Sorts hf-hub's errors by what can be done about them.
 fn failure(what: &str, cause: &ApiError) -> Failure {
     use std::io::ErrorKind::{NotFound, PermissionDenied, ReadOnlyFilesystem, StorageFull};
-    let passing = |why: String| Failure::Passing(Exit::TryAgain, why);
+    let passing = |why: String| Failure::Passing(ErrorKind::TryAgain, why);
     match cause {
         ApiError::RequestError(cause) => match cause.as_ref() {
             ureq::Error::StatusCode(status @ (401 | 403)) => {
                 let why = format!("no access to {what} (status {status})");
                 let hint =
                     "check its name, accept its terms on its page, and set HF_TOKEN where it is private";
-                Failure::Final(Error::new(Exit::MissingInput, format!("{why}; {hint}")))
+                Failure::Final(Error::new(ErrorKind::MissingInput, format!("{why}; {hint}")))
             }
             ureq::Error::StatusCode(status @ (408 | 425 | 429 | 500..)) => {
                 passing(format!("the Hub answers with status {status}"))
@@ -138,7 +142,7 @@ fn failure(what: &str, cause: &ApiError) -> Failure {
             ureq::Error::StatusCode(status) => {
                 let why = format!("{what} is not there (status {status})");
                 let hint = "check owner, name, path and revision";
-                Failure::Absent(Error::new(Exit::MissingInput, format!("{why}; {hint}")))
+                Failure::Absent(Error::new(ErrorKind::MissingInput, format!("{why}; {hint}")))
             }
             other => passing(other.to_string()),
         },
@@ -150,7 +154,7 @@ fn failure(what: &str, cause: &ApiError) -> Failure {
         ApiError::IoError(cause) => passing(cause.to_string()),
         ApiError::LockAcquisition(path) => {
             let why = format!("another process is fetching {what} ({})", path.display());
-            Failure::Final(Error::new(Exit::TryAgain, format!("{why}; wait for it")))
+            Failure::Final(Error::new(ErrorKind::TryAgain, format!("{why}; wait for it")))
         }
         ApiError::InvalidResume => passing("the part fetched before is too long".into()),
         ApiError::TooManyRetries(cause) => failure(what, cause),

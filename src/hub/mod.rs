@@ -19,7 +19,7 @@ use sha2::Digest;
 use self::download::{Failure, Watch};
 pub use self::name::{Name, is_name};
 use self::name::{is_commit, is_harmless, is_hex};
-use crate::error::{Error, Exit, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::files;
 use crate::progress::Progress;
 
@@ -101,8 +101,10 @@ impl<'a> Hub<'a> {
         let Some(api) = &self.api else {
             let place = self.cache.path().display();
             let why = format!("HF_HUB_OFFLINE is set and {asked} is not in {place}");
-            let absent =
-                Error::new(Exit::MissingInput, format!("{why}; unset it, or fetch the file once online"));
+            let absent = Error::new(
+                ErrorKind::MissingInput,
+                format!("{why}; unset it, or fetch the file once online"),
+            );
             return Ok(self.cached(name, filename)?.map_or(Found::Absent(absent), Found::Here));
         };
         if is_commit(&name.revision)
@@ -123,13 +125,13 @@ impl<'a> Hub<'a> {
                 }
                 Err(Failure::Passing(exit, why)) => {
                     let cached = self.cached(name, filename).ok().flatten();
-                    if let (Some(found), Exit::TryAgain) = (cached, exit) {
+                    if let (Some(found), ErrorKind::TryAgain) = (cached, exit) {
                         let commit = &found.commit;
                         self.progress.warn(format!("{asked}: {why}; taking commit {commit} from the cache"));
                         return Ok(Found::Here(found));
                     }
                     let hint = match exit {
-                        Exit::TryAgain => "check the network and try again",
+                        ErrorKind::TryAgain => "check the network and try again",
                         _ => "the Hub or a mirror on the way is at fault; try another HF_ENDPOINT",
                     };
                     return Err(Error::new(exit, format!("cannot fetch {asked}: {why}; {hint}")));
@@ -171,7 +173,7 @@ impl<'a> Hub<'a> {
             if found != size || !is_what_it_says(&blob, &hash) {
                 remove(&[&pointer, &blob]);
                 let why = format!("got {found} bytes of {size} that do not have its hash {hash}");
-                return Err(Failure::Passing(Exit::BadData, why));
+                return Err(Failure::Passing(ErrorKind::BadData, why));
             }
             // The crate notes the commit as if it were a branch.
             remove(&[&self.cache.path().join(name.repo(&commit).folder_name()).join("refs").join(&commit)]);

@@ -117,7 +117,7 @@ mod tests {
             "hf:///etc/passwd",
         ] {
             let error = Name::parse(given).expect_err(given);
-            assert_eq!(error.exit.code(), 2, "{error}");
+            assert_eq!(error.kind, crate::error::ErrorKind::Usage, "{error}");
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use candle_core::Tensor;
 
-use crate::error::{Error, Exit, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::model::Params;
 use crate::ops::{self, GradientSums};
 
@@ -22,7 +22,7 @@ impl Gradients {
         let mut gradients = BTreeMap::new();
         for (name, var) in params.iter().filter(|(name, _)| trainable(name)) {
             let Some(gradient) = sums.remove(params.computed_with(name).unwrap_or(var)) else {
-                return Err(Error::new(Exit::Failed, format!("no gradient reaches parameter {name}")));
+                return Err(Error::new(ErrorKind::Failed, format!("no gradient reaches parameter {name}")));
             };
             gradients.insert(name.to_string(), gradient);
         }

@@ -12,7 +12,7 @@ use super::fetch::Fetcher;
 use crate::analysis::audit_words;
 use crate::config::{AuditMode, FinetuneConfig, PretrainConfig, SCRATCH};
 use crate::data::{self, AuditPart, CORPUS, CorpusConfig, Example, Kind, LabelledSplit, Overlaps};
-use crate::error::{Error, Exit, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::files;
 use crate::progress::Progress;
 use crate::results::{AuditResults, Overlap, OverlapExample};
@@ -198,5 +198,5 @@ pub fn deny(audit: &AuditResults, hint: &str) -> Result<()> {
     if found.is_empty() {
         return Ok(());
     }
-    Err(Error::new(Exit::Gate, format!("audit failed: {}; {hint}", found.join(", "))))
+    Err(Error::new(ErrorKind::Gate, format!("audit failed: {}; {hint}", found.join(", "))))
 }

@@ -9,7 +9,7 @@ use super::finetune::called;
 use crate::config::FinetuneConfig;
 use crate::data::{Example, Examples};
 use crate::device;
-use crate::error::{Error, Exit, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::files;
 use crate::hf_folder::{self, HfFolder};
 use crate::metrics::Scores;
@@ -46,7 +46,7 @@ impl Predictor {
             return Self::of_folder(&folder, device);
         }
         let results: FinetuneResults = read_json(path, "results.json").map_err(|cause| {
-            if cause.exit != Exit::BadData {
+            if cause.kind != ErrorKind::BadData {
                 return cause;
             }
             let why = "not a fine-tuned run; predict and evaluate --data want one with labels";

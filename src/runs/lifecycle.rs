@@ -10,7 +10,7 @@ use super::Options;
 use crate::checkpoint::{self, Checkpoint, Fingerprints};
 use crate::config;
 use crate::device::{self, Precision};
-use crate::error::{Error, Exit, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::files;
 use crate::model::Params;
 use crate::ops;
@@ -191,7 +191,7 @@ pub fn manifest(
 /// Writes config and manifest, does the work, and writes how it ended. Only here, when nothing can be refused
 /// any more, does an old run give way.
 ///
-/// Errors: what `work` says; an interrupted run becomes `Exit::Signal`.
+/// Errors: what `work` says; an interrupted run becomes `ErrorKind::Interrupted`.
 pub fn recorded<T>(
     dir: &RunDir,
     config: &impl Serialize,
@@ -217,7 +217,7 @@ pub fn recorded<T>(
         (Outcome::Interrupted(signal), _) => {
             let what =
                 format!("stopped by signal {signal}; a checkpoint is saved in {}", dir.path().display());
-            Err(Error::new(Exit::Signal(signal), format!("{what}; go on with --resume")))
+            Err(Error::new(ErrorKind::Interrupted(signal), format!("{what}; go on with --resume")))
         }
     }
 }

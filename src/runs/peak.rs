@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use candle_core::{DType, Device, Tensor};
 
-use crate::error::{Exit, Result};
+use crate::error::{ErrorKind, Result};
 use crate::ops::{self, Traced, WeightLayout};
 
 /// Operations per second of a square matrix product of random numbers on this device: the best of a few. Where a model
@@ -14,7 +14,7 @@ pub fn product(device: &Device, dtype: DType) -> Result<f64> {
     let mut side = if device.is_cuda() { 8192 } else { 1024 };
     loop {
         match product_of(side, device, dtype) {
-            Err(error) if error.exit == Exit::Device && side > 256 => side /= 2,
+            Err(error) if error.kind == ErrorKind::Device && side > 256 => side /= 2,
             rate => return rate,
         }
     }

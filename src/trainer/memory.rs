@@ -5,7 +5,7 @@ use candle_core::Device;
 use super::{StepSettings, Task, TrainConfig};
 use crate::data::Batch;
 use crate::device::{gpu_of, peak_gpu_bytes};
-use crate::error::{Error, Exit, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::model::Dropout;
 use crate::ops::GradientSums;
 
@@ -38,7 +38,7 @@ pub(super) fn out_of_memory(
     };
     let what = format!("train.micro_batch_size={} does not fit", train.micro_batch_size);
     let held = held.unwrap_or_default();
-    Ok(Error::new(Exit::Device, format!("out of memory at step {}: {what}{held}; {advice}", number + 1)))
+    Ok(Error::new(ErrorKind::Device, format!("out of memory at step {}: {what}{held}; {advice}", number + 1)))
 }
 
 /// Rows of a micro-batch of this step with which gradients can be had, halved until they fit.
@@ -47,7 +47,7 @@ fn fitting_rows(task: &mut dyn Task, number: u64, settings: &StepSettings) -> Re
     let mut rows = largest.rows / 2;
     while rows > 0 {
         match gradients_of_two(task, &largest.first(rows), number, settings) {
-            Err(error) if error.exit == Exit::Device => rows /= 2,
+            Err(error) if error.kind == ErrorKind::Device => rows /= 2,
             outcome => return outcome.map(|()| Some(rows)),
         }
     }
@@ -128,7 +128,7 @@ mod tests {
             max_grad_norm: 0.0,
         };
         let error = out_of_memory(&mut Cramped { room, weight }, 6, &train, &settings, &Device::Cpu).unwrap();
-        assert_eq!(error.exit, Exit::Device);
+        assert_eq!(error.kind, ErrorKind::Device);
         error.to_string()
     }
 

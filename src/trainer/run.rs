@@ -9,7 +9,7 @@ use super::memory::out_of_memory;
 use super::step::{Figures, StepReport, StepSettings, step};
 use super::{Evaluation, State, Task};
 use crate::checkpoint::Fingerprints;
-use crate::error::{Exit, Result};
+use crate::error::{ErrorKind, Result};
 use crate::optim::{OptimConfig, Schedule};
 use crate::progress::{Bar, Progress};
 use crate::run_dir::RunDir;
@@ -79,7 +79,7 @@ impl Run<'_> {
             let rate = schedule.learning_rate(state.step_of_stage(head_only), progress);
             let settings = self.settings(rate, head_only);
             match step(task, state, &settings) {
-                Err(error) if error.exit == Exit::Device => {
+                Err(error) if error.kind == ErrorKind::Device => {
                     let (number, device) = (state.counters.step, state.params.device());
                     return Err(out_of_memory(task, number, self.train, &settings, &device)?);
                 }

@@ -3,7 +3,7 @@
 use candle_core::{DType, Tensor};
 
 use super::{State, Task};
-use crate::error::{Error, Exit, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Dropout, SCORE_WEIGHT};
 use crate::ops::GradientSums;
 use crate::optim::Gradients;
@@ -55,7 +55,7 @@ impl StepReport {
             }
             let what = format!("step {}: loss {train_loss}, gradient norm {grad_norm}", report.number);
             let hint = "lower optim.learning_rate or raise optim.warmup_steps; the last checkpoint is intact";
-            Err(Error::new(Exit::Diverged, format!("training diverged at {what}; {hint}")))
+            Err(Error::new(ErrorKind::Diverged, format!("training diverged at {what}; {hint}")))
         };
         reports.iter().zip(values.chunks_exact(2)).map(read).collect()
     }

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::{arm_config, budget_name, budgets, search};
 use crate::checkpoint::{self, Checkpoint};
 use crate::config::CompareConfig;
-use crate::error::{Error, Exit, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::hf_folder::{self, ModelFiles};
 use crate::progress::Progress;
 use crate::results::{Arm, FinetuneResults, TransferPoint, cell_folder};
@@ -65,7 +65,7 @@ fn chosen(config: &CompareConfig, pretrained: &str) -> Result<Vec<std::path::Pat
     if all.is_empty() {
         let why = format!("{pretrained} has no checkpoints, which transfer_checkpoints needs");
         return Err(Error::new(
-            Exit::MissingInput,
+            ErrorKind::MissingInput,
             format!("{why}; pre-train with train.keep_checkpoints = 0"),
         ));
     }
