@@ -5,6 +5,7 @@
 
 use std::path::Path;
 
+use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
@@ -25,7 +26,7 @@ const AUDIT_THRESHOLD: f64 = 0.8;
 pub const SCRATCH: &str = "scratch";
 
 /// Config of `train pretrain`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct PretrainConfig {
     /// Run directory.
@@ -55,7 +56,7 @@ pub struct PretrainConfig {
 }
 
 /// Config of `train finetune`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct FinetuneConfig {
     /// Run directory.
@@ -72,17 +73,20 @@ pub struct FinetuneConfig {
     pub tokenizer: TokenizerConfig,
     /// Sizes from scratch; otherwise they must be those of the pre-trained model or absent.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "ModelConfig")]
     pub model: Option<ModelConfig>,
     /// Head.
     pub classifier: ClassifierConfig,
     /// Train low-rank updates and the head alone; absent trains what `classifier.freeze` leaves.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "LoraConfig")]
     pub lora: Option<LoraConfig>,
     /// When a row is called positive; for two labels.
     pub decision: DecisionConfig,
     /// What to do about rows of validation and test that were seen before: `off`, `warn`, `drop`, `deny`.
     pub audit: AuditMode,
     /// Jaccard similarity of word triples from which two texts count as nearly the same.
+    #[schemars(range(max = 1), extend("exclusiveMinimum" = 0))]
     pub audit_threshold: f64,
     /// Most confident wrong answers kept with their texts in mistakes.jsonl and the report; 0 keeps none.
     pub mistakes: usize,
@@ -93,7 +97,7 @@ pub struct FinetuneConfig {
 }
 
 /// Config of `train compare`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct CompareConfig {
     /// Directory of the comparison; each run has a folder in it.
@@ -109,6 +113,7 @@ pub struct CompareConfig {
     /// What to do about rows of validation and test that were seen before: `off`, `warn`, `drop`, `deny`.
     pub audit: AuditMode,
     /// Jaccard similarity of word triples from which two texts count as nearly the same.
+    #[schemars(range(max = 1), extend("exclusiveMinimum" = 0))]
     pub audit_threshold: f64,
     /// Run a further arm from scratch that gets the tokens of pre-training as more fine-tuning.
     pub match_compute: bool,
@@ -124,7 +129,7 @@ pub struct CompareConfig {
 
 /// What a run does about rows that leak: test rows that stand, exactly or nearly, in training, validation or the
 /// text of the pre-training, and validation rows that stand in training or that text.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum AuditMode {
     /// Does not look.
@@ -139,7 +144,7 @@ pub enum AuditMode {
 }
 
 /// `[search]` of compare: every combination is tried, for both arms alike. An empty list keeps the config's value.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct SearchConfig {
     /// Values of `finetune.optim.learning_rate`.

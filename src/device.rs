@@ -5,6 +5,7 @@
 #[cfg(feature = "cuda")]
 use candle_core::cuda_backend::cudarc::driver::{self, sys};
 use candle_core::{DType, Device, Tensor};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, Result};
@@ -15,7 +16,7 @@ pub const DTYPE: DType = DType::F32;
 
 /// Number type that training computes in; parameters, moments, statistics of norms, softmax, loss and the sums of
 /// gradients are f32 whatever is chosen, and so is evaluation.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Precision {
     /// bf16 on a GPU, f32 elsewhere.

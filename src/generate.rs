@@ -5,6 +5,7 @@
 use candle_core::{DType, Tensor};
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -13,14 +14,16 @@ use crate::rng;
 use crate::tokenizer::Tokenizer;
 
 /// How the next token is chosen.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Sampling {
     /// Logits are divided by it; 0 always takes the likeliest token.
+    #[schemars(range(min = 0))]
     pub temperature: f64,
     /// Only this many likeliest tokens; 0 takes all.
     pub top_k: usize,
     /// Only the likeliest tokens that together reach this probability (Holtzman et al. 2020); 1 takes all.
+    #[schemars(range(max = 1), extend("exclusiveMinimum" = 0))]
     pub top_p: f64,
     /// Most tokens to add.
     pub max_new_tokens: usize,

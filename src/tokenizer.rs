@@ -6,6 +6,7 @@ use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokenizers::decoders::byte_level::ByteLevel;
@@ -23,7 +24,7 @@ pub const END_OF_TEXT: &str = "<|endoftext|>";
 pub const PAD: &str = "<|pad|>";
 
 /// `[tokenizer]`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct TokenizerConfig {
     /// An existing tokenizer.json, a folder with one or with GPT-2's vocab.json and merges.txt, or

@@ -11,6 +11,7 @@ mod tsv_rows;
 
 use std::path::Path;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub(super) use self::rows::{Columns, Row, Rows, listed, quoted, quoted_all};
@@ -18,7 +19,7 @@ use super::text::{Lines, extension};
 use crate::error::{Error, Result};
 
 /// How rows are written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum RowFormat {
     /// By extension: .tsv .txt, .csv, .jsonl .ndjson .json, .parquet; all but the last also with .gz or .zst.

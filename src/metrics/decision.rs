@@ -2,6 +2,7 @@
 //!
 //! A threshold is chosen on validation rows and then stands; test rows never see the choice.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::classification::BinaryCounts;
@@ -12,16 +13,20 @@ use crate::error::{Error, Result};
 const USUAL_WISH: f64 = 0.95;
 
 /// `[decision]` of finetune; zeros and `max_f1` are the rule of best F1.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct DecisionConfig {
     /// Least precision; the best recall with it is taken. 0 leaves it out.
+    #[schemars(range(min = 0, max = 1))]
     pub min_precision: f64,
     /// Least recall; the best precision with it is taken. 0 leaves it out.
+    #[schemars(range(min = 0, max = 1))]
     pub min_recall: f64,
     /// What a false alarm costs, in any unit. With `cost_fn` the cheapest threshold is taken. 0 leaves it out.
+    #[schemars(range(min = 0))]
     pub cost_fp: f64,
     /// What a missed positive row costs, in the same unit.
+    #[schemars(range(min = 0))]
     pub cost_fn: f64,
 }
 

@@ -3,37 +3,45 @@
 //! Field names are those of transformers' `LlamaConfig` and `GPT2Config`, so the table is written out
 //! without a map. Keys that would change the mathematics and are not built are not accepted.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 
 /// Which family, with its own keys.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[serde(tag = "model_type", rename_all = "lowercase")]
 pub enum ModelConfig {
     /// RMSNorm, rotary positions, SwiGLU, grouped-query attention.
+    #[schemars(extend("required" = []))]
     Llama(LlamaConfig),
     /// LayerNorm with bias, learned positions, GELU (tanh form).
     Gpt2(Gpt2Config),
 }
 
 /// Keys of transformers' `LlamaConfig`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct LlamaConfig {
     /// Rows of the embedding; 0 takes the tokenizer's size.
     pub vocab_size: usize,
     /// Width C of the residual stream.
+    #[schemars(range(min = 1, max = 1048576))]
     pub hidden_size: usize,
     /// Width I inside the MLP.
+    #[schemars(range(min = 1, max = 1048576))]
     pub intermediate_size: usize,
     /// Number of blocks L.
+    #[schemars(range(min = 1, max = 1048576))]
     pub num_hidden_layers: usize,
     /// Query heads H.
+    #[schemars(range(min = 1, max = 1048576))]
     pub num_attention_heads: usize,
     /// Key and value heads K; must divide H.
+    #[schemars(range(min = 1, max = 1048576))]
     pub num_key_value_heads: usize,
     /// Width D of one head; 0 takes C / H.
     pub head_dim: usize,
     /// Longest sequence the model accepts, in tokens.
+    #[schemars(range(min = 1, max = 1048576))]
     pub max_position_embeddings: usize,
     /// Added to the mean square in RMSNorm.
     pub rms_norm_eps: f64,
@@ -46,20 +54,25 @@ pub struct LlamaConfig {
 }
 
 /// Keys of transformers' `GPT2Config`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Gpt2Config {
     /// Rows of the embedding; 0 takes the tokenizer's size.
     pub vocab_size: usize,
     /// Longest sequence, in tokens.
+    #[schemars(range(min = 1, max = 1048576))]
     pub n_positions: usize,
     /// Width C of the residual stream.
+    #[schemars(range(min = 1, max = 1048576))]
     pub n_embd: usize,
     /// Number of blocks L.
+    #[schemars(range(min = 1, max = 1048576))]
     pub n_layer: usize,
     /// Heads H.
+    #[schemars(range(min = 1, max = 1048576))]
     pub n_head: usize,
     /// Width I inside the MLP; 0 takes 4 C.
+    #[schemars(range(max = 1048576))]
     pub n_inner: usize,
     /// Added to the variance in LayerNorm.
     pub layer_norm_epsilon: f64,

@@ -1,6 +1,7 @@
 //! The two heads on the trunk: next-token logits and class logits.
 
 use candle_core::{Device, Result, Tensor};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::attention::KvCache;
@@ -80,7 +81,7 @@ impl LanguageModel {
 }
 
 /// Which hidden state speaks for the whole text.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Pooling {
     /// The last token that is not padding, as transformers' sequence classifiers do.

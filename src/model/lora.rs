@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::config::ModelConfig;
@@ -18,14 +19,17 @@ const A: &str = ".lora_A.weight";
 const B: &str = ".lora_B.weight";
 
 /// `[lora]`: keys of PEFT's `LoraConfig`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct LoraConfig {
     /// Rank of the updates.
+    #[schemars(range(min = 1, max = 65536))]
     pub r: usize,
     /// Updates are multiplied by lora_alpha / r.
+    #[schemars(range(min = 1, max = 65536))]
     pub lora_alpha: usize,
     /// Probability of dropping what an update reads.
+    #[schemars(range(min = 0), extend("exclusiveMaximum" = 1))]
     pub lora_dropout: f64,
     /// Linear maps that get an update, by the last parts of their names; empty takes PEFT's choice, `q_proj` and
     /// `v_proj` of Llama, `c_attn` of GPT-2.

@@ -1,11 +1,12 @@
 //! Learning rate as a function of progress.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::OptimConfig;
 
 /// Course of the learning rate after the warm-up.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ScheduleKind {
     /// Stays at the peak.

@@ -1,6 +1,7 @@
 //! The fine-tuning task: predict the label of a text.
 
 use candle_core::{DType, Device};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -14,7 +15,7 @@ use crate::progress::Progress;
 use crate::trainer::TrainConfig;
 
 /// Which parameters of the trunk stay as they are.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Freeze {
     /// Everything is trained.
@@ -27,7 +28,7 @@ pub enum Freeze {
 }
 
 /// What decides which evaluation is the best.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SelectionMetric {
     /// Validation loss, lower is better.
@@ -64,17 +65,19 @@ impl SelectionMetric {
 }
 
 /// `[classifier]`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ClassifierConfig {
     /// `last` or `mean` hidden state, or `concat`: last, maximum and mean side by side.
     pub pooling: Pooling,
     /// Learning rate of the head; 0 takes that of the trunk.
+    #[schemars(range(min = 0, max = 100))]
     pub head_learning_rate: f64,
     /// Share of the budget, from its beginning, in which the head is trained alone (linear probing, then fine-tuning:
     /// LP-FT); the rest begins with a new warm-up and trains all. Keeps what the trunk holds from a head that knows
     /// nothing yet; from scratch there is nothing to keep. Source: Kumar et al. 2022, "Fine-tuning can distort
     /// pretrained features and underperform out-of-distribution".
+    #[schemars(range(min = 0), extend("exclusiveMaximum" = 1))]
     pub head_only_fraction: f64,
     /// `none`, `all_but_head` or `all_but_last_blocks`.
     pub freeze: Freeze,
@@ -89,6 +92,7 @@ pub struct ClassifierConfig {
     /// Weight of the language-model loss of the training texts (nats per token) beside the loss of their labels
     /// (nats per row); 0 leaves it out. Source: Radford et al. 2018, "Improving language understanding by
     /// generative pre-training", section 3.2, where it is 0.5.
+    #[schemars(range(min = 0, max = 100))]
     pub language_model_weight: f64,
 }
 

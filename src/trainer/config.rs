@@ -1,5 +1,6 @@
 //! `[train]`: batches, budget, and how often to look.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::Counters;
@@ -7,16 +8,20 @@ use crate::device::Precision;
 use crate::error::{Error, Result};
 
 /// `[train]`; a budget of 0 sets no limit, the first one reached ends the run.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct TrainConfig {
     /// Sequences per forward pass.
+    #[schemars(range(min = 1, max = 16777216))]
     pub micro_batch_size: usize,
     /// Micro-batches per optimizer step.
+    #[schemars(range(min = 1, max = 16777216))]
     pub grad_accum_steps: usize,
     /// Tokens per sequence; texts of the classifier are cut to it.
+    #[schemars(range(min = 2))]
     pub seq_len: usize,
     /// Probability of dropping embeddings and block outputs.
+    #[schemars(range(min = 0), extend("exclusiveMaximum" = 1))]
     pub dropout: f64,
     /// Compute the activations of each block again in the backward pass instead of keeping them: less memory,
     /// about a quarter more time, the same bits.
@@ -28,10 +33,13 @@ pub struct TrainConfig {
     /// Budget in tokens.
     pub max_tokens: u64,
     /// Budget in passes over the training part.
+    #[schemars(range(min = 0))]
     pub max_epochs: f64,
     /// Budget in minutes; the only one that makes a run depend on the speed of the machine.
+    #[schemars(range(min = 0))]
     pub max_minutes: f64,
     /// Steps between log events.
+    #[schemars(range(min = 1, max = 16777216))]
     pub log_interval: u64,
     /// Steps between evaluations; 0 evaluates once per epoch when fine-tuning, at the end when pre-training.
     pub eval_interval: u64,
