@@ -9,7 +9,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 nvcc=${NVCC:-${CUDA_HOME:+$CUDA_HOME/bin/}nvcc}
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
-for source in src/ops/*/*.cu; do
+for source in src/ops/*/*.cu src/ops/base/cuda/*.cu; do
   for arch in sm_80 sm_90; do
     "$nvcc" -std=c++17 -O3 -Werror all-warnings -Xptxas -v -cubin -arch=$arch -o /dev/null "$source" 2>"$log" ||
       { cat "$log" >&2; exit 1; }

@@ -5,10 +5,10 @@ mod cuda;
 
 use candle_core::{Result, Tensor, bail};
 
-use super::elements::{Elements, expect_like, expect_shape};
-use super::real::{Real, by_dtype};
-use super::rows::fill_rows;
-use super::tape::{Traced, by_reference, record};
+use super::base::elements::{Elements, expect_like, expect_shape};
+use super::base::real::{Real, by_dtype};
+use super::base::rows::fill_rows;
+use super::base::tape::{Traced, by_reference, record};
 
 /// Adds a branch to the residual stream, each element of it times one of `factors` where there are any.
 ///
@@ -25,7 +25,7 @@ pub fn add(residual: &Traced, branch: &Traced, factors: Option<&Tensor>) -> Resu
     let (residual, branch) = (residual.contiguous()?, branch.contiguous()?);
     let factors = factors.map(Tensor::contiguous).transpose()?;
     #[cfg(feature = "cuda")]
-    if super::cuda::runs(residual.value()) {
+    if super::base::cuda::runs(residual.value()) {
         let y = cuda::combine(Some(residual.value()), branch.value(), factors.as_ref())?;
         return Ok(record(y, residual.is_tracked() || branch.is_tracked(), move |d_y, gradients| {
             // Off the CPU nothing is added to a gradient in place, so both inputs may have the same one.
@@ -77,7 +77,7 @@ pub fn add(residual: &Traced, branch: &Traced, factors: Option<&Tensor>) -> Resu
 /// The sum of two gradients of one tensor, in memory of its own.
 pub(super) fn sum_of_two(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     #[cfg(feature = "cuda")]
-    if super::cuda::runs(a) && a.dtype() == b.dtype() {
+    if super::base::cuda::runs(a) && a.dtype() == b.dtype() {
         return cuda::combine(Some(&a.contiguous()?), &b.contiguous()?, None);
     }
     a + b
@@ -170,7 +170,7 @@ pub fn weighted_sum(x: &Traced, weights: &Tensor) -> Result<Traced> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{assert_error, check, seeded};
+    use super::super::base::testing::{assert_error, check, seeded};
     use super::{add, add_columns, multiply, weighted_sum};
 
     #[test]

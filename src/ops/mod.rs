@@ -11,40 +11,31 @@
 mod adamw;
 mod add;
 mod attention;
+mod base;
 mod cross_entropy;
-#[cfg(feature = "cuda")]
-mod cuda;
 mod dropout_mask;
-mod elements;
 mod embedding;
-mod exp;
 mod gelu;
 mod head_cross_entropy;
-mod kernel_checks;
 mod layer_norm;
 mod linear;
-mod matmul;
 mod pool;
-mod real;
 mod rms_norm;
 mod rope;
-mod rows;
 mod sum_of_squares;
 mod swiglu;
-mod tape;
-#[cfg(test)]
-mod testing;
-mod upload;
 
 pub use adamw::{AdamwParam, AdamwStep, Clip, adamw, adamw_all};
 pub use add::{add, add_columns, multiply, weighted_sum};
 pub use attention::{attention, attention_cached};
+pub use base::kernel_checks::{KernelCheck, check_kernels};
+pub use base::tape::{GradientSums, Traced, recompute};
+pub use base::upload::{upload, upload_f32};
 pub use cross_entropy::{IGNORE_INDEX, cross_entropy};
 pub use dropout_mask::dropout_mask;
 pub use embedding::embedding;
 pub use gelu::gelu;
 pub use head_cross_entropy::{head_cross_entropy, head_losses};
-pub use kernel_checks::{KernelCheck, check_kernels};
 pub use layer_norm::layer_norm;
 pub use linear::{WeightLayout, linear};
 pub use pool::{Pool, pool};
@@ -52,16 +43,14 @@ pub use rms_norm::rms_norm;
 pub use rope::rope;
 pub use sum_of_squares::global_norm;
 pub use swiglu::swiglu;
-pub use tape::{GradientSums, Traced, recompute};
-pub use upload::{upload, upload_f32};
 
 #[cfg(feature = "cuda")]
-pub use cuda::{kernel_times, time_kernels};
+pub use base::cuda::{kernel_times, time_kernels};
 
 /// Whether matrix products of f32 on a GPU may round their factors to TF32; no other device does.
 pub fn allow_tf32(allowed: bool) {
     #[cfg(feature = "cuda")]
-    cuda::allow_tf32(allowed);
+    base::cuda::allow_tf32(allowed);
     #[cfg(not(feature = "cuda"))]
     let _ = allowed;
 }

@@ -3,9 +3,9 @@
 use candle_core::{DType, Device, Result, Tensor};
 use rayon::prelude::*;
 
-use super::elements::Elements;
-use super::real::{by_dtype, sum_of, vectorised};
-use super::rows::CHUNK;
+use super::base::elements::Elements;
+use super::base::real::{by_dtype, sum_of, vectorised};
+use super::base::rows::CHUNK;
 
 const NAME: &str = "sum_of_squares";
 
@@ -29,7 +29,9 @@ fn sum_of_squares(x: &Tensor) -> Result<f64> {
 /// element is not.
 pub fn global_norm(gradients: &[&Tensor]) -> Result<Tensor> {
     #[cfg(feature = "cuda")]
-    if !gradients.is_empty() && gradients.iter().all(|x| super::cuda::runs(x) && x.dtype() == DType::F32) {
+    if !gradients.is_empty()
+        && gradients.iter().all(|x| super::base::cuda::runs(x) && x.dtype() == DType::F32)
+    {
         let contiguous = gradients.iter().map(|x| x.contiguous()).collect::<Result<Vec<_>>>()?;
         return super::adamw::cuda::norm(&contiguous.iter().collect::<Vec<_>>());
     }
@@ -41,7 +43,7 @@ pub fn global_norm(gradients: &[&Tensor]) -> Result<Tensor> {
 }
 
 vectorised! {
-    fn squares<T: super::real::Real>(x: &[T]) -> T {
+    fn squares<T: super::base::real::Real>(x: &[T]) -> T {
         sum_of([x], |[x]| x * x)
     }
 }
@@ -50,7 +52,7 @@ vectorised! {
 mod tests {
     use candle_core::{DType, Device, Tensor};
 
-    use super::super::testing::{flat, seeded};
+    use super::super::base::testing::{flat, seeded};
     use super::{CHUNK, sum_of_squares};
 
     #[test]

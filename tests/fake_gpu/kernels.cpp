@@ -3,14 +3,14 @@
 #include <string>
 #include <tuple>
 
-#include "../../src/ops/cuda/common.cuh"
+#include "../../src/ops/base/cuda/common.cuh"
 #include "fake_gpu.hpp"
 
 using std::isfinite;
 
 // Each file in a namespace of its own, since they use the same names for what they do not share.
 namespace partials {
-#include "../../src/ops/cuda/partials.cu"
+#include "../../src/ops/base/cuda/partials.cu"
 }
 namespace adamw_ {
 #include "../../src/ops/adamw/cuda.cu"

@@ -1,4 +1,4 @@
-// The twins of the functions in src/ops/cuda/ptx.cuh: what the instructions do according to the PTX ISA manual,
+// The twins of the functions in src/ops/base/cuda/ptx.cuh: what the instructions do according to the PTX ISA manual,
 // sections "Matrix fragments for mma.m16n8k16", "mma.m16n8k8", "ldmatrix" and "cp.async".
 #pragma once
 

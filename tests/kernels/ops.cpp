@@ -3,12 +3,12 @@
 #include <random>
 #include <string>
 
-#include "../../src/ops/cuda/common.cuh"
+#include "../../src/ops/base/cuda/common.cuh"
 
 using std::isfinite;
 
 namespace partials {
-#include "../../src/ops/cuda/partials.cu"
+#include "../../src/ops/base/cuda/partials.cu"
 }
 namespace rms {
 #include "../../src/ops/rms_norm/cuda.cu"

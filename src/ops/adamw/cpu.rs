@@ -2,8 +2,8 @@
 
 use rayon::prelude::*;
 
-use super::super::real::{Real, vectorised};
-use super::super::rows::CHUNK;
+use super::super::base::real::{Real, vectorised};
+use super::super::base::rows::CHUNK;
 use super::AdamwStep;
 
 /// The two moments, one after the other, from the gradient.

@@ -7,7 +7,7 @@
 //
 // Launch: a block of 256 threads per chunk of CHUNK elements; the block finds its tensor by bisection in the
 // table. Bound by memory: 28 bytes per element, 30 with a copy; the norm reads 4.
-#include "../cuda/common.cuh"
+#include "../base/cuda/common.cuh"
 
 static constexpr unsigned CHUNK = 8192;
 

@@ -2,8 +2,8 @@
 
 use candle_core::{DType, Result, Tensor, bail};
 
-use super::super::cuda::{self, Arg, Grid, Kernels};
-use super::super::elements::{expect_like, expect_shape};
+use super::super::base::cuda::{self, Arg, Grid, Kernels};
+use super::super::base::elements::{expect_like, expect_shape};
 use super::{AdamwParam, Clip, NAME};
 
 static KERNELS: Kernels = cuda::kernels!("adamw");

@@ -11,8 +11,8 @@ mod tests;
 use candle_core::DType;
 use candle_core::{CpuStorage, InplaceOp2, Layout, Result, Tensor, Var, bail};
 
-use super::elements::{elements, elements_mut, expect_like, expect_shape};
-use super::real::by_dtype;
+use super::base::elements::{elements, elements_mut, expect_like, expect_shape};
+use super::base::real::by_dtype;
 
 const NAME: &str = "adamw";
 
@@ -101,7 +101,7 @@ pub struct Clip<'a> {
 pub fn adamw_all(params: &[AdamwParam], clip: &Clip) -> Result<()> {
     #[cfg(feature = "cuda")]
     if let Some(halted) = clip.halted
-        && params.iter().all(|p| super::cuda::runs(p.param) && p.param.dtype() == DType::F32)
+        && params.iter().all(|p| super::base::cuda::runs(p.param) && p.param.dtype() == DType::F32)
     {
         return cuda::update(params, clip, halted);
     }

@@ -1,6 +1,6 @@
 use candle_core::{DType, Device, Tensor, Var};
 
-use super::super::testing::{Tolerance, assert_close, assert_error, flat, seeded};
+use super::super::base::testing::{Tolerance, assert_close, assert_error, flat, seeded};
 use super::{AdamwStep, adamw, reference};
 
 const UPDATE: AdamwStep = AdamwStep {

@@ -1,7 +1,7 @@
 // y = a + b, y = a + b * factors, y = a * factors, element by element.
 //
 // A thread per W elements; 256 threads per block. Bound by memory.
-#include "../cuda/common.cuh"
+#include "../base/cuda/common.cuh"
 
 // `a` and `factors` may be null: then nothing is added, or the factors are 1.
 template <typename T, int W>

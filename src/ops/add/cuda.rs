@@ -2,7 +2,7 @@
 
 use candle_core::{Result, Tensor};
 
-use super::super::cuda::{self, Arg, Grid, Kernels};
+use super::super::base::cuda::{self, Arg, Grid, Kernels};
 
 static KERNELS: Kernels = cuda::kernels!("add");
 

@@ -6,7 +6,7 @@
 
 #include <cuda_bf16.h>
 
-#include "../cuda/ptx.cuh"
+#include "../base/cuda/ptx.cuh"
 
 /// Products of bf16.
 struct Bf16 {

@@ -7,8 +7,8 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::super::matmul::{Matrix, MatrixMut, Onto, SharedBuffer, Threads};
-use super::super::real::Real;
+use super::super::base::matmul::{Matrix, MatrixMut, Onto, SharedBuffer, Threads};
+use super::super::base::real::Real;
 use super::softmax::{causal_softmax, softmax_backward};
 
 /// Query rows per step: few enough that their scores stay in the second cache, many enough that packing the keys and

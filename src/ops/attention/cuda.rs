@@ -3,8 +3,8 @@
 
 use candle_core::{CudaDevice, DType, Result, Tensor, bail};
 
-use super::super::cuda::{self, Arg, Grid, Kernels};
-use super::super::tape::{Traced, record};
+use super::super::base::cuda::{self, Arg, Grid, Kernels};
+use super::super::base::tape::{Traced, record};
 use super::cpu::Sizes;
 
 static KERNELS: Kernels = cuda::kernels!("attention");

@@ -13,9 +13,9 @@ mod tests;
 
 use candle_core::{Result, Tensor, bail};
 
-use super::elements::Elements;
-use super::real::by_dtype;
-use super::tape::{Traced, by_reference, record};
+use super::base::elements::Elements;
+use super::base::real::by_dtype;
+use super::base::tape::{Traced, by_reference, record};
 
 pub use reference::attention_cached;
 
@@ -47,7 +47,7 @@ pub fn attention(qkv: &Traced, lengths: &[usize], num_heads: usize, num_kv_heads
     let (qkv, head_dim) = (qkv.contiguous()?, width / heads);
     let sizes = cpu::Sizes { lengths: lengths.to_vec(), num_heads, num_kv_heads, head_dim };
     #[cfg(feature = "cuda")]
-    if super::cuda::runs(qkv.value()) && cuda::fits(&qkv, head_dim)? {
+    if super::base::cuda::runs(qkv.value()) && cuda::fits(&qkv, head_dim)? {
         return cuda::attention(&qkv, sizes);
     }
     if !qkv.device().is_cpu() {

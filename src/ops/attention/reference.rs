@@ -2,7 +2,7 @@
 
 use candle_core::{D, DType, Device, Result, Tensor};
 
-use super::super::elements::{expect_like, expect_shape};
+use super::super::base::elements::{expect_like, expect_shape};
 use super::{NAME, expect_groups};
 
 pub fn attention(qkv: &Tensor, lengths: &[usize], num_heads: usize, num_kv_heads: usize) -> Result<Tensor> {

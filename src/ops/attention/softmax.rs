@@ -1,6 +1,6 @@
 //! Row softmax of one block of scores, in place, while the block is in the cache.
 
-use super::super::real::{LANES, Real, max_of, sum_of, vectorised};
+use super::super::base::real::{LANES, Real, max_of, sum_of, vectorised};
 
 vectorised! {
     /// Scores (rows, keys) to weights. Row i of the block sees the keys up to `first + i`; the weights of

@@ -1,6 +1,6 @@
 use candle_core::{DType, Device, Result, Tensor};
 
-use super::super::testing::{Tolerance, assert_close, assert_error, check, seeded};
+use super::super::base::testing::{Tolerance, assert_close, assert_error, check, seeded};
 use super::{attention, attention_cached, reference};
 
 fn attend(qkv: &Tensor, lengths: &[usize], h: usize, k: usize) -> Result<Tensor> {

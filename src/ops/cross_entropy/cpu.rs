@@ -1,7 +1,7 @@
 //! Cross-entropy kernels: two reads of the logits forward, one read and one write backward.
 
-use super::super::real::{Real, max_of, sum_of, vectorised};
-use super::super::rows::{fill_rows, map_rows};
+use super::super::base::real::{Real, max_of, sum_of, vectorised};
+use super::super::base::rows::{fill_rows, map_rows};
 use super::IGNORE_INDEX;
 
 /// The loss of each row of logits (targets.len(), vocab_size).

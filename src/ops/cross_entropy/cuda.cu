@@ -5,7 +5,7 @@
 // Launch: a block of 256 to 1024 threads per row. The first reading keeps a running maximum and sum per thread
 // and joins them over the block in a fixed order; the second, out of the L2 cache, writes the gradient. Bound by
 // memory: the logits are read once from device memory and written once. All sums are f32.
-#include "../cuda/common.cuh"
+#include "../base/cuda/common.cuh"
 
 static constexpr unsigned IGNORED = 0xffffffffu;
 

@@ -10,9 +10,9 @@ mod tests;
 
 use candle_core::{DType, Result, Tensor, bail};
 
-use super::elements::{Elements, expect_same_device, expect_shape};
-use super::real::by_dtype;
-use super::tape::{Traced, by_reference, record};
+use super::base::elements::{Elements, expect_same_device, expect_shape};
+use super::base::real::by_dtype;
+use super::base::tape::{Traced, by_reference, record};
 
 const NAME: &str = "cross_entropy";
 
@@ -34,7 +34,7 @@ pub fn cross_entropy(logits: &Traced, targets: &Tensor) -> Result<Traced> {
     expect_targets(NAME, targets, rows, vocab_size, logits.value())?;
     let (logits, targets) = (logits.contiguous()?, targets.contiguous()?);
     #[cfg(feature = "cuda")]
-    if super::cuda::runs(logits.value()) {
+    if super::base::cuda::runs(logits.value()) {
         return cuda::cross_entropy(&logits, targets);
     }
     if !logits.device().is_cpu() {

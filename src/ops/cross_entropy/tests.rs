@@ -1,7 +1,7 @@
 use candle_core::{DType, Device, Result, Tensor, Var};
 
-use super::super::tape::GradientSums;
-use super::super::testing::{Tolerance, assert_close, assert_error, check, flat, seeded};
+use super::super::base::tape::GradientSums;
+use super::super::base::testing::{Tolerance, assert_close, assert_error, check, flat, seeded};
 use super::{IGNORE_INDEX, reference};
 
 fn cross_entropy(logits: &Tensor, targets: &Tensor) -> Result<Tensor> {

@@ -3,8 +3,8 @@
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 
-use super::super::real::Real;
-use super::super::rows::fill_rows;
+use super::super::base::real::Real;
+use super::super::base::rows::fill_rows;
 use super::Factors;
 
 /// The first `count` factors of the stream.

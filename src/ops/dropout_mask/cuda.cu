@@ -3,7 +3,7 @@
 // A thread per block of the stream, 16 words; 256 threads per block. Bound by arithmetic: 25 instructions a word.
 // Source: Bernstein 2008, "ChaCha, a variant of Salsa20"; constants and order of words as in RFC 8439, 2.3, with a
 // counter of 64 bits.
-#include "../cuda/common.cuh"
+#include "../base/cuda/common.cuh"
 
 constexpr int ROUNDS = 8, BLOCK_WORDS = 16;
 

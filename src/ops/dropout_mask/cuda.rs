@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Device, Result, Shape, Tensor};
 
-use super::super::cuda::{self, Arg, Grid, Kernels};
+use super::super::base::cuda::{self, Arg, Grid, Kernels};
 use super::Factors;
 
 static KERNELS: Kernels = cuda::kernels!("dropout_mask");

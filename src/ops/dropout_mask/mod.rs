@@ -11,7 +11,7 @@ mod tests;
 
 use candle_core::{DType, Device, Result, Shape, Tensor};
 
-use super::real::by_dtype;
+use super::base::real::by_dtype;
 
 const NAME: &str = "dropout_mask";
 

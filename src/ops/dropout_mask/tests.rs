@@ -3,7 +3,7 @@ use rand::RngCore;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
-use super::super::testing::{assert_error, flat};
+use super::super::base::testing::{assert_error, flat};
 use super::dropout_mask;
 
 const KEY: [u8; 32] = *b"a key of thirty-two bytes, at la";

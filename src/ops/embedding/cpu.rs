@@ -3,8 +3,8 @@
 
 use rayon::prelude::*;
 
-use super::super::real::Real;
-use super::super::rows::{CHUNK, add_to, fill_rows};
+use super::super::base::real::Real;
+use super::super::base::rows::{CHUNK, add_to, fill_rows};
 
 /// y (ids.len(), columns).
 pub fn forward<T: Real>(weight: &[T], ids: &[u32], columns: usize) -> Vec<T> {

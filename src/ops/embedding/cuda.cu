@@ -6,7 +6,7 @@
 // reads all ids in stretches of 1024, lists the places of its own in order, and adds their rows; no two blocks
 // touch the same element, so there are no atomics and runs give the same bits. The ids are read once by every
 // block, from the L2 cache: 4 N gridDim.x gridDim.y bytes.
-#include "../cuda/common.cuh"
+#include "../base/cuda/common.cuh"
 
 template <typename T, int W>
 static __device__ void forward(

@@ -9,9 +9,9 @@ mod tests;
 
 use candle_core::{DType, Result, Tensor, bail};
 
-use super::elements::{Elements, expect_same_device};
-use super::real::by_dtype;
-use super::tape::{Traced, by_reference, record};
+use super::base::elements::{Elements, expect_same_device};
+use super::base::real::by_dtype;
+use super::base::tape::{Traced, by_reference, record};
 
 const NAME: &str = "embedding";
 
@@ -31,7 +31,7 @@ pub fn embedding(weight: &Traced, ids: &Tensor) -> Result<Traced> {
     let (weight, ids) = (weight.contiguous()?, ids.contiguous()?);
     let shape = [ids.dims(), &[columns]].concat();
     #[cfg(feature = "cuda")]
-    if super::cuda::runs(weight.value()) {
+    if super::base::cuda::runs(weight.value()) {
         return cuda::embedding(&weight, ids, &shape);
     }
     if !weight.device().is_cpu() {

@@ -1,7 +1,7 @@
 use candle_core::{DType, Device, Result, Tensor, Var};
 
-use super::super::tape::GradientSums;
-use super::super::testing::{assert_error, check, flat, seeded};
+use super::super::base::tape::GradientSums;
+use super::super::base::testing::{assert_error, check, flat, seeded};
 use super::reference;
 
 fn embedding(weight: &Tensor, ids: &Tensor) -> Result<Tensor> {

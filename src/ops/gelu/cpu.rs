@@ -2,8 +2,8 @@
 
 use std::f64::consts::FRAC_2_PI;
 
-use super::super::real::{Real, vectorised};
-use super::super::rows::fill_rows;
+use super::super::base::real::{Real, vectorised};
+use super::super::base::rows::fill_rows;
 use super::CUBIC;
 
 pub fn forward<T: Real>(x: &[T]) -> Vec<T> {

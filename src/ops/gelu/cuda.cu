@@ -3,7 +3,7 @@
 // The bias before it is added by the matrix product.
 //
 // A thread per W elements; 256 threads per block. Bound by memory: two packs forward, three backward.
-#include "../cuda/common.cuh"
+#include "../base/cuda/common.cuh"
 
 static constexpr float FIRST = 1.5957691216057308f, THIRD = 0.07135481282830025f;
 

@@ -9,9 +9,9 @@ mod tests;
 
 use candle_core::{Result, Tensor};
 
-use super::elements::Elements;
-use super::real::by_dtype;
-use super::tape::{Traced, by_reference, record};
+use super::base::elements::Elements;
+use super::base::real::by_dtype;
+use super::base::tape::{Traced, by_reference, record};
 
 const NAME: &str = "gelu";
 
@@ -27,7 +27,7 @@ const CUBIC: f64 = 0.044_715;
 pub fn gelu(x: &Traced) -> Result<Traced> {
     let x = x.contiguous()?;
     #[cfg(feature = "cuda")]
-    if super::cuda::runs(x.value()) {
+    if super::base::cuda::runs(x.value()) {
         return cuda::gelu(&x);
     }
     if !x.device().is_cpu() {

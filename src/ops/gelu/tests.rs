@@ -1,6 +1,6 @@
 use candle_core::{DType, Device, Result, Tensor};
 
-use super::super::testing::{Tolerance, assert_close, assert_error, check, flat, seeded};
+use super::super::base::testing::{Tolerance, assert_close, assert_error, check, flat, seeded};
 use super::reference;
 
 fn gelu(x: &Tensor) -> Result<Tensor> {

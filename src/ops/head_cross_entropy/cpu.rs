@@ -3,10 +3,10 @@
 
 use std::ops::Range;
 
+use super::super::base::matmul::{Matrix, MatrixMut, Onto, SharedBuffer, Threads, set_product};
+use super::super::base::real::{Real, max_of, sum_of, vectorised};
+use super::super::base::rows::{for_each_row, zeros};
 use super::super::cross_entropy::IGNORE_INDEX;
-use super::super::matmul::{Matrix, MatrixMut, Onto, SharedBuffer, Threads, set_product};
-use super::super::real::{Real, max_of, sum_of, vectorised};
-use super::super::rows::{for_each_row, zeros};
 
 /// Logits held at once, 16 MiB of f32: the more rows, the less packing of the weight, the fewer, the less memory.
 const BLOCK_LEN: usize = 4 << 20;

@@ -3,9 +3,9 @@
 
 use candle_core::{DType, Result, Tensor};
 
+use super::super::base::cuda::{self, Matrix, Output};
+use super::super::base::tape::{Traced, record};
 use super::super::cross_entropy::cuda::{Factor, Logits, rows};
-use super::super::cuda::{self, Matrix, Output};
-use super::super::tape::{Traced, record};
 use super::cpu::Sizes;
 
 /// Logits held at once: 512 MiB of bf16. Larger chunks write the weight's gradient less often.

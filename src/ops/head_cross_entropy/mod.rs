@@ -12,10 +12,10 @@ mod tests;
 
 use candle_core::{Result, Tensor, bail};
 
+use super::base::elements::{Elements, expect_like, expect_shape};
+use super::base::real::by_dtype;
+use super::base::tape::{Traced, by_reference, record};
 use super::cross_entropy::expect_targets;
-use super::elements::{Elements, expect_like, expect_shape};
-use super::real::by_dtype;
-use super::tape::{Traced, by_reference, record};
 
 const NAME: &str = "head_cross_entropy";
 
@@ -30,7 +30,7 @@ pub fn head_cross_entropy(hidden: &Traced, weight: &Traced, targets: &Tensor, sc
     let sizes = sizes(hidden, weight, targets)?;
     let (hidden, weight, targets) = (hidden.contiguous()?, weight.contiguous()?, targets.contiguous()?);
     #[cfg(feature = "cuda")]
-    if super::cuda::runs(hidden.value()) {
+    if super::base::cuda::runs(hidden.value()) {
         return cuda::head_cross_entropy(&hidden, &weight, &targets, scale, &sizes);
     }
     if !hidden.device().is_cpu() {
@@ -70,7 +70,7 @@ pub fn head_losses(hidden: &Traced, weight: &Traced, targets: &Tensor) -> Result
     let sizes = sizes(hidden, weight, targets)?;
     let (hidden, weight, targets) = (hidden.contiguous()?, weight.contiguous()?, targets.contiguous()?);
     #[cfg(feature = "cuda")]
-    if super::cuda::runs(hidden.value()) {
+    if super::base::cuda::runs(hidden.value()) {
         return cuda::losses(hidden.value(), weight.value(), &targets, &sizes);
     }
     if !hidden.device().is_cpu() {

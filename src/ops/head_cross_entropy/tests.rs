@@ -1,7 +1,7 @@
 use candle_core::{DType, Device, Tensor};
 
 use super::super::IGNORE_INDEX;
-use super::super::testing::{Tolerance, assert_close, assert_error, check, seeded};
+use super::super::base::testing::{Tolerance, assert_close, assert_error, check, seeded};
 use super::{head_cross_entropy, head_losses, reference};
 
 fn targets(rows: usize, vocab_size: usize) -> Tensor {

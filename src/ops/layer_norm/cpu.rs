@@ -1,7 +1,7 @@
 //! Layer norm kernels; rows in parallel, mean and variance in two passes over a row in the cache.
 
-use super::super::real::{Real, sum_of, vectorised};
-use super::super::rows::{fill_rows, fill_rows_and_sum};
+use super::super::base::real::{Real, sum_of, vectorised};
+use super::super::base::rows::{fill_rows, fill_rows_and_sum};
 
 /// y = (x - mean) rstd weight + bias, x (rows, weight.len()).
 pub fn forward<T: Real>(x: &[T], weight: &[T], bias: &[T], eps: T) -> Vec<T> {

@@ -4,7 +4,7 @@
 //
 // Launch and memory as in rms_norm: a warp per row, later readings of a row from the L1 cache. Backward keeps
 // 2 columns floats per warp in shared memory and writes `partials` (blocks, 2 columns): d_weight, then d_bias.
-#include "../cuda/common.cuh"
+#include "../base/cuda/common.cuh"
 
 // Mean and 1 / sqrt(variance + eps) of a row, in every lane of its warp.
 template <typename T, int W>

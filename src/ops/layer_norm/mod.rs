@@ -9,9 +9,9 @@ mod tests;
 
 use candle_core::{Result, Tensor};
 
-use super::elements::{Elements, expect_like, expect_shape, last_dim};
-use super::real::by_dtype;
-use super::tape::{Traced, by_reference, record};
+use super::base::elements::{Elements, expect_like, expect_shape, last_dim};
+use super::base::real::by_dtype;
+use super::base::tape::{Traced, by_reference, record};
 
 const NAME: &str = "layer_norm";
 
@@ -31,7 +31,7 @@ pub fn layer_norm(x: &Traced, weight: &Traced, bias: &Traced, eps: f64) -> Resul
     }
     let (x, weight, bias) = (x.contiguous()?, weight.contiguous()?, bias.contiguous()?);
     #[cfg(feature = "cuda")]
-    if super::cuda::runs(x.value()) && cuda::fits(columns) {
+    if super::base::cuda::runs(x.value()) && cuda::fits(columns) {
         return cuda::layer_norm(&x, &weight, &bias, eps);
     }
     if !x.device().is_cpu() {

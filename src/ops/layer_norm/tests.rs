@@ -1,6 +1,6 @@
 use candle_core::{DType, Device, Result, Tensor};
 
-use super::super::testing::{Tolerance, assert_close, assert_error, check, seeded};
+use super::super::base::testing::{Tolerance, assert_close, assert_error, check, seeded};
 use super::reference;
 
 fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Result<Tensor> {

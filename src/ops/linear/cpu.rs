@@ -2,9 +2,9 @@
 
 use std::ops::Range;
 
-use super::super::matmul::{Matrix, MatrixMut, Onto, SharedBuffer, Threads};
-use super::super::real::Real;
-use super::super::rows::{add_to, column_sums};
+use super::super::base::matmul::{Matrix, MatrixMut, Onto, SharedBuffer, Threads};
+use super::super::base::real::Real;
+use super::super::base::rows::{add_to, column_sums};
 use super::WeightLayout;
 
 /// x is (rows, inputs), y is (rows, width), `outputs[i]` of its columns from weight i.

@@ -3,7 +3,7 @@
 // Launch: blocks of 32 x 8 threads, one block for 32 W columns and one of `parts` shares of the rows; thread
 // (x, y) sums every 8th row of its share in W columns. Writes one row of `partials` (parts, columns), which
 // sum_partials finishes. Bound by memory: d_y is read once.
-#include "../cuda/common.cuh"
+#include "../base/cuda/common.cuh"
 
 template <typename T, int W>
 static __device__ void column_sums(const T* x, float* partials, int rows, int columns, int stride) {

@@ -2,8 +2,8 @@
 
 use candle_core::{DType, Result, Tensor};
 
-use super::super::cuda::{self, Arg, Grid, Kernels, Matrix, Output};
-use super::super::tape::{Traced, record};
+use super::super::base::cuda::{self, Arg, Grid, Kernels, Matrix, Output};
+use super::super::base::tape::{Traced, record};
 use super::WeightLayout;
 use super::cpu::Sizes;
 

@@ -9,9 +9,9 @@ mod tests;
 
 use candle_core::{Result, Tensor, bail};
 
-use super::elements::{Elements, expect_like, expect_shape, last_dim};
-use super::real::by_dtype;
-use super::tape::{Traced, by_reference, record};
+use super::base::elements::{Elements, expect_like, expect_shape, last_dim};
+use super::base::real::by_dtype;
+use super::base::tape::{Traced, by_reference, record};
 
 const NAME: &str = "linear";
 
@@ -37,7 +37,7 @@ pub fn linear(x: &Traced, weights: &[Traced], bias: Option<&Traced>, layout: Wei
     let weights = weights.iter().map(Traced::contiguous).collect::<Result<Vec<_>>>()?;
     let shape = [&x.dims()[..x.dims().len() - 1], &[sizes.width()]].concat();
     #[cfg(feature = "cuda")]
-    if super::cuda::runs(x.value()) {
+    if super::base::cuda::runs(x.value()) {
         return cuda::linear(&x, weights, bias, &shape, sizes);
     }
     if !x.device().is_cpu() {

@@ -1,6 +1,6 @@
 use candle_core::{DType, Device, Result, Tensor};
 
-use super::super::testing::{assert_error, check, seeded};
+use super::super::base::testing::{assert_error, check, seeded};
 use super::{WeightLayout, reference};
 
 fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, layout: WeightLayout) -> Result<Tensor> {

@@ -1,7 +1,7 @@
 //! Pooling kernels. They touch a few numbers per row and column, so they run on one thread.
 
-use super::super::real::Real;
-use super::super::rows::add_to;
+use super::super::base::real::Real;
+use super::super::base::rows::add_to;
 use super::Pool;
 
 pub fn forward<T: Real>(x: &[T], lengths: &[usize], columns: usize, which: Pool) -> Vec<T> {

@@ -2,7 +2,7 @@
 //
 // Launch: a block of 256 threads per sequence and 256 columns; a thread walks the rows of its column in order.
 // Small beside everything else of a step.
-#include "../cuda/common.cuh"
+#include "../base/cuda/common.cuh"
 
 template <typename T>
 static __device__ void forward(const T* x, const unsigned* offsets, T* y, int columns, int last) {

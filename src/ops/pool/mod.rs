@@ -9,9 +9,9 @@ mod tests;
 
 use candle_core::{Result, Tensor, bail};
 
-use super::elements::Elements;
-use super::real::by_dtype;
-use super::tape::{Traced, by_reference, record};
+use super::base::elements::Elements;
+use super::base::real::by_dtype;
+use super::base::tape::{Traced, by_reference, record};
 
 const NAME: &str = "pool";
 
@@ -48,7 +48,7 @@ pub fn pool(x: &Traced, lengths: &[usize], which: Pool) -> Result<Traced> {
     }
     let (x, lengths) = (x.contiguous()?, lengths.to_vec());
     #[cfg(feature = "cuda")]
-    if super::cuda::runs(x.value()) && which != Pool::Concat {
+    if super::base::cuda::runs(x.value()) && which != Pool::Concat {
         return cuda::pool(&x, lengths, columns, which);
     }
     if !x.device().is_cpu() {

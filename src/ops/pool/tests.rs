@@ -1,6 +1,6 @@
 use candle_core::{DType, Device, Tensor};
 
-use super::super::testing::{assert_error, check, flat, seeded};
+use super::super::base::testing::{assert_error, check, flat, seeded};
 use super::{Pool, pool, reference};
 
 #[test]

@@ -1,7 +1,7 @@
 //! RMS norm kernels; rows in parallel.
 
-use super::super::real::{Real, sum_of, vectorised};
-use super::super::rows::{fill_rows, fill_rows_and_sum};
+use super::super::base::real::{Real, sum_of, vectorised};
+use super::super::base::rows::{fill_rows, fill_rows_and_sum};
 
 /// y = x rstd weight, x (rows, weight.len()).
 pub fn forward<T: Real>(x: &[T], weight: &[T], eps: T) -> Vec<T> {

@@ -6,7 +6,7 @@
 // threads. Backward: `blocks` blocks share the rows; each warp keeps its part of d_weight in shared memory
 // (warps x columns floats), the block adds the parts up and writes one row of `partials` (blocks, columns),
 // which sum_partials finishes. No atomics, so runs give the same bits.
-#include "../cuda/common.cuh"
+#include "../base/cuda/common.cuh"
 
 template <typename T, int W>
 static __device__ void forward(const T* x, const T* weight, T* y, int rows, int columns, float eps) {

@@ -9,9 +9,9 @@ mod tests;
 
 use candle_core::{Result, Tensor};
 
-use super::elements::{Elements, expect_like, expect_shape, last_dim};
-use super::real::by_dtype;
-use super::tape::{Traced, by_reference, record};
+use super::base::elements::{Elements, expect_like, expect_shape, last_dim};
+use super::base::real::by_dtype;
+use super::base::tape::{Traced, by_reference, record};
 
 const NAME: &str = "rms_norm";
 
@@ -29,7 +29,7 @@ pub fn rms_norm(x: &Traced, weight: &Traced, eps: f64) -> Result<Traced> {
     expect_like(NAME, "weight", weight.value(), x.value())?;
     let (x, weight) = (x.contiguous()?, weight.contiguous()?);
     #[cfg(feature = "cuda")]
-    if super::cuda::runs(x.value()) && cuda::fits(columns) {
+    if super::base::cuda::runs(x.value()) && cuda::fits(columns) {
         return cuda::rms_norm(&x, &weight, eps);
     }
     if !x.device().is_cpu() {

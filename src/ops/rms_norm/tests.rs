@@ -1,6 +1,6 @@
 use candle_core::{DType, Device, Result, Tensor};
 
-use super::super::testing::{assert_error, check, seeded};
+use super::super::base::testing::{assert_error, check, seeded};
 use super::reference;
 
 fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor> {

@@ -1,7 +1,7 @@
 //! Rotary embedding kernels; rows in parallel.
 
-use super::super::real::{Real, vectorised};
-use super::super::rows::fill_rows;
+use super::super::base::real::{Real, vectorised};
+use super::super::base::rows::fill_rows;
 
 /// Where each row stands, and the angles of each position, `half` per position.
 pub struct Tables<'a, T> {

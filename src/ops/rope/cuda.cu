@@ -4,7 +4,7 @@
 //
 // A thread per W pairs of a rotated head or 2 x W copied elements, so every thread moves two packs each way.
 // Launch: 256 threads per block, rows * heads * half / W threads in all. Bound by memory.
-#include "../cuda/common.cuh"
+#include "../base/cuda/common.cuh"
 
 template <typename T, int W>
 static __device__ void rotate(

@@ -9,9 +9,9 @@ mod tests;
 
 use candle_core::{DType, Result, Tensor, bail};
 
-use super::elements::{Elements, expect_like, expect_same_device, expect_shape};
-use super::real::by_dtype;
-use super::tape::{Traced, by_reference, record};
+use super::base::elements::{Elements, expect_like, expect_same_device, expect_shape};
+use super::base::real::by_dtype;
+use super::base::tape::{Traced, by_reference, record};
 
 const NAME: &str = "rope";
 
@@ -59,7 +59,7 @@ pub fn rope(
     let qkv = qkv.contiguous()?;
     let [positions, cos, sin] = [positions.contiguous()?, cos.contiguous()?, sin.contiguous()?];
     #[cfg(feature = "cuda")]
-    if super::cuda::runs(qkv.value()) {
+    if super::base::cuda::runs(qkv.value()) {
         return cuda::rope(&qkv, positions, [cos, sin], num_rotated_heads);
     }
     if !qkv.device().is_cpu() {

@@ -1,6 +1,6 @@
 use candle_core::{DType, Device, Error, Tensor};
 
-use super::super::testing::{Tolerance, assert_close, assert_error, check, flat, seeded};
+use super::super::base::testing::{Tolerance, assert_close, assert_error, check, flat, seeded};
 use super::{reference, rope};
 
 /// cos and sin of some angles, (T, D / 2).

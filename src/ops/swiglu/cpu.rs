@@ -1,7 +1,7 @@
 //! SwiGLU kernels; rows in parallel.
 
-use super::super::real::{Real, vectorised};
-use super::super::rows::fill_rows;
+use super::super::base::real::{Real, vectorised};
+use super::super::base::rows::fill_rows;
 
 /// y (rows, half) from gate_up (rows, 2 half).
 pub fn forward<T: Real>(gate_up: &[T], half: usize) -> Vec<T> {

@@ -2,7 +2,7 @@
 // With s = sigmoid(gate): d_up = d_y gate s, d_gate = d_y up s (1 + gate (1 - s)).
 //
 // A thread per W elements of y; 256 threads per block. Bound by memory: three packs forward, five backward.
-#include "../cuda/common.cuh"
+#include "../base/cuda/common.cuh"
 
 template <typename T, int W>
 static __device__ void forward(const T* x, T* y, unsigned long long threads, int columns) {

@@ -2,8 +2,8 @@
 
 use candle_core::{Result, Tensor};
 
-use super::super::cuda::{self, Arg, Grid, Kernels};
-use super::super::tape::{Traced, record};
+use super::super::base::cuda::{self, Arg, Grid, Kernels};
+use super::super::base::tape::{Traced, record};
 
 static KERNELS: Kernels = cuda::kernels!("swiglu");
 

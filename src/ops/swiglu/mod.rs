@@ -9,9 +9,9 @@ mod tests;
 
 use candle_core::{Result, Tensor, bail};
 
-use super::elements::{Elements, last_dim};
-use super::real::by_dtype;
-use super::tape::{Traced, by_reference, record};
+use super::base::elements::{Elements, last_dim};
+use super::base::real::by_dtype;
+use super::base::tape::{Traced, by_reference, record};
 
 const NAME: &str = "swiglu";
 
@@ -31,7 +31,7 @@ pub fn swiglu(gate_up: &Traced) -> Result<Traced> {
     let half = width / 2;
     let shape = [&gate_up.dims()[..gate_up.dims().len() - 1], &[half]].concat();
     #[cfg(feature = "cuda")]
-    if super::cuda::runs(gate_up.value()) {
+    if super::base::cuda::runs(gate_up.value()) {
         return cuda::swiglu(&gate_up, &shape);
     }
     if !gate_up.device().is_cpu() {

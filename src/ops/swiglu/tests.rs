@@ -1,6 +1,6 @@
 use candle_core::{DType, Device, Result, Tensor};
 
-use super::super::testing::{assert_error, check, flat, seeded};
+use super::super::base::testing::{assert_error, check, flat, seeded};
 use super::reference;
 
 fn swiglu(gate_up: &Tensor) -> Result<Tensor> {

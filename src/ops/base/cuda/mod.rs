@@ -38,16 +38,16 @@ impl Kernels {
     }
 }
 
-/// Names the kernels of an op: those of `src/ops/NAME/cuda.cu`, or of `src/ops/cuda/NAME.cu`.
+/// Names the kernels of an op: those of `src/ops/NAME/cuda.cu`, or of `src/ops/base/cuda/NAME.cu`.
 macro_rules! kernels {
     ($name:literal) => {
-        $crate::ops::cuda::Kernels::new(
+        $crate::ops::base::cuda::Kernels::new(
             $name,
             include_bytes!(concat!(env!("OUT_DIR"), "/", $name, ".fatbin")),
         )
     };
 }
-pub(super) use kernels;
+pub(in crate::ops) use kernels;
 
 static PARTIALS: Kernels = kernels!("partials");
 

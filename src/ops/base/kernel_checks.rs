@@ -5,8 +5,8 @@
 use candle_core::{DType, Device, Result, Tensor, Var};
 use rand_distr::{Distribution, StandardNormal};
 
+use super::super::*;
 use super::tape::{GradientSums, Traced};
-use super::*;
 use crate::rng::{key, stream};
 
 /// Largest allowed distance as a share of the norm of the CPU's result. f32 sums of some thousand terms in
@@ -127,10 +127,10 @@ fn cases() -> Result<Vec<Case>> {
         add_case(format!("layer_norm {of}"), &[&x, &[columns], &[columns]], norm)?;
         add_case(format!("gelu {of}"), &[&x], Box::new(|t| gelu(&t[0])))?;
         add_case(format!("swiglu {of}"), &[&[rows, 2 * columns]], Box::new(|t| swiglu(&t[0])))?;
-        add_case(format!("add {of}"), &[&x, &x], Box::new(|t| super::add(&t[0], &t[1], None)))?;
+        add_case(format!("add {of}"), &[&x, &x], Box::new(|t| super::super::add(&t[0], &t[1], None)))?;
         let masked: Op = Box::new(|t| {
             let mask = normal("mask", t[1].dims())?.to_dtype(t[1].dtype())?.to_device(t[1].device())?;
-            super::add(&t[0], &t[1], Some(&mask))
+            super::super::add(&t[0], &t[1], Some(&mask))
         });
         add_case(format!("add of masked {of}"), &[&x, &x], masked)?;
         let dropped: Op = Box::new(|t| {

@@ -11,7 +11,6 @@ use std::rc::Rc;
 
 use candle_core::{DType, Device, Result, Tensor, TensorId, Var, bail};
 
-use super::add;
 use super::elements::{add_in_place, change_in_place};
 use super::real::Real;
 use super::rows::zeros;
@@ -77,28 +76,28 @@ impl Traced {
     }
 
     /// Whether a gradient is wanted.
-    pub(super) fn is_tracked(&self) -> bool {
+    pub(in crate::ops) fn is_tracked(&self) -> bool {
         self.node.is_some()
     }
 
     /// The same elements, contiguous.
-    pub(super) fn contiguous(&self) -> Result<Self> {
+    pub(in crate::ops) fn contiguous(&self) -> Result<Self> {
         Ok(self.with_value(self.value.contiguous()?))
     }
 
     /// The same place for a gradient, with the same elements in other memory.
-    pub(super) fn with_value(&self, value: Tensor) -> Self {
+    pub(in crate::ops) fn with_value(&self, value: Tensor) -> Self {
         Self { value, node: self.node.clone() }
     }
 
     /// The same place for a gradient without the elements, for a backward that reads none of them.
-    pub(super) fn place(&self) -> Result<Self> {
+    pub(in crate::ops) fn place(&self) -> Result<Self> {
         Ok(self.with_value(Tensor::zeros(0, self.dtype(), self.device())?))
     }
 }
 
 /// The result `y` of an op, with its backward if any of its inputs is `tracked`.
-pub(super) fn record(
+pub(in crate::ops) fn record(
     y: Tensor,
     tracked: bool,
     backward: impl FnOnce(Tensor, &mut GradientSums) -> Result<()> + 'static,
@@ -115,7 +114,7 @@ pub(super) fn record(
 /// The result of `reference`, an op in candle's own differentiable ops, on tensors like `inputs`.
 ///
 /// Backward computes it again on variables of its own, and candle walks back through this op alone.
-pub(super) fn by_reference(
+pub(in crate::ops) fn by_reference(
     inputs: &[&Traced],
     reference: impl Fn(&[Tensor]) -> Result<Tensor> + 'static,
 ) -> Result<Traced> {
@@ -177,7 +176,7 @@ impl GradientSums {
 
     /// Adds to the gradient of `input`, if it wants one. The tensor is given up: on the CPU others may be
     /// added to it in place. Gradients of variables that are halves are added up in f32.
-    pub(super) fn add(&mut self, input: &Traced, gradient: Tensor) -> Result<()> {
+    pub(in crate::ops) fn add(&mut self, input: &Traced, gradient: Tensor) -> Result<()> {
         let Some(node) = &input.node else { return Ok(()) };
         let gradient = match **node {
             Node::Variable(_) if gradient.dtype().size_in_bytes() < 4 => gradient.to_dtype(DType::F32)?,
@@ -188,7 +187,7 @@ impl GradientSums {
                 add_in_place(sum, &gradient)
             }
             Some(sum) => {
-                let sum = add::sum_of_two(sum, &gradient)?;
+                let sum = super::super::add::sum_of_two(sum, &gradient)?;
                 self.insert(node, sum);
                 Ok(())
             }
@@ -202,7 +201,7 @@ impl GradientSums {
     /// As [`add`](Self::add), where `kernel` writes a tensor on a GPU, or adds to it when told so; it is of
     /// f32 where the input is a variable.
     #[cfg(feature = "cuda")]
-    pub(super) fn add_on_gpu(
+    pub(in crate::ops) fn add_on_gpu(
         &mut self,
         input: &Traced,
         kernel: impl FnOnce(&Tensor, bool) -> Result<()>,
@@ -224,7 +223,7 @@ impl GradientSums {
     /// Takes what has been added up for `input` so far, if it is of `dtype`, for an op that adds its own part as
     /// it computes it.
     #[cfg(feature = "cuda")]
-    pub(super) fn take(&mut self, input: &Traced, dtype: DType) -> Option<Tensor> {
+    pub(in crate::ops) fn take(&mut self, input: &Traced, dtype: DType) -> Option<Tensor> {
         let node = input.node.as_ref()?;
         if self.sum_of(node)?.dtype() != dtype {
             return None;
@@ -236,7 +235,11 @@ impl GradientSums {
     }
 
     /// As [`add`](Self::add), where `kernel` adds to the elements.
-    pub(super) fn add_with<T: Real>(&mut self, input: &Traced, kernel: impl FnOnce(&mut [T])) -> Result<()> {
+    pub(in crate::ops) fn add_with<T: Real>(
+        &mut self,
+        input: &Traced,
+        kernel: impl FnOnce(&mut [T]),
+    ) -> Result<()> {
         let Some(node) = &input.node else { return Ok(()) };
         match self.sum_of(node) {
             Some(sum) => change_in_place(sum, kernel),
@@ -277,8 +280,8 @@ impl GradientSums {
 mod tests {
     use candle_core::{Device, Tensor, Var};
 
+    use super::super::super::{add, multiply, weighted_sum};
     use super::super::testing::flat;
-    use super::super::{add, multiply, weighted_sum};
     use super::{GradientSums, Traced, by_reference, recompute};
 
     fn variable(values: &[f64]) -> Var {

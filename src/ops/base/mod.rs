@@ -1,0 +1,14 @@
+//! What the ops are made of.
+
+#[cfg(feature = "cuda")]
+pub mod cuda;
+pub mod elements;
+mod exp;
+pub mod kernel_checks;
+pub mod matmul;
+pub mod real;
+pub mod rows;
+pub mod tape;
+#[cfg(test)]
+pub mod testing;
+pub mod upload;
