@@ -153,7 +153,7 @@ impl Options {
     fn parse(arguments: &[String]) -> Result<Self> {
         let has = |name: &str| arguments.iter().any(|argument| argument == name);
         let name = arguments.iter().find(|argument| argument.starts_with("cuda"));
-        let device = device::open(name.map_or("cpu", String::as_str), &Progress::new(-1))?;
+        let device = device::open(name.map_or("cpu", String::as_str), &Progress::silent())?;
         let precision = match (has("f32"), has("tf32"), has("bf16")) {
             (true, ..) => Precision::F32,
             (_, true, _) => Precision::Tf32,

@@ -13,9 +13,9 @@ use train::data::CorpusConfig;
 use train::error::{Error, Result};
 use train::generate::Sampling;
 use train::hf_folder::Precision;
-use train::progress::Progress;
+use train::progress::{Level, Progress, Terminal};
 use train::run_dir::Existing;
-use train::runs::Options;
+use train::runs::Context;
 use train::tokenizer::TokenizerConfig;
 use train::{process, signals};
 
@@ -53,25 +53,29 @@ fn parse() -> Result<Cli> {
 }
 
 fn run(cli: Cli) -> Result<()> {
-    let progress = Progress::new(if cli.quiet { -1 } else { i8::from(cli.verbose) });
+    let progress = Progress::to(Terminal::new(match (cli.quiet, cli.verbose) {
+        (true, _) => Level::Warning,
+        (_, true) => Level::Detail,
+        _ => Level::Note,
+    }));
     let json = cli.json;
     match cli.command {
         Command::Doctor { device } => commands::doctor::run(&device, json, &progress),
         Command::Pretrain { run } => {
             let mut config: PretrainConfig = load(&run, None)?;
             config.device = run.device.clone().unwrap_or(config.device);
-            commands::pretrain::run(&config, &options(&run), json, &progress)
+            commands::pretrain::run(&config, &context(&run, &progress), json)
         }
         Command::Finetune { run, init_from, fail_under } => {
             let mut config: FinetuneConfig = load(&run, None)?;
             config.device = run.device.clone().unwrap_or(config.device);
             config.init_from = init_from.unwrap_or(config.init_from);
-            commands::finetune::run(&config, &fail_under, &options(&run), json, &progress)
+            commands::finetune::run(&config, &fail_under, &context(&run, &progress), json)
         }
         Command::Compare { run } => {
             let mut config: CompareConfig = load(&run, Some(DEMONSTRATION))?;
             config.device = run.device.clone().unwrap_or(config.device);
-            commands::compare::run(&config, &options(&run), json, &progress)
+            commands::compare::run(&config, &context(&run, &progress), json)
         }
         Command::Evaluate { run_dir, data, text_column, label_column, fail_under, device } => {
             let columns = (text_column, label_column);
@@ -162,11 +166,12 @@ fn load<C: Config>(run: &RunArgs, built_in: Option<&str>) -> Result<C> {
     }
 }
 
-fn options(run: &RunArgs) -> Options {
+fn context(run: &RunArgs, progress: &Progress) -> Context {
     let existing = match (run.resume, run.overwrite) {
         (true, _) => Existing::Resume,
         (_, true) => Existing::Overwrite,
         _ => Existing::Refuse,
     };
-    Options { existing, allow_data_change: run.allow_data_change }
+    let allow_data_change = run.allow_data_change;
+    Context { progress: progress.clone(), existing, allow_data_change, ..Context::default() }
 }

@@ -285,7 +285,7 @@ fn messages() -> String {
 pub fn gpu() -> Option<Device> {
     static GPU: OnceLock<Option<Device>> = OnceLock::new();
     let open = || {
-        let opened = device::open("cuda", &Progress::new(-1));
+        let opened = device::open("cuda", &Progress::silent());
         assert!(opened.is_ok() || std::env::var_os("TRAIN_REQUIRE_GPU").is_none(), "{:?}", opened.err());
         opened.inspect_err(|cause| eprintln!("tests of the GPU are skipped: {cause}")).ok()
     };

@@ -162,7 +162,7 @@ mod tests {
             part("test", &["win a prize 2", "nothing like it", "hello there"]),
         ];
         let config = CorpusConfig { train: vec![path.display().to_string()], ..CorpusConfig::default() };
-        let (overlaps, documents) = audit(&parts, &[config], 0.8, &Progress::new(-1)).unwrap();
+        let (overlaps, documents) = audit(&parts, &[config], 0.8, &Progress::silent()).unwrap();
         assert_eq!(documents, 2);
         assert_eq!(rows(&overlaps, "train", "train"), [(2, Kind::Normalised)]);
         assert_eq!(rows(&overlaps, "test", "train"), [(0, Kind::Masked), (2, Kind::Exact)]);

@@ -1,8 +1,11 @@
 //! Fine-tuning: labelled rows -> tokens -> batches -> steps -> threshold -> scores, verdict and model.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
-use super::Options;
+use candle_core::Device;
+
+use super::Context;
 use super::audit::{self, Known};
 use super::fetch::Fetcher;
 use super::lifecycle;
@@ -10,9 +13,8 @@ use super::start::Start;
 use crate::analysis::add_audit;
 use crate::baseline::nearest;
 use crate::checkpoint::Fingerprints;
-use crate::config::{AuditMode, FinetuneConfig, SCRATCH};
+use crate::config::{AuditMode, Config, FinetuneConfig, SCRATCH};
 use crate::data::{Example, Examples, LabelledSplit};
-use crate::device;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::hf_folder::{self, Base, ModelFiles, Sources, save_adapter, write_card};
@@ -21,14 +23,35 @@ use crate::metrics::calibration::Calibration;
 use crate::metrics::course::Course;
 use crate::metrics::decision::operating_points;
 use crate::metrics::{History, Scores, Threshold, Verdict};
-use crate::model::{Classifier, Head, Pooling, parameter_specs};
+use crate::model::{Classifier, Head, ModelConfig, Pooling, parameter_specs};
 use crate::process;
 use crate::progress::Progress;
 use crate::report::{self, Style, finetune_report};
 use crate::results::{AuditResults, FinetuneResults, Mistake, PartSummary, Predictions};
-use crate::run_dir::RunDir;
+use crate::run_dir::{RunDir, read_json};
 use crate::tokenizer::Tokenizer;
 use crate::trainer::{ClassificationData, ClassificationTask, Outcome, Run, State, probabilities};
+
+/// A finished fine-tuning.
+#[derive(Clone, Debug)]
+pub struct Finetuned {
+    /// Its run directory; `model/` in it holds the classifier.
+    pub dir: PathBuf,
+    /// What came out.
+    pub results: FinetuneResults,
+    /// Answers to the test rows.
+    pub predictions: Predictions,
+}
+
+impl Finetuned {
+    /// Reads the finished run at `dir`.
+    ///
+    /// Errors: no results (66) or those of another kind of run (65).
+    pub fn load(dir: &Path) -> Result<Self> {
+        let results = read_json(dir, "results.json")?;
+        Ok(Self { dir: dir.into(), results, predictions: Predictions::read(&dir.join("predictions.jsonl"))? })
+    }
+}
 
 /// Rows of the three parts as tokens.
 struct Parts {
@@ -37,12 +60,36 @@ struct Parts {
     test: Examples,
 }
 
+impl Parts {
+    fn encode(split: &LabelledSplit, tokenizer: &Tokenizer, seq_len: usize) -> Result<Self> {
+        let encode = |rows: &[Example]| Examples::encode(tokenizer, rows, seq_len);
+        Ok(Self {
+            train: encode(&split.train)?,
+            validation: encode(&split.validation)?,
+            test: encode(&split.test)?,
+        })
+    }
+}
+
+/// What a fine-tuning works on.
+struct Material<'a> {
+    config: &'a FinetuneConfig,
+    split: LabelledSplit,
+    tokenizer: Tokenizer,
+    parts: Parts,
+    model: ModelConfig,
+}
+
 /// Fine-tunes as the config says; afterwards the run directory holds results, predictions and model.
 ///
 /// Errors: bad input, a tokenizer or model that does not fit, a directory in use, a signal, divergence.
-pub fn finetune(config: &FinetuneConfig, options: &Options, progress: &Progress) -> Result<()> {
-    let Some(dir) = lifecycle::open(&config.output_dir, config, options, progress)? else { return Ok(()) };
-    let device = device::open(&config.device, progress)?;
+pub fn finetune(config: &FinetuneConfig, context: &Context) -> Result<Finetuned> {
+    config.check()?;
+    let Some(dir) = lifecycle::open(&config.output_dir, config, context)? else {
+        return Finetuned::load(config.output_dir.as_ref());
+    };
+    let progress = &context.progress;
+    let device = context.open_device(&config.device)?;
     let mut fetcher = Fetcher::new(progress);
     let local = fetcher.finetune(config)?;
     let start = Start::open(&local.init_from)?;
@@ -53,100 +100,112 @@ pub fn finetune(config: &FinetuneConfig, options: &Options, progress: &Progress)
     let tokenizer = tokenizer(&local, &start, &split)?.ending_texts()?;
     let model = start.model_config(config.model.as_ref(), tokenizer.vocab_size())?;
     config.train.check(model.max_position_embeddings())?;
-    let encode = |rows: &[Example]| Examples::encode(&tokenizer, rows, config.train.seq_len);
-    let parts = Parts {
-        train: encode(&split.train)?,
-        validation: encode(&split.validation)?,
-        test: encode(&split.test)?,
-    };
+    let parts = Parts::encode(&split, &tokenizer, config.train.seq_len)?;
+    let material = Material { config, split, tokenizer, parts, model };
 
+    let mut state = state(&material, start, &device, progress)?;
+    let fingerprints = Fingerprints {
+        data: material.split.sha256.clone(),
+        tokenizer: material.tokenizer.sha256().into(),
+        frozen: state.frozen_sha256()?,
+    };
+    lifecycle::resume(&mut state, &dir, &fingerprints, context)?;
+
+    let mut manifest =
+        lifecycle::manifest("finetune", config.seed, &device, &config.init_from, &fingerprints);
+    manifest.parameters = Some(state.params.count());
+    manifest.trainable_parameters = Some(state.trainable_count());
+    let commit = fetcher.commits.get(&config.init_from).cloned();
+    manifest.hub_commits = fetcher.commits;
+    let running = lifecycle::begin(&dir, config, manifest, context, state.counters.step)?;
+    if let Outcome::Interrupted(signal) = train(&material, &mut state, &dir, &fingerprints, progress)? {
+        return Err(running.interrupted(signal));
+    }
+    let classifier = store(&material, &state, commit.as_deref(), &dir)?;
+    let mut results = measure(config, &state, &classifier, &material.split, &material.parts, &dir, progress)?;
+    if let Some(audit) = audit {
+        add_audit(dir.path(), audit, &mut results)?;
+    }
+    publish(config, &results, &dir)?;
+    running.done()?;
+    Finetuned::load(dir.path())
+}
+
+/// Everything that training changes, before its first step.
+fn state(of: &Material<'_>, start: Start, device: &Device, progress: &Progress) -> Result<State> {
+    let Material { config, split, model, .. } = of;
     let num_labels = split.label_names.len();
     let head = Head::Classifier { num_labels, pooling: config.classifier.pooling };
-    let mut specs = parameter_specs(&model, head);
+    let mut specs = parameter_specs(model, head);
     if let Some(lora) = &config.lora {
-        specs.extend(lora.specs(&model).map_err(Error::usage)?);
+        specs.extend(lora.specs(model).map_err(Error::usage)?);
         if matches!(start, Start::Scratch) {
             progress.warn(LORA_FROM_SCRATCH);
         }
     }
-    let params = start.params(&specs, config.seed, &device)?;
-    let params = lifecycle::computing(params, config.train.precision)?;
+    let params = lifecycle::computing(start.params(&specs, config.seed, device)?, config.train.precision)?;
     let trains = |name: &String| match &config.lora {
         Some(lora) => lora.trains(name),
-        None => config.classifier.trains(name, &model),
+        None => config.classifier.trains(name, model),
     };
     let trainable = specs.into_iter().map(|spec| spec.name).filter(trains).collect();
-    let mut state = State::new(params, trainable, &config.optim);
+    let state = State::new(params, trainable, &config.optim);
     let (all, trained) = (state.params.count(), state.trainable_count());
     let share = 100.0 * trained as f64 / all as f64;
     progress.note(format!("model: {all} parameters, {trained} of them trained ({share:.3} %)"));
-    let fingerprints = Fingerprints {
-        data: split.sha256.clone(),
-        tokenizer: tokenizer.sha256().into(),
-        frozen: state.frozen_sha256()?,
-    };
-    lifecycle::resume(&mut state, &dir, &fingerprints, options, progress)?;
+    Ok(state)
+}
 
-    let mut manifest =
-        lifecycle::manifest("finetune", config.seed, &device, &config.init_from, &fingerprints);
-    manifest.hub_commits = fetcher.commits;
-    manifest.parameters = Some(all);
-    manifest.trainable_parameters = Some(trained);
-    let commit = manifest.hub_commits.get(&config.init_from).cloned();
-    let step = state.counters.step;
-    lifecycle::recorded(&dir, config, manifest, (options, step), || {
-        let data = ClassificationData {
-            train: &parts.train,
-            validation: &parts.validation,
-            label_names: &split.label_names,
-            positive: split.positive,
-        };
-        let (lora, classifier) = (config.lora.as_ref(), &config.classifier);
-        let mut task =
-            ClassificationTask::new(&model, lora, &state, &data, classifier, &config.train, config.seed)?;
-        let rate = config.classifier.head_learning_rate;
-        let run = Run {
-            phase: "finetune",
-            train: &config.train,
-            optim: &config.optim,
-            head_learning_rate: if rate > 0.0 { rate } else { config.optim.learning_rate },
-            head_only_fraction: config.classifier.head_only_fraction,
-            seed: config.seed,
-            dir: &dir,
-            fingerprints: &fingerprints,
-            progress,
-        };
-        let outcome = run.train(&mut task, &mut state)?;
-        if outcome == Outcome::Finished {
-            if run.head_only_fraction > 0.0 && state.step_of_stage(false) == 0 {
-                progress.warn(HEAD_ALONE);
-            }
-            if config.train.restore_best {
-                state.restore_best()?;
-            }
-            let files = ModelFiles {
-                config: &model,
-                label_names: &split.label_names,
-                pooling: config.classifier.pooling,
-                max_tokens: config.train.seq_len,
-                weights: &state.params.detached(),
-                tokenizer: &tokenizer,
-            };
-            let classifier = store(config, &files, commit.as_deref(), &dir)?;
-            let mut results = measure(config, &state, &classifier, &split, &parts, &dir, progress)?;
-            if let Some(audit) = audit {
-                add_audit(dir.path(), audit, &mut results)?;
-            }
-            dir.write_json("results.json", &results)?;
-            let data = [config.data.train.clone(), config.data.validation.clone(), config.data.test.clone()];
-            let sources = Sources { init_from: &config.init_from, data: &data };
-            write_card(&dir.model(), dir.name(), &results, config.classifier.pooling, &sources)?;
-            let text = finetune_report(&results, Style::Markdown);
-            files::write_atomic(&dir.path().join("report.md"), text.as_bytes())?;
-            report::write_html(dir.path())?;
+/// Trains until the budget is used or a signal comes; then the weights to be kept are in their places.
+fn train(
+    of: &Material<'_>,
+    state: &mut State,
+    dir: &RunDir,
+    fingerprints: &Fingerprints,
+    progress: &Progress,
+) -> Result<Outcome> {
+    let Material { config, split, parts, model, .. } = of;
+    let data = ClassificationData {
+        train: &parts.train,
+        validation: &parts.validation,
+        label_names: &split.label_names,
+        positive: split.positive,
+    };
+    let (lora, classifier) = (config.lora.as_ref(), &config.classifier);
+    let mut task =
+        ClassificationTask::new(model, lora, state, &data, classifier, &config.train, config.seed)?;
+    let rate = classifier.head_learning_rate;
+    let run = Run {
+        phase: "finetune",
+        train: &config.train,
+        optim: &config.optim,
+        head_learning_rate: if rate > 0.0 { rate } else { config.optim.learning_rate },
+        head_only_fraction: classifier.head_only_fraction,
+        seed: config.seed,
+        dir,
+        fingerprints,
+        progress,
+    };
+    let outcome = run.train(&mut task, state)?;
+    if outcome == Outcome::Finished {
+        if run.head_only_fraction > 0.0 && state.step_of_stage(false) == 0 {
+            progress.warn(HEAD_ALONE);
         }
-        Ok((outcome, ()))
-    })
+        if config.train.restore_best {
+            state.restore_best()?;
+        }
+    }
+    Ok(outcome)
+}
+
+fn publish(config: &FinetuneConfig, results: &FinetuneResults, dir: &RunDir) -> Result<()> {
+    dir.write_json("results.json", results)?;
+    let data = [config.data.train.clone(), config.data.validation.clone(), config.data.test.clone()];
+    let sources = Sources { init_from: &config.init_from, data: &data };
+    write_card(&dir.model(), dir.name(), results, config.classifier.pooling, &sources)?;
+    let text = finetune_report(results, Style::Markdown);
+    files::write_atomic(&dir.path().join("report.md"), text.as_bytes())?;
+    report::write_html(dir.path())
 }
 
 /// Looks for rows that leak, before any training; with `drop` they leave validation and test.
@@ -221,21 +280,25 @@ const LORA_FROM_SCRATCH: &str = "[lora] from scratch: the random weights stay as
 
 /// Writes what was trained: `model/`, into which low-rank updates are merged, and those as `adapter/`. Returns the
 /// classifier as stored.
-fn store(
-    config: &FinetuneConfig,
-    trained: &ModelFiles,
-    commit: Option<&str>,
-    dir: &RunDir,
-) -> Result<Classifier> {
+fn store(of: &Material<'_>, state: &State, commit: Option<&str>, dir: &RunDir) -> Result<Classifier> {
+    let config = of.config;
+    let trained = ModelFiles {
+        config: &of.model,
+        label_names: &of.split.label_names,
+        pooling: config.classifier.pooling,
+        max_tokens: config.train.seq_len,
+        weights: &state.params.detached(),
+        tokenizer: &of.tokenizer,
+    };
     let weights = match &config.lora {
         Some(lora) => lora.merged(trained.config, trained.weights)?,
         None => trained.weights.clone(),
     };
-    hf_folder::save(&dir.model(), &ModelFiles { weights: &weights, ..*trained })?;
+    hf_folder::save(&dir.model(), &ModelFiles { weights: &weights, ..trained })?;
     // Over random weights nobody could lay it, and other heads than this one transformers does not have.
     let wanted = config.lora.as_ref().filter(|_| trained.pooling == Pooling::Last);
     if let (Some(lora), Some(name)) = (wanted, base(&config.init_from)?) {
-        save_adapter(&dir.adapter(), lora, &Base { name: &name, revision: commit }, trained)?;
+        save_adapter(&dir.adapter(), lora, &Base { name: &name, revision: commit }, &trained)?;
     }
     Ok(Classifier::new(trained.config, &weights, trained.pooling)?)
 }

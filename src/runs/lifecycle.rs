@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
-use super::Options;
+use super::Context;
 use crate::checkpoint::{self, Checkpoint, Fingerprints};
 use crate::config;
 use crate::device::{self, Precision};
@@ -16,7 +16,7 @@ use crate::model::Params;
 use crate::ops;
 use crate::progress::Progress;
 use crate::run_dir::{Existing, Manifest, RunDir, Status, is_done};
-use crate::trainer::{Outcome, State};
+use crate::trainer::State;
 
 /// Keys that may change between a checkpoint and its resumption.
 const HARMLESS: [&str; 17] = [
@@ -45,11 +45,10 @@ const HARMLESS: [&str; 17] = [
 pub fn open(
     output_dir: &str,
     config: &(impl Serialize + DeserializeOwned),
-    options: &Options,
-    progress: &Progress,
+    context: &Context,
 ) -> Result<Option<RunDir>> {
-    let dir = RunDir::open(Path::new(output_dir), options.existing)?;
-    let resumes = options.existing == Existing::Resume;
+    let dir = RunDir::open(Path::new(output_dir), context.existing)?;
+    let (resumes, progress) = (context.existing == Existing::Resume, &context.progress);
     if resumes && dir.config().exists() {
         check_unchanged(&dir.config(), config, &HARMLESS, progress)?;
     }
@@ -122,15 +121,9 @@ fn changes(prefix: &str, old: &Table, new: &Table) -> Vec<(String, String, Strin
 ///
 /// Errors: as `Checkpoint::load`; data, tokenizer or frozen weights other than the checkpoint's, with both hashes
 /// (65).
-pub fn resume(
-    state: &mut State,
-    dir: &RunDir,
-    now: &Fingerprints,
-    options: &Options,
-    progress: &Progress,
-) -> Result<()> {
+pub fn resume(state: &mut State, dir: &RunDir, now: &Fingerprints, context: &Context) -> Result<()> {
     let newest = checkpoint::list(&dir.checkpoints()).pop();
-    let Some(folder) = newest.filter(|_| options.existing == Existing::Resume) else {
+    let Some(folder) = newest.filter(|_| context.existing == Existing::Resume) else {
         return Ok(());
     };
     let checkpoint = Checkpoint::load(&folder)?;
@@ -153,14 +146,14 @@ pub fn resume(
     if then.data != now.data {
         let (then, now) = (short(&then.data), short(&now.data));
         let what = format!("the data is {now}, the checkpoint's was {then}");
-        if !options.allow_data_change {
+        if !context.allow_data_change {
             let hint = "put it back, or go on with --allow-data-change";
             return Err(Error::data(format!("cannot resume {}: {what}; {hint}", folder.display())));
         }
-        progress.warn(format!("{what}; going on as asked"));
+        context.progress.warn(format!("{what}; going on as asked"));
     }
     state.restore(checkpoint)?;
-    progress.note(format!("resuming at step {}", state.counters.step));
+    context.progress.note(format!("resuming at step {}", state.counters.step));
     Ok(())
 }
 
@@ -188,36 +181,58 @@ pub fn manifest(
     manifest
 }
 
-/// Writes config and manifest, does the work, and writes how it ended. Only here, when nothing can be refused
-/// any more, does an old run give way.
-///
-/// Errors: what `work` says; an interrupted run becomes `ErrorKind::Interrupted`.
-pub fn recorded<T>(
-    dir: &RunDir,
+/// A run under way. Its manifest says `running` until it is told how the run ended; dropped before that, on an error,
+/// it says `failed`.
+pub struct Running<'a> {
+    dir: &'a RunDir,
+    manifest: Manifest,
+}
+
+/// Writes config and manifest and rewinds the log to `step`. Only here, when nothing can be refused any more, does an
+/// old run give way.
+pub fn begin<'a>(
+    dir: &'a RunDir,
     config: &impl Serialize,
-    mut manifest: Manifest,
-    (options, step): (&Options, u64),
-    work: impl FnOnce() -> Result<(Outcome, T)>,
-) -> Result<T> {
-    if options.existing == Existing::Overwrite {
+    manifest: Manifest,
+    context: &Context,
+    step: u64,
+) -> Result<Running<'a>> {
+    if context.existing == Existing::Overwrite {
         dir.clear()?;
     }
     dir.rewind_log(step)?;
     files::write_atomic(&dir.config(), config::to_toml(config)?.as_bytes())?;
     dir.write_manifest(&manifest)?;
-    let ended = work();
-    manifest.status = match &ended {
-        Ok((Outcome::Finished, _)) => Status::Done,
-        Ok((Outcome::Interrupted(_), _)) => Status::Interrupted,
-        Err(_) => Status::Failed,
-    };
-    dir.write_manifest(&manifest)?;
-    match ended? {
-        (Outcome::Finished, value) => Ok(value),
-        (Outcome::Interrupted(signal), _) => {
-            let what =
-                format!("stopped by signal {signal}; a checkpoint is saved in {}", dir.path().display());
-            Err(Error::new(ErrorKind::Interrupted(signal), format!("{what}; go on with --resume")))
+    Ok(Running { dir, manifest })
+}
+
+impl Running<'_> {
+    /// The results are complete.
+    pub fn done(mut self) -> Result<()> {
+        self.end(Status::Done)
+    }
+
+    /// The error of a run that this signal stopped after a checkpoint was saved.
+    pub fn interrupted(mut self, signal: i32) -> Error {
+        if let Err(cause) = self.end(Status::Interrupted) {
+            return cause;
+        }
+        let what =
+            format!("stopped by signal {signal}; a checkpoint is saved in {}", self.dir.path().display());
+        Error::new(ErrorKind::Interrupted(signal), format!("{what}; go on with --resume"))
+    }
+
+    fn end(&mut self, status: Status) -> Result<()> {
+        self.manifest.status = status;
+        self.dir.write_manifest(&self.manifest)
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        if self.manifest.status == Status::Running {
+            // Best effort: the error that ends the run matters more than a second one.
+            let _ = self.end(Status::Failed);
         }
     }
 }

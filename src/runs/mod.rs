@@ -5,6 +5,7 @@
 pub mod audit;
 pub mod classifier;
 pub mod comparison;
+mod context;
 pub mod fetch;
 pub mod finetune;
 mod lifecycle;
@@ -12,13 +13,4 @@ pub mod peak;
 pub mod pretrain;
 mod start;
 
-use crate::run_dir::Existing;
-
-/// What a run is told beside its config.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// What to do with a run that is already there.
-    pub existing: Existing,
-    /// Go on although the data changed since the checkpoint.
-    pub allow_data_change: bool,
-}
+pub use context::Context;

@@ -1,14 +1,17 @@
 //! Pre-training: bytes -> documents -> tokens -> windows -> steps -> figures and model.
 
-use super::Options;
+use std::path::{Path, PathBuf};
+
+use candle_core::Device;
+
+use super::Context;
 use super::fetch::Fetcher;
 use super::lifecycle;
 use super::peak;
 use super::start::Start;
 use crate::checkpoint::Fingerprints;
-use crate::config::PretrainConfig;
+use crate::config::{Config, PretrainConfig};
 use crate::data::{self, LanguageData};
-use crate::device;
 use crate::error::Result;
 use crate::files;
 use crate::generate::{Sampling, continuation};
@@ -19,71 +22,114 @@ use crate::process;
 use crate::progress::Progress;
 use crate::report::{self, Style, pretrain_report};
 use crate::results::PretrainResults;
-use crate::run_dir::RunDir;
+use crate::run_dir::{RunDir, read_json};
 use crate::trainer::{LanguageTask, Outcome, Prompts, Run, State, language_scores};
+
+/// A finished pre-training.
+#[derive(Clone, Debug)]
+pub struct Pretrained {
+    /// Its run directory; `model/` in it holds the model.
+    pub dir: PathBuf,
+    /// What came out.
+    pub results: PretrainResults,
+}
+
+impl Pretrained {
+    /// Reads the finished run at `dir`.
+    ///
+    /// Errors: no results (66) or those of another kind of run (65).
+    pub fn load(dir: &Path) -> Result<Self> {
+        Ok(Self { dir: dir.into(), results: read_json(dir, "results.json")? })
+    }
+}
+
+/// What a pre-training works on.
+struct Material<'a> {
+    config: &'a PretrainConfig,
+    data: LanguageData,
+    model: ModelConfig,
+}
 
 /// Pre-trains as the config says; afterwards the run directory holds results and model.
 ///
-/// Errors: bad input, a directory in use, a signal, divergence, each with its exit code.
-pub fn pretrain(config: &PretrainConfig, options: &Options, progress: &Progress) -> Result<()> {
-    let Some(dir) = lifecycle::open(&config.output_dir, config, options, progress)? else { return Ok(()) };
-    let device = device::open(&config.device, progress)?;
+/// Errors: bad input, a directory in use, a signal, divergence, each with its kind.
+pub fn pretrain(config: &PretrainConfig, context: &Context) -> Result<Pretrained> {
+    config.check()?;
+    let Some(dir) = lifecycle::open(&config.output_dir, config, context)? else {
+        return Pretrained::load(config.output_dir.as_ref());
+    };
+    let progress = &context.progress;
+    let device = context.open_device(&config.device)?;
     let mut fetcher = Fetcher::new(progress);
     let local = fetcher.pretrain(config)?;
     let start = Start::open(&local.init_from)?;
 
-    let mut tokenizer_config = local.tokenizer.clone();
-    if let Start::Pretrained(_) = start {
-        tokenizer_config.path = hf_folder::locate(local.init_from.as_ref())?.display().to_string();
-    }
-    let corpus = data::tokenize(&local.data, &tokenizer_config, progress)?;
-    let data = LanguageData::new(corpus, config.train.seq_len, config.seed)?;
+    let data = data(&local, &start, progress)?;
     let corpus = data.corpus();
-    describe_data(&data, progress);
-
     let asked = matches!(start, Start::Scratch).then_some(&config.model);
     let model = start.model_config(asked, corpus.tokenizer.vocab_size())?;
     config.train.check(model.max_position_embeddings())?;
-    let specs = parameter_specs(&model, Head::LanguageModel);
-    let params = start.params(&specs, config.seed, &device)?;
-    let params = lifecycle::computing(params, config.train.precision)?;
-    progress.note(format!("model: {} parameters", params.count()));
-    let names = params.iter().map(|(name, _)| name.to_string()).collect();
-    let mut state = State::new(params, names, &config.optim);
+    let mut state = state(config, start, &model, &device)?;
+    progress.note(format!("model: {} parameters", state.params.count()));
     let fingerprints = Fingerprints {
         data: corpus.data_sha256.clone(),
         tokenizer: corpus.tokenizer.sha256().into(),
         frozen: String::new(),
     };
-    lifecycle::resume(&mut state, &dir, &fingerprints, options, progress)?;
+    lifecycle::resume(&mut state, &dir, &fingerprints, context)?;
 
     let mut manifest =
         lifecycle::manifest("pretrain", config.seed, &device, &config.init_from, &fingerprints);
     manifest.hub_commits = fetcher.commits;
     manifest.parameters = Some(state.params.count());
     manifest.trainable_parameters = Some(state.trainable_count());
-    let step = state.counters.step;
-    lifecycle::recorded(&dir, config, manifest, (options, step), || {
-        let prompts =
-            Prompts { texts: config.prompts.clone(), sampling: config.sampling.clone(), seed: config.seed };
-        let mut task = LanguageTask::new(&model, &state.params, &data, &config.train, prompts)?;
-        let run = Run {
-            phase: "pretrain",
-            train: &config.train,
-            optim: &config.optim,
-            head_learning_rate: config.optim.learning_rate,
-            head_only_fraction: 0.0,
-            seed: config.seed,
-            dir: &dir,
-            fingerprints: &fingerprints,
-            progress,
-        };
-        let outcome = run.train(&mut task, &mut state)?;
-        if outcome == Outcome::Finished {
-            finish(config, &model, &mut state, &data, &task, &dir, progress)?;
-        }
-        Ok((outcome, ()))
-    })
+    let running = lifecycle::begin(&dir, config, manifest, context, state.counters.step)?;
+    let material = Material { config, data, model };
+    let prompts =
+        Prompts { texts: config.prompts.clone(), sampling: config.sampling.clone(), seed: config.seed };
+    let mut task = LanguageTask::new(&material.model, &state.params, &material.data, &config.train, prompts)?;
+    let run = Run {
+        phase: "pretrain",
+        train: &config.train,
+        optim: &config.optim,
+        head_learning_rate: config.optim.learning_rate,
+        head_only_fraction: 0.0,
+        seed: config.seed,
+        dir: &dir,
+        fingerprints: &fingerprints,
+        progress,
+    };
+    if let Outcome::Interrupted(signal) = run.train(&mut task, &mut state)? {
+        return Err(running.interrupted(signal));
+    }
+    if config.train.restore_best {
+        state.restore_best()?;
+    }
+    store(&material, &state, &task, &dir)?;
+    let results = measure(&material, &state, &task, progress)?;
+    publish(config, &results, &dir)?;
+    running.done()?;
+    Ok(Pretrained { dir: dir.path().into(), results })
+}
+
+/// The text as tokens: by the tokenizer of the model that training starts from, else by the config's.
+fn data(local: &PretrainConfig, start: &Start, progress: &Progress) -> Result<LanguageData> {
+    let mut tokenizer = local.tokenizer.clone();
+    if let Start::Pretrained(_) = start {
+        tokenizer.path = hf_folder::locate(local.init_from.as_ref())?.display().to_string();
+    }
+    let corpus = data::tokenize(&local.data, &tokenizer, progress)?;
+    let data = LanguageData::new(corpus, local.train.seq_len, local.seed)?;
+    describe_data(&data, progress);
+    Ok(data)
+}
+
+/// Everything that training changes, before its first step.
+fn state(config: &PretrainConfig, start: Start, model: &ModelConfig, device: &Device) -> Result<State> {
+    let specs = parameter_specs(model, Head::LanguageModel);
+    let params = lifecycle::computing(start.params(&specs, config.seed, device)?, config.train.precision)?;
+    let names = params.iter().map(|(name, _)| name.to_string()).collect();
+    Ok(State::new(params, names, &config.optim))
 }
 
 fn describe_data(data: &LanguageData, progress: &Progress) {
@@ -99,41 +145,39 @@ fn describe_data(data: &LanguageData, progress: &Progress) {
     ));
 }
 
-/// Best weights, final figures, samples, BLEU, model folder, report.
-fn finish(
-    config: &PretrainConfig,
-    model: &ModelConfig,
-    state: &mut State,
-    data: &LanguageData,
+/// Writes samples and model folder.
+fn store(of: &Material<'_>, state: &State, task: &LanguageTask<'_>, dir: &RunDir) -> Result<()> {
+    let samples: Vec<String> = task.samples()?.iter().map(|sample| format!("{sample}\n")).collect();
+    files::write_atomic(&dir.path().join("samples.jsonl"), samples.concat().as_bytes())?;
+    let files = ModelFiles {
+        config: &of.model,
+        label_names: &[],
+        pooling: Pooling::Last,
+        max_tokens: of.model.max_position_embeddings(),
+        weights: &state.params.detached(),
+        tokenizer: &of.data.corpus().tokenizer,
+    };
+    hf_folder::save(&dir.model(), &files)
+}
+
+/// Final figures of the weights that are kept.
+fn measure(
+    of: &Material<'_>,
+    state: &State,
     task: &LanguageTask<'_>,
-    dir: &RunDir,
     progress: &Progress,
-) -> Result<()> {
-    if config.train.restore_best {
-        state.restore_best()?;
-    }
+) -> Result<PretrainResults> {
+    let Material { config, data, model } = of;
     let device = state.params.device();
     let corpus = data.corpus();
     let batches = data.validation_batches(config.train.micro_batch_size);
     let token_bytes = corpus.tokenizer.token_bytes();
     let validation = language_scores(task.eval_model(), batches, &token_bytes, &device, progress)?;
-    let bleu = continuation_bleu(config, model.max_position_embeddings(), task.eval_model(), data, progress)?;
-    let samples: Vec<String> = task.samples()?.iter().map(|sample| format!("{sample}\n")).collect();
-    files::write_atomic(&dir.path().join("samples.jsonl"), samples.concat().as_bytes())?;
-    let files = ModelFiles {
-        config: model,
-        label_names: &[],
-        pooling: Pooling::Last,
-        max_tokens: model.max_position_embeddings(),
-        weights: &state.params.detached(),
-        tokenizer: &corpus.tokenizer,
-    };
-    hf_folder::save(&dir.model(), &files)?;
-
+    let bleu = continuation_bleu(of, task.eval_model(), progress)?;
     let counters = &state.counters;
     let tokens_per_sec = counters.tokens as f64 / counters.elapsed_secs.max(f64::MIN_POSITIVE);
     let flops = flops_per_token(model, model.vocab_size(), config.train.seq_len);
-    let results = PretrainResults {
+    Ok(PretrainResults {
         phase: "pretrain".into(),
         init_from: config.init_from.clone(),
         validation,
@@ -151,11 +195,14 @@ fn finish(
         wall_secs: counters.elapsed_secs,
         bleu: bleu.as_ref().map(|bleu| bleu.score),
         bleu_signature: bleu.map(|bleu| bleu.signature),
-    };
-    dir.write_json("results.json", &results)?;
+    })
+}
+
+fn publish(config: &PretrainConfig, results: &PretrainResults, dir: &RunDir) -> Result<()> {
+    dir.write_json("results.json", results)?;
     let sources = Sources { init_from: &config.init_from, data: &config.data.train };
-    write_card(&dir.model(), dir.name(), &results, Pooling::Last, &sources)?;
-    let text = pretrain_report(&results, Style::Markdown);
+    write_card(&dir.model(), dir.name(), results, Pooling::Last, &sources)?;
+    let text = pretrain_report(results, Style::Markdown);
     files::write_atomic(&dir.path().join("report.md"), text.as_bytes())?;
     report::write_html(dir.path())
 }
@@ -164,13 +211,8 @@ fn finish(
 const BLEU_TOKENS: usize = 16;
 
 /// Corpus BLEU of greedy continuations of the held-out documents' beginnings against what follows in them.
-fn continuation_bleu(
-    config: &PretrainConfig,
-    max_positions: usize,
-    model: &LanguageModel,
-    data: &LanguageData,
-    progress: &Progress,
-) -> Result<Option<Bleu>> {
+fn continuation_bleu(of: &Material<'_>, model: &LanguageModel, progress: &Progress) -> Result<Option<Bleu>> {
+    let (config, data, max_positions) = (of.config, &of.data, of.model.max_position_embeddings());
     let documents = data.validation_documents(2 * BLEU_TOKENS, config.bleu_prompts);
     if documents.is_empty() {
         return Ok(None);

@@ -13,9 +13,9 @@ use super::audit::{self, Known};
 use super::fetch::Fetcher;
 use super::finetune::finetune;
 use super::pretrain::pretrain;
-use super::{Options, lifecycle};
+use super::{Context, lifecycle};
 use crate::analysis::{self, Outline};
-use crate::config::{AuditMode, CompareConfig, FinetuneConfig, PretrainConfig, SCRATCH};
+use crate::config::{AuditMode, CompareConfig, Config, FinetuneConfig, PretrainConfig, SCRATCH};
 use crate::data::{LabelledConfig, LabelledSplit};
 use crate::error::Result;
 use crate::files;
@@ -23,7 +23,7 @@ use crate::hf_folder;
 use crate::progress::Progress;
 use crate::report::{self, Style, compare_report};
 use crate::results::{Arm, AuditResults, CompareResults, FinetuneResults, PretrainResults, cell_folder};
-use crate::run_dir::{Existing, Manifest, RunDir, Status, copy_run, is_done, read_json};
+use crate::run_dir::{Existing, Manifest, RunDir, copy_run, is_done, read_json};
 
 /// Keys that may change when a comparison goes on: more seeds, budgets or arms only add runs. The first may not
 /// when it turns `drop` on or off, which changes the rows of every run.
@@ -31,51 +31,57 @@ const HARMLESS: [&str; 6] = ["audit", "device", "seeds", "budgets", "match_compu
 /// Below the comparison's directory: the texts that `drop` leaves out.
 const LEFT_OUT: &str = "left_out.txt";
 
+/// A finished comparison.
+#[derive(Clone, Debug)]
+pub struct Comparison {
+    /// Its directory, with a folder for each run.
+    pub dir: PathBuf,
+    /// What came out.
+    pub results: CompareResults,
+}
+
 /// Compares as the config says; afterwards the directory holds every run and the results.
 ///
 /// Errors: as pre-training and fine-tuning; an audit that denies (3); everything finished so far stays,
 /// `--resume` goes on from there.
-pub fn compare(config: &CompareConfig, options: &Options, progress: &Progress) -> Result<()> {
+pub fn compare(config: &CompareConfig, context: &Context) -> Result<Comparison> {
+    config.check()?;
+    let progress = &context.progress;
     let started = Instant::now();
     let mut fetcher = Fetcher::new(progress);
     let config = &fetcher.compare(config)?;
-    let dir = RunDir::open(Path::new(&config.output_dir), options.existing)?;
-    if options.existing == Existing::Resume && dir.config().exists() {
+    let dir = RunDir::open(Path::new(&config.output_dir), context.existing)?;
+    if context.existing == Existing::Resume && dir.config().exists() {
         let stored = String::from_utf8_lossy(&files::read(&dir.config())?).into_owned();
         let drops = |mode| mode == AuditMode::Drop;
         let dropped = toml::from_str::<CompareConfig>(&stored).is_ok_and(|stored| drops(stored.audit));
         let harmless = if dropped == drops(config.audit) { &HARMLESS[..] } else { &HARMLESS[1..] };
         lifecycle::check_unchanged(&dir.config(), config, harmless, progress)?;
     }
-    let device = crate::device::open(&config.device, progress)?;
+    let device = context.open_device(&config.device)?;
     let name = format!("{:?}", device.location()).to_lowercase();
     let mut manifest = Manifest::new("compare", config.seeds[0], &name, crate::device::threads(), SCRATCH);
-    let stored = (options.existing == Existing::Resume).then(|| read_json(dir.path(), "audit.json").ok());
+    let stored = (context.existing == Existing::Resume).then(|| read_json(dir.path(), "audit.json").ok());
     let (audit, leaking) = audited(config, stored.flatten(), &mut fetcher, progress)?;
     manifest.hub_commits = fetcher.commits;
-    // Only here, when nothing can be refused any more, does an old comparison give way.
-    if options.existing == Existing::Overwrite {
-        dir.clear()?;
-    }
-    files::write_atomic(&dir.config(), crate::config::to_toml(config)?.as_bytes())?;
+    let running = lifecycle::begin(&dir, config, manifest, context, 0)?;
     if let Some(audit) = &audit {
         dir.write_json("audit.json", audit)?;
     }
     let config = &leave_out(config, leaking, &dir)?;
     let before = read_json::<CompareResults>(dir.path(), "results.json").map_or(0.0, |r| r.wall_secs);
-    dir.write_manifest(&manifest)?;
 
-    let inner = Options { existing: Existing::Resume, ..options.clone() };
+    let inner = context.inner();
     let pretrained = match config.pretrained.as_str() {
         "" => {
             let pretraining = pretraining(config);
-            pretrain(&pretraining, &inner, progress)?;
+            pretrain(&pretraining, &Context { progress: progress.clone(), ..inner.clone() })?;
             pretraining.output_dir
         }
         given => given.to_string(),
     };
     all_runs(config, &pretrained, &inner, progress)?;
-    let transfer = transfer::points(config, &pretrained, &inner, progress)?;
+    let transfer = transfer::points(config, &pretrained, &inner)?;
     let results = analysis::compare(&Outline {
         path: dir.path(),
         seeds: &config.seeds,
@@ -92,8 +98,8 @@ pub fn compare(config: &CompareConfig, options: &Options, progress: &Progress) -
     dir.write_json("results.json", &results)?;
     files::write_atomic(&dir.path().join("report.md"), compare_report(&results, Style::Markdown).as_bytes())?;
     report::write_html(dir.path())?;
-    manifest.status = Status::Done;
-    dir.write_manifest(&manifest)
+    running.done()?;
+    Ok(Comparison { dir: dir.path().into(), results })
 }
 
 /// The pre-training inside the comparison's directory.
@@ -216,16 +222,15 @@ fn arms(config: &CompareConfig) -> Vec<Arm> {
 }
 
 /// Every budget in rising order, every seed, all arms and baselines; what is done stays as it is.
-fn all_runs(config: &CompareConfig, pretrained: &str, options: &Options, progress: &Progress) -> Result<()> {
+fn all_runs(config: &CompareConfig, pretrained: &str, context: &Context, progress: &Progress) -> Result<()> {
     let (arms, budgets) = (arms(config), budgets(config));
     let bar = progress.bar("comparing", (budgets.len() * config.seeds.len() * arms.len()) as u64);
     let mut done = 0;
-    let quiet = progress.quieter();
     for budget in budgets {
         for &seed in &config.seeds {
             for &arm in &arms {
                 let mut one = arm_config(config, pretrained, arm, budget, seed)?;
-                let choice = search::choose(config, pretrained, arm, budget, options, &quiet)?;
+                let choice = search::choose(config, pretrained, arm, budget, context)?;
                 choice.setting.apply(&mut one);
                 if arm == Arm::ScratchMatched {
                     match_compute(&mut one, &cell(config, Arm::Scratch, budget, seed), pretrained)?;
@@ -234,7 +239,7 @@ fn all_runs(config: &CompareConfig, pretrained: &str, options: &Options, progres
                 if !is_done(folder) {
                     match choice.run_of(seed) {
                         Some(run) => copy_run(run, folder, &crate::config::to_toml(&one)?)?,
-                        None => finetune(&one, options, &quiet)?,
+                        None => drop(finetune(&one, context)?),
                     }
                 }
                 let results: FinetuneResults = read_json(folder, "results.json")?;

@@ -6,10 +6,9 @@ use super::{arm_config, budget_name};
 use crate::config::{CompareConfig, FinetuneConfig};
 use crate::error::Result;
 use crate::metrics::Scores;
-use crate::progress::Progress;
 use crate::results::{Arm, FinetuneResults};
 use crate::run_dir::{Manifest, is_done, read_json};
-use crate::runs::Options;
+use crate::runs::Context;
 use crate::runs::finetune::finetune;
 use crate::trainer::SelectionMetric;
 
@@ -96,8 +95,7 @@ pub fn choose(
     pretrained: &str,
     arm: Arm,
     budget: usize,
-    options: &Options,
-    progress: &Progress,
+    context: &Context,
 ) -> Result<Choice> {
     let settings = settings(config);
     if let [only] = settings[..] {
@@ -113,7 +111,7 @@ pub fn choose(
         one.output_dir = Path::new(&config.output_dir).join("search").join(name).display().to_string();
         setting.apply(&mut one);
         if !is_done(Path::new(&one.output_dir)) {
-            finetune(&one, options, progress)?;
+            finetune(&one, context)?;
         }
         let found: FinetuneResults = read_json(Path::new(&one.output_dir), "results.json")?;
         let score = rank(metric, &found.validation);

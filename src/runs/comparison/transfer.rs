@@ -8,21 +8,15 @@ use crate::checkpoint::{self, Checkpoint};
 use crate::config::CompareConfig;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hf_folder::{self, ModelFiles};
-use crate::progress::Progress;
 use crate::results::{Arm, FinetuneResults, TransferPoint, cell_folder};
 use crate::run_dir::{is_done, read_json};
-use crate::runs::Options;
+use crate::runs::Context;
 use crate::runs::finetune::finetune;
 
 /// Fine-tunes the chosen checkpoints on the smallest budget with every seed; random weights come first.
 ///
 /// Errors: a pre-training without checkpoints (66); as fine-tuning.
-pub fn points(
-    config: &CompareConfig,
-    pretrained: &str,
-    options: &Options,
-    progress: &Progress,
-) -> Result<Vec<TransferPoint>> {
+pub fn points(config: &CompareConfig, pretrained: &str, context: &Context) -> Result<Vec<TransferPoint>> {
     if config.transfer_checkpoints == 0 {
         return Ok(Vec::new());
     }
@@ -38,19 +32,16 @@ pub fn points(
         .collect();
     let mut points =
         vec![TransferPoint { step: 0, val_loss: None, budget: budget_name(budget), f1: scratch? }];
-    let quiet = progress.quieter();
     for folder in chosen(config, pretrained)? {
         let (step, val_loss, model) = as_model(config, pretrained, &folder)?;
         let mut f1 = Vec::new();
         for &seed in &config.seeds {
             let mut one = arm_config(config, pretrained, Arm::Pretrained, budget, seed)?;
-            search::choose(config, pretrained, Arm::Pretrained, budget, options, &quiet)?
-                .setting
-                .apply(&mut one);
+            search::choose(config, pretrained, Arm::Pretrained, budget, context)?.setting.apply(&mut one);
             one.init_from.clone_from(&model);
             one.output_dir = format!("{model}-{}-seed{seed}", budget_name(budget));
             if !is_done(Path::new(&one.output_dir)) {
-                finetune(&one, options, &quiet)?;
+                finetune(&one, context)?;
             }
             f1.push(read_json::<FinetuneResults>(Path::new(&one.output_dir), "results.json")?.test.f1);
         }
