@@ -19,7 +19,7 @@ out=${3:-cuda-on-cpu}
 mkdir -p "$out"
 out=$(cd "$out" && pwd -P)
 stages=" ${STAGES:-doctor tests runs memory} "
-export CARGO_MANIFEST_DIR=$root TRAIN_PROGRAM=$train RUST_BACKTRACE=0 FAKE_GPU_STRICT=1 TRAIN_REQUIRE_GPU=1
+export CARGO_MANIFEST_DIR=$root TRAIN_PROGRAM=$train RUST_BACKTRACE=0 FAKE_GPU_STRICT=1 TRAIN_REQUIRE=gpu
 
 # The fake libraries, plain and watched by AddressSanitizer. Kernels are built as the tests of the kernels build them.
 build() {

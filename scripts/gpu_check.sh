@@ -23,7 +23,7 @@ python=${TRAIN_PYTHON:-python3}
 stages=" ${STAGES:-doctor tests parity bench kernels demo} "
 each=${SECONDS_EACH:-4}
 # Without a GPU the tests would skip what they are for, and pass.
-export CARGO_MANIFEST_DIR=$root RUST_BACKTRACE=0 TRAIN_REQUIRE_GPU=1
+export CARGO_MANIFEST_DIR=$root RUST_BACKTRACE=0 TRAIN_REQUIRE=gpu
 
 place() {
   case $1 in

@@ -1,11 +1,10 @@
 //! Overlaps: what `train data` finds, splits and counts, and what a comparison does about it.
 
 use std::collections::HashSet;
-use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::support::Folder;
+use crate::support::{Folder, sms_spam};
 
 /// Twenty different rows, and five test rows of which three stand in training and one in the corpus.
 fn leaking() -> Folder {
@@ -212,18 +211,9 @@ fn a_fine_tuning_warns_drops_or_denies() {
     folder.run(&(line("warn") + " --set audit_threshold=2")).fails(2, &["audit_threshold is 2"]);
 }
 
-/// The shared copy of the data set, beside the checkout; None where it is not there.
-fn sms_spam() -> Option<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/sms-spam").canonicalize().ok()?;
-    folder.is_dir().then_some(folder)
-}
-
 #[test]
 fn the_repeats_of_the_sms_spam_collection_are_found() {
-    let Some(data) = sms_spam() else {
-        eprintln!("skipped: no ../shared/data/sms-spam");
-        return;
-    };
+    let Some(data) = sms_spam() else { return };
     let folder = Folder::new();
     let raw =
         folder.run(&format!("data inspect {}/SMSSpamCollection.tsv --json", data.display())).done().object();

@@ -1,4 +1,4 @@
-//! Training on an NVIDIA GPU. Every test is skipped, and says so, where there is none.
+//! Training on an NVIDIA GPU; every test needs one.
 
 use candle_core::{DType, Device};
 use rand::Rng;

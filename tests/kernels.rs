@@ -1,15 +1,15 @@
-//! CUDA kernels, run on the CPU by tests/kernels/emulate.hpp. Skipped where there is no g++ or another processor.
+//! CUDA kernels, run on the CPU by tests/kernels/emulate.hpp; needs g++ on x86-64 Linux.
 
 use std::path::Path;
 use std::process::{Command, Output};
 
+use crate::support::needs;
+
 /// Compiles a file of tests/kernels with address checks; none where this machine cannot.
 fn program(name: &str, folder: &Path) -> Option<Command> {
-    let compiler = Command::new("g++").arg("--version").output();
-    if !cfg!(all(target_arch = "x86_64", target_os = "linux")) || compiler.is_err() {
-        eprintln!("skipped: expected g++ on x86-64 Linux");
-        return None;
-    }
+    let here = cfg!(all(target_arch = "x86_64", target_os = "linux"));
+    let compiler = Command::new("g++").arg("--version").output().ok().filter(|_| here);
+    needs("g++", compiler, "expected g++ on x86-64 Linux")?;
     let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kernels");
     let program = folder.join(name);
     let output = Command::new("g++")

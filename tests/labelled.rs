@@ -9,6 +9,8 @@ use train::commands::exit_code;
 use train::data::{LabelledConfig, LabelledSplit, RowFormat, read_labelled, read_texts};
 use train::error::Error;
 
+use crate::support::sms_spam;
+
 fn written(name: &str, content: impl AsRef<[u8]>) -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join(name);
@@ -377,11 +379,8 @@ fn the_data_inside_the_program_is_clean() {
 
 #[test]
 fn sms_spam_is_read_whole() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/sms-spam/SMSSpamCollection.tsv");
-    if !path.exists() {
-        eprintln!("skipped: {} is not there", path.display());
-        return;
-    }
+    let Some(folder) = sms_spam() else { return };
+    let path = folder.join("SMSSpamCollection.tsv");
     let rows = rows_of(&path);
     assert_eq!(rows.len(), 5574);
     assert_eq!(rows.iter().filter(|(label, _, _)| label == "spam").count(), 747);

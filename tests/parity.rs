@@ -1,7 +1,7 @@
 //! Models of this program in transformers, and models of transformers in this program.
 //!
-//! Both directions need Python with torch and transformers, adapters PEFT too, in `TRAIN_PYTHON` or as `python3`; without it they
-//! say so and pass. What is read and refused without Python stands in `foreign.rs`.
+//! Both directions need Python with torch and transformers, adapters PEFT too, in `TRAIN_PYTHON` or as `python3`.
+//! What is read and refused without Python is tested in `foreign.rs`.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use train::hf_folder::{self, HfFolder};
 use train::model::{Classifier, Dropout, LanguageModel, TokenRows};
 use train::tensor_file;
 
-use crate::support::{Folder, GPT2, LLAMA, root};
+use crate::support::{Folder, GPT2, LLAMA, needs, root};
 
 /// Largest difference of any logit. Sums in another order move f32 logits of this size by some 1e-6 to 1e-5.
 const TOLERANCE: f64 = 1e-4;
@@ -28,10 +28,8 @@ fn python(packages: &str) -> Option<PathBuf> {
     let name = std::env::var_os("TRAIN_PYTHON").unwrap_or_else(|| "python3".into());
     let found = Command::new(&name).args(["-c", &format!("import {packages}")]).output();
     let usable = found.is_ok_and(|output| output.status.success());
-    if !usable {
-        eprintln!("skipped: {} has not all of {packages}; set TRAIN_PYTHON", name.display());
-    }
-    usable.then(|| name.into())
+    let why = format!("{} has not all of {packages}; set TRAIN_PYTHON", name.display());
+    needs("python", usable.then(|| name.into()), why)
 }
 
 fn script(python: &Path, arguments: &[&Path], command: &str) -> String {
@@ -243,10 +241,9 @@ fn llama_cpp_reads_an_exported_gguf_file() {
             let paths = [&folder.path(&format!("{precision}.gguf")), &folder.path("exported-pretrained")];
             let found: Value =
                 serde_json::from_str(&script(&python, &paths.map(PathBuf::as_path), "gguf")).unwrap();
-            if found.is_null() {
-                eprintln!("skipped: {} has no gguf", python.display());
-                return;
-            }
+            let found = (!found.is_null()).then_some(found);
+            let why = format!("{} has no gguf", python.display());
+            let Some(found) = needs("python", found, why) else { return };
             eprintln!("{family} {precision} -> gguf: {found}");
             assert_eq!(found["architecture"], family);
             assert!(found["relative_difference"].as_f64().unwrap() <= bound, "{found}");

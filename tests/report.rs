@@ -5,7 +5,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::support::Folder;
+use crate::support::{Folder, needs};
 
 /// What every page of its kind shows.
 const COMPARISON: &str = "verdict scores paired efficiency curves training labels mistakes fairness pretraining audit data runs methods config";
@@ -89,8 +89,7 @@ frame.src = "PAGE";
 
 #[test]
 fn a_browser_shows_pages_without_complaint_request_or_overflow() {
-    let Some(browser) = browser() else {
-        eprintln!("skipped: no Chromium or Chrome; set CHROMIUM to one");
+    let Some(browser) = needs("chromium", browser(), "no Chromium or Chrome; set CHROMIUM to one") else {
         return;
     };
     let folder = compared();

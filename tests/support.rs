@@ -9,6 +9,8 @@ use serde_json::Value;
 use train::device;
 use train::progress::Progress;
 
+pub use crate::skipped::{needs, sms_spam};
+
 /// The program under test; another than cargo's where the tests run on a machine without cargo.
 fn program() -> PathBuf {
     std::env::var_os("TRAIN_PROGRAM")
@@ -281,13 +283,12 @@ fn messages() -> String {
     (0..80).map(row).collect()
 }
 
-/// The first GPU; without one, says on stderr that the test is skipped, or fails where TRAIN_REQUIRE_GPU is set.
+/// The first GPU.
 pub fn gpu() -> Option<Device> {
-    static GPU: OnceLock<Option<Device>> = OnceLock::new();
-    let open = || {
-        let opened = device::open("cuda", &Progress::silent());
-        assert!(opened.is_ok() || std::env::var_os("TRAIN_REQUIRE_GPU").is_none(), "{:?}", opened.err());
-        opened.inspect_err(|cause| eprintln!("tests of the GPU are skipped: {cause}")).ok()
-    };
-    GPU.get_or_init(open).clone()
+    static GPU: OnceLock<Result<Device, String>> = OnceLock::new();
+    let open = || device::open("cuda", &Progress::silent()).map_err(|cause| cause.to_string());
+    match GPU.get_or_init(open) {
+        Ok(gpu) => Some(gpu.clone()),
+        Err(cause) => needs("gpu", None, cause),
+    }
 }

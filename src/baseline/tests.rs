@@ -1,6 +1,6 @@
 //! The baselines against scikit-learn's numbers and on the SMS Spam split.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::Deserialize;
 
@@ -11,6 +11,9 @@ use super::tfidf::{Features, SparseRow, Tfidf};
 use super::{Majority, Ngrams};
 use crate::metrics::classification::argmax;
 use crate::metrics::{Scores, Threshold};
+
+#[path = "../../tests/skipped.rs"]
+mod skipped;
 
 /// Written by `scripts/make_metric_vectors.py`.
 #[derive(Deserialize)]
@@ -163,12 +166,6 @@ fn majority_answers_with_the_shares() {
     assert_eq!(majority.probabilities(2), vec![vec![0.75, 0.25, 0.0]; 2]);
 }
 
-/// The shared copy of the data set, beside the checkout; None where it is not there.
-fn sms_spam() -> Option<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/sms-spam");
-    folder.is_dir().then_some(folder)
-}
-
 fn read_tsv(path: &Path) -> Vec<(String, u32)> {
     let text = std::fs::read_to_string(path).unwrap();
     let rows = text.lines().filter_map(|line| line.split_once('\t'));
@@ -201,10 +198,7 @@ fn test_f1(folder: &Path, kind: (Features, Loss), train: &str) -> f64 {
 
 #[test]
 fn sms_spam_reaches_the_figures_of_the_classical_models() {
-    let Some(folder) = sms_spam() else {
-        eprintln!("skipped: no ../shared/data/sms-spam");
-        return;
-    };
+    let Some(folder) = skipped::sms_spam() else { return };
     // Measured with scikit-learn, default threshold, all labels: char SVM 0.964, word logistic 0.939.
     for (kind, all_labels, few_labels) in
         [(CHAR_SVM, 0.95, 0.86), (CHAR_LOGISTIC, 0.93, 0.84), (WORD_LOGISTIC, 0.92, 0.70)]

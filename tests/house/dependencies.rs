@@ -1,0 +1,42 @@
+//! Every crate that Cargo.toml asks for is used where it says.
+
+use std::collections::BTreeSet;
+
+use super::source::{Source, sources};
+use crate::support::root;
+
+/// Asked for and not used.
+const UNUSED: [&str; 3] = ["candle_nn", "num_traits", "tempfile"];
+
+/// Names of the crates in a section of Cargo.toml.
+fn dependencies(sections: &[&str]) -> Vec<String> {
+    let manifest = std::fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    let (mut inside, mut names) = (false, Vec::new());
+    for line in manifest.lines() {
+        if line.starts_with('[') {
+            inside = sections.contains(&line);
+        } else if let Some((name, _)) = line.split_once('=').filter(|_| inside && !line.starts_with('#')) {
+            names.push(name.trim().replace('-', "_"));
+        }
+    }
+    names
+}
+
+fn words(sources: impl Iterator<Item = &'static Source>) -> BTreeSet<&'static str> {
+    sources.flat_map(|source| source.text.split(|c: char| !(c.is_alphanumeric() || c == '_'))).collect()
+}
+
+#[test]
+fn every_crate_that_is_asked_for_is_used() {
+    let normal = dependencies(&["[dependencies]", "[target.'cfg(unix)'.dependencies]"]);
+    let of_tests = dependencies(&["[dev-dependencies]"]);
+    assert!(normal.len() > 10 && of_tests.len() > 1, "{normal:?} {of_tests:?}");
+    let (program, all) =
+        (words(sources().iter().filter(|source| !source.is_test())), words(sources().iter()));
+    for name in normal.iter().filter(|name| !UNUSED.contains(&name.as_str())) {
+        assert!(program.contains(name.as_str()), "the program does not use {name}");
+    }
+    for name in of_tests {
+        assert!(all.contains(name.as_str()), "no test uses {name}");
+    }
+}

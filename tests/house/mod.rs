@@ -1,0 +1,10 @@
+//! The rules of the house that a compiler does not hold.
+
+mod circles;
+mod dependencies;
+mod layers;
+mod paths;
+mod places;
+mod sizes;
+mod source;
+mod tokens;

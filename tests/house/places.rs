@@ -1,0 +1,84 @@
+//! What is where: the files of an operation, and those that the documents name.
+
+use std::path::{Path, PathBuf};
+
+use super::layers::layers;
+use crate::support::root;
+
+/// Folders of `src/ops` that are not an operation.
+const SHARED: [&str; 2] = ["add", "base"];
+
+/// Files that an operation does without: folder, file, and why.
+const WITHOUT: [[&str; 3]; 2] = [
+    ["dropout_mask", "reference.rs", "it draws bits, the same on every device, and has no gradient"],
+    ["head_cross_entropy", "cuda.cu", "on a GPU it is products and the kernels of cross_entropy"],
+];
+
+#[test]
+fn every_operation_has_the_same_files() {
+    let mut wrong = Vec::new();
+    for entry in std::fs::read_dir(root().join("src/ops")).unwrap().map(Result::unwrap) {
+        let name = entry.file_name().into_string().unwrap();
+        if !entry.path().is_dir() || SHARED.contains(&name.as_str()) {
+            continue;
+        }
+        for file in ["mod.rs", "reference.rs", "cpu.rs", "cuda.rs", "cuda.cu", "tests.rs"] {
+            let excused = WITHOUT.iter().any(|[op, without, _]| *op == name && *without == file);
+            if entry.path().join(file).is_file() == excused {
+                wrong.push(format!("{name}/{file}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "missing, or excused for nothing: {wrong:#?}");
+}
+
+/// The lines of the code block of the README that shows the file tree.
+fn tree() -> Vec<String> {
+    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
+    let blocks = readme.split("```").skip(1).step_by(2);
+    let mut trees = blocks.filter(|block| block.lines().any(|line| line.starts_with("src/")));
+    let tree = trees.next().expect("README.md has a code block with lines that begin with src/");
+    tree.lines().skip(1).map(str::to_string).collect()
+}
+
+#[test]
+fn the_tree_of_the_readme_is_that_of_the_files() {
+    let tree = tree();
+    let paths: Vec<&str> = tree.iter().filter_map(|line| line.split_whitespace().next()).collect();
+    for path in paths.iter().filter(|path| path.contains('/')) {
+        assert!(root().join(path).exists(), "README.md names {path}");
+    }
+    for module in layers().keys().map(String::as_str).chain(["main"]) {
+        let named = [format!("src/{module}.rs"), format!("src/{module}/")];
+        let is_named = paths.iter().any(|path| named.iter().any(|name| path.starts_with(name)));
+        assert!(is_named, "the tree of README.md has neither {} nor {}", named[0], named[1]);
+    }
+}
+
+fn documents(folder: &Path, found: &mut Vec<PathBuf>) {
+    for path in std::fs::read_dir(folder).into_iter().flatten().map(|entry| entry.unwrap().path()) {
+        if path.is_dir() {
+            documents(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "md") {
+            found.push(path);
+        }
+    }
+}
+
+#[test]
+fn links_between_documents_lead_to_files() {
+    let mut found = vec![root().join("README.md"), root().join("ARCHITECTURE.md")];
+    for folder in ["docs", "configs", "data", "scripts"] {
+        documents(&root().join(folder), &mut found);
+    }
+    for document in found {
+        let text = std::fs::read_to_string(&document).unwrap();
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let path = link.split('#').next().unwrap_or_default();
+            if !path.is_empty() && !path.contains("://") {
+                let target = document.parent().unwrap().join(path);
+                assert!(target.exists(), "{} links to {link}", document.display());
+            }
+        }
+    }
+}
