@@ -35,11 +35,13 @@ pub enum Command {
     },
     /// Train a language model on raw text.
     Pretrain {
+        /// What every run takes.
         #[command(flatten)]
         run: RunArgs,
     },
     /// Train a classifier on labelled text, from a pre-trained model or from scratch.
     Finetune {
+        /// What every run takes.
         #[command(flatten)]
         run: RunArgs,
         /// Run directory, Hugging Face folder or `scratch`; overrides the config.
@@ -51,6 +53,7 @@ pub enum Command {
     },
     /// Pre-trained against from scratch over seeds and label budgets; without a config, the demonstration.
     Compare {
+        /// What every run takes.
         #[command(flatten)]
         run: RunArgs,
     },
@@ -214,6 +217,7 @@ pub enum DataCommand {
         /// Exit 3 when test rows stand elsewhere.
         #[arg(long)]
         deny: bool,
+        /// Where a row has its text and its label.
         #[command(flatten)]
         columns: ColumnArgs,
     },
@@ -236,6 +240,7 @@ pub enum DataCommand {
         /// Replace the split that is there.
         #[arg(long)]
         overwrite: bool,
+        /// Where a row has its text and its label.
         #[command(flatten)]
         columns: ColumnArgs,
     },
@@ -249,6 +254,7 @@ pub enum DataCommand {
         /// Tokens that texts would be cut to.
         #[arg(long, default_value_t = 128)]
         seq_len: usize,
+        /// Where a row has its text and its label.
         #[command(flatten)]
         columns: ColumnArgs,
     },

@@ -1,5 +1,7 @@
 //! The one integration test binary; each module is what a user sees of one part.
 
+#![allow(clippy::unwrap_used)]
+
 mod audit;
 mod bad_input;
 mod compare;

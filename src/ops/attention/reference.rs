@@ -5,6 +5,7 @@ use candle_core::{D, DType, Device, Result, Tensor};
 use super::super::base::elements::{expect_like, expect_shape};
 use super::{NAME, expect_groups};
 
+/// As [`super::attention`], differentiated by candle.
 pub fn attention(qkv: &Tensor, lengths: &[usize], num_heads: usize, num_kv_heads: usize) -> Result<Tensor> {
     let width = qkv.dim(1)?;
     let head_dim = width / (num_heads + 2 * num_kv_heads);

@@ -4,6 +4,7 @@ use candle_core::{D, DType, Result, Tensor};
 
 use super::IGNORE_INDEX;
 
+/// As [`super::cross_entropy`], differentiated by candle.
 pub fn cross_entropy(logits: &Tensor, targets: &Tensor) -> Result<Tensor> {
     let halves = logits.dtype().size_in_bytes() < 4;
     let logits = if halves { logits.to_dtype(DType::F32)? } else { logits.clone() };

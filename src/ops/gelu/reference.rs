@@ -7,6 +7,7 @@ use candle_core::{Result, Tensor};
 
 use super::CUBIC;
 
+/// As [`super::gelu`], differentiated by candle.
 pub fn gelu(x: &Tensor) -> Result<Tensor> {
     let cube = (x.sqr()? * x)?;
     let u = ((x + (cube * CUBIC)?)? * FRAC_2_PI.sqrt())?;

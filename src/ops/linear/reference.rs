@@ -4,6 +4,7 @@ use candle_core::{Result, Tensor};
 
 use super::WeightLayout;
 
+/// As [`super::linear`], differentiated by candle.
 pub fn linear(
     x: &Tensor,
     weights: &[&Tensor],

@@ -4,6 +4,7 @@ use candle_core::{Result, Tensor};
 
 use super::Pool;
 
+/// As [`super::pool`], differentiated by candle.
 pub fn pool(x: &Tensor, lengths: &[usize], which: Pool) -> Result<Tensor> {
     let mut start = 0;
     let mut rows = Vec::with_capacity(lengths.len());

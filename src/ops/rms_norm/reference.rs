@@ -2,6 +2,7 @@
 
 use candle_core::{D, DType, Result, Tensor};
 
+/// As [`super::rms_norm`], differentiated by candle.
 pub fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor> {
     let dtype = x.dtype();
     let x = if dtype.size_in_bytes() < 4 { x.to_dtype(DType::F32)? } else { x.clone() };

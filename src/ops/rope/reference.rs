@@ -2,6 +2,7 @@
 
 use candle_core::{Result, Tensor};
 
+/// As [`super::rope`], differentiated by candle.
 pub fn rope(
     qkv: &Tensor,
     positions: &Tensor,
