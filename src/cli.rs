@@ -4,8 +4,6 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands::configs::Phase;
-
 /// Pre-trains a tiny transformer, fine-tunes it as a text classifier, and says whether pre-training helped.
 #[derive(Debug, Parser)]
 #[command(name = "train", version, propagate_version = true)]
@@ -298,6 +296,17 @@ pub enum TokenizerCommand {
         #[arg(long)]
         data: Option<PathBuf>,
     },
+}
+
+/// Which command a config is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Phase {
+    /// `train pretrain`.
+    Pretrain,
+    /// `train finetune`.
+    Finetune,
+    /// `train compare`.
+    Compare,
 }
 
 /// `train config`.

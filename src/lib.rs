@@ -11,6 +11,7 @@ pub mod files;
 pub mod metrics;
 pub mod process;
 pub mod progress;
+pub mod ranges;
 pub mod results;
 pub mod rng;
 pub mod run_dir;

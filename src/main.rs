@@ -1,14 +1,15 @@
 //! Parses, dispatches, and turns the outcome into an exit code.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
 use clap::error::ErrorKind;
-use train::cli::{Cli, ColumnArgs, Command, ConfigCommand, DataCommand, Quantize, RunArgs, TokenizerCommand};
+use train::cli::{
+    Cli, ColumnArgs, Command, ConfigCommand, DataCommand, Phase, Quantize, RunArgs, TokenizerCommand,
+};
 use train::commands;
 use train::commands::data::{AuditOptions, ColumnNames, InspectOptions, SplitOptions};
-use train::config::{self, CompareConfig, Config, FinetuneConfig, PretrainConfig};
+use train::config::{self, CompareConfig, Config, FinetuneConfig, Flag, PretrainConfig, Source};
 use train::data::CorpusConfig;
 use train::error::{Error, Result};
 use train::generate::Sampling;
@@ -62,19 +63,16 @@ fn run(cli: Cli) -> Result<()> {
     match cli.command {
         Command::Doctor { device } => commands::doctor::run(&device, json, &progress),
         Command::Pretrain { run } => {
-            let mut config: PretrainConfig = load(&run, None)?;
-            config.device = run.device.clone().unwrap_or(config.device);
+            let config: PretrainConfig = load(&run, None, None)?;
             commands::pretrain::run(&config, &context(&run, &progress), json)
         }
         Command::Finetune { run, init_from, fail_under } => {
-            let mut config: FinetuneConfig = load(&run, None)?;
-            config.device = run.device.clone().unwrap_or(config.device);
-            config.init_from = init_from.unwrap_or(config.init_from);
+            let init_from = init_from.map(|place| Flag::new("--init-from", "init_from", place));
+            let config: FinetuneConfig = load(&run, init_from, None)?;
             commands::finetune::run(&config, &fail_under, &context(&run, &progress), json)
         }
         Command::Compare { run } => {
-            let mut config: CompareConfig = load(&run, Some(DEMONSTRATION))?;
-            config.device = run.device.clone().unwrap_or(config.device);
+            let config: CompareConfig = load(&run, None, Some(DEMONSTRATION))?;
             commands::compare::run(&config, &context(&run, &progress), json)
         }
         Command::Evaluate { run_dir, data, text_column, label_column, fail_under, device } => {
@@ -115,10 +113,21 @@ fn run(cli: Cli) -> Result<()> {
             let (against, data) = (against.as_deref(), data.as_deref());
             commands::tokenizer::inspect(&path, against, text.as_deref(), data, json, &progress)
         }
-        Command::Config(ConfigCommand::Schema { phase }) => commands::configs::schema(phase),
-        Command::Config(ConfigCommand::Check { phase, config, sets }) => {
-            commands::configs::check(phase, &config, &sets)
-        }
+        Command::Config(command) => config(command),
+    }
+}
+
+fn config(command: ConfigCommand) -> Result<()> {
+    use commands::configs::{check, schema};
+    match command {
+        ConfigCommand::Schema { phase: Phase::Pretrain } => schema::<PretrainConfig>(),
+        ConfigCommand::Schema { phase: Phase::Finetune } => schema::<FinetuneConfig>(),
+        ConfigCommand::Schema { phase: Phase::Compare } => schema::<CompareConfig>(),
+        ConfigCommand::Check { phase, config, sets } => match phase {
+            Phase::Pretrain => check::<PretrainConfig>(&config, &sets),
+            Phase::Finetune => check::<FinetuneConfig>(&config, &sets),
+            Phase::Compare => check::<CompareConfig>(&config, &sets),
+        },
     }
 }
 
@@ -158,12 +167,14 @@ fn data(command: DataCommand, json: bool, progress: &Progress) -> Result<()> {
 }
 
 /// The config named by the flags, or the built-in one of the command.
-fn load<C: Config>(run: &RunArgs, built_in: Option<&str>) -> Result<C> {
-    match (&run.config, built_in) {
-        (Some(path), _) => config::load(&PathBuf::from(path), &run.sets),
-        (None, Some(text)) => config::parse("built-in demonstration", text, &run.sets),
-        (None, None) => Err(Error::usage("no config: give --config FILE; configs/ has examples")),
-    }
+fn load<C: Config>(run: &RunArgs, flag: Option<Flag>, built_in: Option<&str>) -> Result<C> {
+    let source = match (&run.config, built_in) {
+        (Some(path), _) => Source::File(path),
+        (None, Some(text)) => Source::Text("built-in demonstration", text),
+        (None, None) => return Err(Error::usage("no config: give --config FILE; configs/ has examples")),
+    };
+    let device = run.device.iter().map(|device| Flag::new("--device", "device", device.as_str()));
+    config::load(source, &run.sets, &device.chain(flag).collect::<Vec<_>>())
 }
 
 fn context(run: &RunArgs, progress: &Progress) -> Context {

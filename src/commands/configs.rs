@@ -3,36 +3,17 @@
 use std::path::Path;
 
 use super::print;
-use crate::config::{self, CompareConfig, FinetuneConfig, PretrainConfig};
+use crate::config::{self, Config, Source};
 use crate::error::{Error, Result};
 
-/// Which command a config is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Phase {
-    /// `train pretrain`.
-    Pretrain,
-    /// `train finetune`.
-    Finetune,
-    /// `train compare`.
-    Compare,
+/// Prints the JSON Schema of a config.
+pub fn schema<C: Config>() -> Result<()> {
+    print(&format!("{:#}\n", config::schema::<C>()))
 }
 
-/// Prints the JSON Schema of a phase's config.
-pub fn schema(phase: Phase) -> Result<()> {
-    let schema = match phase {
-        Phase::Pretrain => config::schema::<PretrainConfig>(),
-        Phase::Finetune => config::schema::<FinetuneConfig>(),
-        Phase::Compare => config::schema::<CompareConfig>(),
-    };
-    print(&format!("{schema:#}\n"))
-}
-
-/// Checks the config of `phase` and prints the resolved form.
-pub fn check(phase: Phase, path: &Path, sets: &[String]) -> Result<()> {
-    let text = match phase {
-        Phase::Pretrain => config::to_toml(&config::load::<PretrainConfig>(path, sets)?),
-        Phase::Finetune => config::to_toml(&config::load::<FinetuneConfig>(path, sets)?),
-        Phase::Compare => config::to_toml(&config::load::<CompareConfig>(path, sets)?),
-    };
+/// Checks a config and prints the resolved form.
+pub fn check<C: Config>(path: &Path, sets: &[String]) -> Result<()> {
+    let config = config::load::<C>(Source::File(path), sets, &[])?;
+    let text = config::to_toml(&config);
     print(&text.map_err(|cause| Error::usage(format!("{}: {cause}", path.display())))?)
 }

@@ -86,6 +86,7 @@ pub struct ClassifierConfig {
     /// Weight each class by n / (labels * n_c), as scikit-learn's `balanced`.
     pub balanced: bool,
     /// Weight of each class in label order; empty weighs all alike. Excludes `balanced`.
+    #[schemars(extend("items" = {"type": "number", "exclusiveMinimum": 0}))]
     pub class_weights: Vec<f64>,
     /// What the best evaluation is judged by, and the settings of a comparison's search.
     pub selection_metric: SelectionMetric,

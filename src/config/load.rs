@@ -1,0 +1,209 @@
+//! From TOML, `--set`s and flags to a checked config, and back to TOML.
+
+use std::ops::Range;
+use std::path::Path;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use toml::de::{DeTable, DeValue};
+use toml::{Table, Value};
+
+use super::schema::known_keys;
+use crate::error::{Error, Result};
+use crate::{files, ranges};
+
+/// A config that can be loaded.
+pub trait Config: DeserializeOwned + Serialize + Default + JsonSchema {
+    /// Errors: values of one section or of several that do not fit each other, by key (2).
+    fn check_sections(&self) -> Result<()>;
+
+    /// Errors: a value outside its range, or values that do not fit each other, by key (2).
+    fn check(&self) -> Result<()> {
+        ranges::check("", self)?;
+        self.check_sections()
+    }
+}
+
+/// Where the text of a config is.
+#[derive(Clone, Copy, Debug)]
+pub enum Source<'a> {
+    /// In a file.
+    File(&'a Path),
+    /// In memory, with its name in errors. An empty text is a config of defaults.
+    Text(&'a str, &'a str),
+}
+
+/// A flag that stands for one key.
+#[derive(Clone, Debug)]
+pub struct Flag {
+    name: &'static str,
+    key: &'static str,
+    value: Value,
+}
+
+impl Flag {
+    /// The flag `name`, as typed, which gives `key` this value.
+    pub fn new(name: &'static str, key: &'static str, value: impl Into<Value>) -> Self {
+        Self { name, key, value: value.into() }
+    }
+}
+
+/// Loads a config and checks the whole: defaults < text < `--set key=value` < flags, each list in its order.
+///
+/// Errors (all exit 2 but a missing file, 66): not UTF-8 or not TOML, an unknown key with the nearest known
+/// one, a wrong type, a value out of range.
+pub fn load<C: Config>(source: Source, sets: &[String], flags: &[Flag]) -> Result<C> {
+    let mut overrides = sets.iter().map(|set| Override::from_set(set)).collect::<Result<Vec<_>>>()?;
+    overrides.extend(flags.iter().cloned().map(Override::from));
+    match source {
+        Source::File(path) => parse(&path.display().to_string(), &read(path)?, &overrides),
+        Source::Text(name, text) => parse(name, text, &overrides),
+    }
+}
+
+/// The config as TOML with every key.
+pub fn to_toml(config: &impl Serialize) -> Result<String> {
+    toml::to_string_pretty(config)
+        .map_err(|cause| Error::usage(format!("config cannot be written: {cause}")).caused_by(cause))
+}
+
+fn read(path: &Path) -> Result<String> {
+    let bytes = files::read(path).map_err(|cause| match path.is_dir() {
+        true => Error::usage(format!("config {} is a folder; name a TOML file", path.display())),
+        false => cause,
+    })?;
+    let text = String::from_utf8(bytes).map_err(|cause| {
+        let line = line_at(cause.as_bytes(), cause.utf8_error().valid_up_to());
+        Error::usage(format!("{}:{line}: the config is not UTF-8 text; save it as UTF-8", path.display()))
+    })?;
+    match text.trim().is_empty() {
+        true => {
+            Err(Error::usage(format!("{}:1: the config is empty; see configs/ for examples", path.display())))
+        }
+        false => Ok(text),
+    }
+}
+
+/// A value laid over the text.
+struct Override {
+    key: String,
+    value: Value,
+    /// What was typed.
+    typed: String,
+}
+
+impl Override {
+    fn from_set(set: &str) -> Result<Self> {
+        let Some((key, value)) = set.split_once('=') else {
+            return Err(Error::usage(format!(
+                "--set {set}: expected key=value, such as train.max_steps=200"
+            )));
+        };
+        let (key, value) = (key.trim(), value.trim());
+        let parsed: Option<Table> = toml::from_str(&format!("value = {value}")).ok();
+        // What is not TOML by itself is a string without its quotes.
+        let value =
+            parsed.and_then(|mut table| table.remove("value")).unwrap_or_else(|| Value::String(value.into()));
+        Ok(Self { key: key.into(), value, typed: format!("--set {set}") })
+    }
+
+    fn insert(&self, table: &mut Table) -> Result<()> {
+        let mut parts: Vec<&str> = self.key.split('.').collect();
+        let name = parts.pop().unwrap_or_default();
+        let mut table = table;
+        for part in parts {
+            let inner = table.entry(part.to_string()).or_insert_with(|| Value::Table(Table::new()));
+            table = inner
+                .as_table_mut()
+                .ok_or_else(|| Error::usage(format!("{}: '{part}' is not a section", self.typed)))?;
+        }
+        table.insert(name.into(), self.value.clone());
+        Ok(())
+    }
+
+    /// Whether it sets `key`, alone or with the whole of its section.
+    fn sets(&self, key: &str) -> bool {
+        key.strip_prefix(&self.key).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    }
+}
+
+impl From<Flag> for Override {
+    fn from(flag: Flag) -> Self {
+        let shown = flag.value.as_str().map_or_else(|| flag.value.to_string(), str::to_string);
+        Self { key: flag.key.into(), value: flag.value, typed: format!("{} {shown}", flag.name) }
+    }
+}
+
+fn parse<C: Config>(name: &str, text: &str, overrides: &[Override]) -> Result<C> {
+    let wrong = |cause: toml::de::Error| {
+        let line = line_at(text.as_bytes(), cause.span().map_or(0, |span| span.start));
+        Error::usage(format!("{name}:{line}: {}", cause.message())).caused_by(cause)
+    };
+    let spans = DeTable::parse(text).map_err(wrong)?;
+    let place = |key: &str| match span_of(spans.get_ref(), key) {
+        Some(span) => format!("{name}:{}", line_at(text.as_bytes(), span.start)),
+        None => name.to_string(),
+    };
+    let mut table: Table = toml::from_str(text).map_err(wrong)?;
+    let known = known_keys::<C>();
+    check_keys(&table, &known, place)?;
+    let mut config: C = toml::from_str(text).map_err(wrong)?;
+    for one in overrides {
+        one.insert(&mut table)?;
+        check_keys(&table, &known, |_| one.typed.clone())?;
+        config = table.clone().try_into().map_err(|cause: toml::de::Error| {
+            Error::usage(format!("{}: {}", one.typed, cause.message())).caused_by(cause)
+        })?;
+    }
+    if let Some(outside) = ranges::first_outside("", &config)? {
+        let last = overrides.iter().rev().find(|one| one.sets(&outside.key));
+        let place = last.map_or_else(|| place(&outside.key), |one| one.typed.clone());
+        return Err(Error::usage(format!("{place}: {}", outside.why)));
+    }
+    config.check_sections()?;
+    Ok(config)
+}
+
+fn check_keys(table: &Table, known: &[String], place: impl Fn(&str) -> String) -> Result<()> {
+    let mut keys = Vec::new();
+    flatten(table, "", &mut keys);
+    let Some(unknown) = keys.iter().find(|key| !known.contains(key)) else { return Ok(()) };
+    let nearest = known.iter().map(|key| (similarity(unknown, key), key)).max_by(|a, b| a.0.total_cmp(&b.0));
+    let hint = match nearest {
+        Some((similarity, key)) if similarity > 0.6 => format!("did you mean '{key}'?"),
+        _ => "train config check prints all keys".to_string(),
+    };
+    Err(Error::usage(format!("{}: unknown key '{unknown}', {hint}", place(unknown))))
+}
+
+fn flatten(table: &Table, prefix: &str, keys: &mut Vec<String>) {
+    for (key, value) in table {
+        match value {
+            Value::Table(inner) => flatten(inner, &format!("{prefix}{key}."), keys),
+            _ => keys.push(format!("{prefix}{key}")),
+        }
+    }
+}
+
+/// A key in the wrong section is near too.
+fn similarity(a: &str, b: &str) -> f64 {
+    let last = |key: &str| key.rsplit('.').next().unwrap_or_default().to_string();
+    strsim::jaro_winkler(a, b).max(0.95 * strsim::jaro_winkler(&last(a), &last(b)))
+}
+
+/// Where a dotted key stands in the text.
+fn span_of(table: &DeTable, key: &str) -> Option<Range<usize>> {
+    let (first, rest) = key.split_once('.').map_or((key, None), |(first, rest)| (first, Some(rest)));
+    let (name, value) = table.get_key_value(first)?;
+    match (rest, value.get_ref()) {
+        (None, _) => Some(name.span()),
+        (Some(rest), DeValue::Table(inner)) => span_of(inner, rest),
+        _ => None,
+    }
+}
+
+/// Line of the byte at `offset`, from 1.
+fn line_at(text: &[u8], offset: usize) -> usize {
+    1 + text[..offset.min(text.len())].iter().filter(|byte| **byte == b'\n').count()
+}
