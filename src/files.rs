@@ -66,6 +66,16 @@ pub fn read(path: &Path) -> Result<Vec<u8>> {
     fs::read(path).map_err(|cause| Error::reading(path, &cause))
 }
 
+/// Reads a whole text file.
+///
+/// Errors: as `read`; not UTF-8 (65).
+pub fn read_text(path: &Path) -> Result<String> {
+    String::from_utf8(read(path)?).map_err(|cause| {
+        let at = cause.utf8_error().valid_up_to();
+        Error::data(format!("{} (byte {at}): not UTF-8 text; it is damaged", path.display()))
+    })
+}
+
 /// Errors: `path` is missing, a folder or not a regular file (exit 66).
 pub fn check_regular(path: &Path) -> Result<()> {
     let kind = fs::metadata(path).map_err(|cause| Error::reading(path, &cause))?;
@@ -100,4 +110,19 @@ pub fn sha256_of(path: &Path) -> Result<String> {
 /// Lower-case hexadecimal digits.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_with_a_broken_byte_is_refused_and_not_repaired() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.toml");
+        fs::write(&path, b"seed = \xff1").unwrap();
+        let error = read_text(&path).unwrap_err();
+        assert_eq!(error.kind, crate::error::ErrorKind::BadData);
+        assert!(error.to_string().contains("config.toml (byte 7): not UTF-8"), "{error}");
+    }
 }

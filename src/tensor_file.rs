@@ -74,7 +74,7 @@ pub fn parse(path: &Path, bytes: &[u8], wanted: impl Fn(&str) -> bool) -> Result
         Error::data(format!("{} ({size} bytes) is damaged: {why}; fetch or train it again", path.display()))
     };
     if let Some(name) = repeated_name(bytes) {
-        return Err(damaged(format!("tensor {name} stands in it twice")));
+        return Err(damaged(format!("tensor {name} is in it twice")));
     }
     let file = SafeTensors::deserialize(bytes).map_err(|cause| damaged(cause.to_string()))?;
     let mut tensors = BTreeMap::new();

@@ -132,7 +132,7 @@ fn a_table_with_wrong_columns_is_refused() {
     let refused = |text: &str, parts: &[&str]| assert_refused("x.csv", text, parts);
     refused("v1,v2,,\nham,a,,\n", &["FILE:1: no column 'text', found: 'v1', 'v2'", "set data.text_column"]);
     refused("text,class\na,ham\n", &["FILE:1: no column 'label'", "set data.label_column"]);
-    refused("label,text,text\nham,a,b\n", &["FILE:1: column 'text' stands twice"]);
+    refused("label,text,text\nham,a,b\n", &["FILE:1: column 'text' is there twice"]);
     let rows = "label,text\nham,a\nham,b,c\n\nspam\n\"sp\nam\",d\n";
     refused(
         rows,
@@ -175,7 +175,7 @@ fn damaged_objects_are_refused_with_line_and_column() {
     refused("{\"text\":\"a\",\"kind\":1}", &["FILE:2:1: no key 'label', found: 'kind', 'text'"]);
     refused("{\"text\":1,\"label\":1}", &["FILE:2:1: 'text' is a number, expected a string"]);
     refused("{\"text\":\"a\",\"label\":null}", &["FILE:2:1: 'label' is null, expected a string, number or"]);
-    refused("{\"text\":\"a\",\"label\":1,\"text\":\"b\"}", &["FILE:2:", "key 'text' stands twice"]);
+    refused("{\"text\":\"a\",\"label\":1,\"text\":\"b\"}", &["FILE:2:", "key 'text' is there twice"]);
     refused("[1]", &["FILE:2:", "expected one object a line"]);
     refused("{\"text\":\"a\",\"label\":1} {}", &["FILE:2:24: trailing characters"]);
     refused(&"[".repeat(1 << 20), &["FILE:2:", "bad rows: 1 of 2"]);

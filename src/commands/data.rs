@@ -47,7 +47,7 @@ pub struct AuditOptions<'a> {
     pub document: &'a str,
     /// Jaccard similarity from which texts are near.
     pub threshold: f64,
-    /// Exit 3 when test rows stand elsewhere.
+    /// Exit 3 when test rows occur elsewhere.
     pub deny: bool,
     /// In the labelled files.
     pub columns: ColumnNames,
@@ -55,10 +55,10 @@ pub struct AuditOptions<'a> {
     pub json: bool,
 }
 
-/// `train data audit`: which rows stand, exactly or nearly, where they should not.
+/// `train data audit`: which rows have exact or near duplicates where they should not.
 ///
 /// Errors: no labelled file named, a threshold out of range (2); as reading the files; with `deny`, test rows
-/// that stand in another part (3).
+/// that have duplicates in another part (3).
 pub fn audit(options: &AuditOptions<'_>, progress: &Progress) -> Result<()> {
     check_threshold(options.threshold)?;
     let config = options.columns.config();
@@ -133,7 +133,7 @@ pub fn split(path: &Path, options: &SplitOptions<'_>) -> Result<()> {
     let texts: Vec<String> = examples.iter().map(|row| row.text.clone()).collect();
     let labels: Vec<u32> = examples.iter().map(|row| row.label).collect();
     let shares = [1.0 - validation - test, validation, test];
-    let split = grouped_split(&texts, &labels, label_names.len(), &shares, (options.threshold, options.seed));
+    let split = grouped_split(&texts, &labels, &shares, options.threshold, options.seed);
 
     let cannot = |cause| Error::writing(options.output, &cause);
     std::fs::create_dir_all(options.output).map_err(cannot)?;

@@ -92,7 +92,7 @@ fn language(
     let device = device::open(options.device, progress)?;
     let config_file = path.join("config.toml");
     let (seq_len, document, rows) = if config_file.exists() {
-        let text = String::from_utf8_lossy(&files::read(&config_file)?).into_owned();
+        let text = files::read_text(&config_file)?;
         let config: PretrainConfig = toml::from_str(&text)
             .map_err(|cause| Error::data(format!("{}: {}", config_file.display(), cause.message())))?;
         (config.train.seq_len, config.data.document, config.train.micro_batch_size)

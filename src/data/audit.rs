@@ -1,4 +1,4 @@
-//! Texts of one part that stand in another: between labelled parts, within one, and in a corpus of any size.
+//! Texts of one part that occur in another: between labelled parts, within one, and in a corpus of any size.
 //!
 //! Memory grows with the labelled rows alone; a corpus streams through in pieces.
 
@@ -7,7 +7,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::corpus::{Corpus, CorpusConfig};
-use super::near::{Match, NearIndex};
+use super::near::{Kind, Match, NearIndex};
 use crate::error::Result;
 use crate::progress::Progress;
 
@@ -24,21 +24,39 @@ pub struct AuditPart {
     pub texts: Vec<String>,
 }
 
-/// Which rows of one part stand in another; `with` is `part` itself for rows that stand earlier in it.
+/// The text that is closest to a row.
+#[derive(Clone)]
+pub struct Closest {
+    /// How close it is.
+    pub kind: Kind,
+    /// Jaccard similarity of the shingles; 1 for all kinds but `Near`.
+    pub jaccard: f64,
+    /// Its beginning.
+    pub text: String,
+}
+
+/// Which rows of one part occur in another; `with` is `part` itself for rows that repeat an earlier one.
 pub struct Overlaps {
     /// Whose rows.
     pub part: String,
-    /// Where they stand.
+    /// Where they were looked for.
     pub with: String,
-    /// By row, the closest text found and how close it is.
-    pub found: Vec<Option<(Match, String)>>,
+    /// What was found for each row.
+    pub found: Vec<Option<Closest>>,
+}
+
+/// What a search of all parts found.
+pub struct Audit {
+    /// Of each part with itself, with those before it, and with the corpora.
+    pub overlaps: Vec<Overlaps>,
+    /// In the corpora.
+    pub documents: u64,
 }
 
 /// Name of the corpus in [`Overlaps::with`].
 pub const CORPUS: &str = "corpus";
 
-/// Searches each part in itself, in the parts before it, and in the corpora, which count as one; their number of
-/// documents comes with it.
+/// Searches each part in itself, in the parts before it, and in the corpora, which count as one.
 ///
 /// Errors: as reading a corpus.
 pub fn audit(
@@ -46,7 +64,7 @@ pub fn audit(
     corpora: &[CorpusConfig],
     threshold: f64,
     progress: &Progress,
-) -> Result<(Vec<Overlaps>, u64)> {
+) -> Result<Audit> {
     let index = NearIndex::new(parts.iter().flat_map(|part| &part.texts), threshold);
     let mut rows: Vec<Range<usize>> = Vec::new();
     for part in parts {
@@ -54,13 +72,11 @@ pub fn audit(
         rows.push(start..start + part.texts.len());
     }
     let in_parts: Vec<Found> =
-        parts.iter().zip(&rows).map(|(part, rows)| stands_in(part, rows.start, &index)).collect();
-    let of_part = |part: usize, with: &str, found: &Found| {
-        let start = rows[part].start;
-        let in_part =
-            |(found, text): &(Match, String)| (Match { row: found.row - start, ..*found }, text.clone());
-        let found = found[rows[part].clone()].iter().map(|found| found.as_ref().map(in_part)).collect();
-        Overlaps { part: parts[part].name.clone(), with: with.into(), found }
+        parts.iter().zip(&rows).map(|(part, rows)| occurring_in(part, rows.start, &index)).collect();
+    let of_part = |part: usize, with: &str, found: &Found| Overlaps {
+        part: parts[part].name.clone(),
+        with: with.into(),
+        found: found[rows[part].clone()].to_vec(),
     };
     let mut overlaps = Vec::new();
     for part in 0..parts.len() {
@@ -68,7 +84,7 @@ pub fn audit(
         overlaps.extend(before.map(|(other, found)| of_part(part, &other.name, found)));
     }
     if corpora.is_empty() {
-        return Ok((overlaps, 0));
+        return Ok(Audit { overlaps, documents: 0 });
     }
     let mut in_corpus: Found = vec![None; index.len()];
     let mut documents = 0;
@@ -76,14 +92,14 @@ pub fn audit(
         documents += search_corpus(config, &index, &mut in_corpus, progress)?;
     }
     overlaps.extend((0..parts.len()).map(|part| of_part(part, CORPUS, &in_corpus)));
-    Ok((overlaps, documents))
+    Ok(Audit { overlaps, documents })
 }
 
 /// By row of the index, the closest text found.
-type Found = Vec<Option<(Match, String)>>;
+type Found = Vec<Option<Closest>>;
 
-/// What stands in a part whose first row has number `start`: later rows of it and of the parts after it.
-fn stands_in(part: &AuditPart, start: usize, index: &NearIndex<'_>) -> Found {
+/// What occurs in a part whose first row has number `start`: later rows of it and of the parts after it.
+fn occurring_in(part: &AuditPart, start: usize, index: &NearIndex<'_>) -> Found {
     let mut found = vec![None; index.len()];
     let matches: Vec<Vec<Match>> = part.texts.par_iter().map(|text| index.matches(text)).collect();
     for (at, matches) in matches.into_iter().enumerate() {
@@ -93,7 +109,7 @@ fn stands_in(part: &AuditPart, start: usize, index: &NearIndex<'_>) -> Found {
     found
 }
 
-/// Adds what stands in the corpus to `found`; the number of documents.
+/// Adds what occurs in the corpus to `found`; the number of documents.
 fn search_corpus(
     config: &CorpusConfig,
     index: &NearIndex<'_>,
@@ -129,18 +145,17 @@ fn search_corpus(
 /// Of several texts close to a row the closest is kept, the first of equals.
 fn keep_closest(found: &mut Found, matches: impl Iterator<Item = Match>, text: &str) {
     for new in matches {
-        let closer = |(old, _): &(Match, String)| {
-            new.kind < old.kind || (new.kind == old.kind && new.jaccard > old.jaccard)
-        };
-        if found[new.row].as_ref().is_none_or(closer) {
-            found[new.row] = Some((new, text.chars().take(SHOWN_CHARS).collect()));
+        let Match { row, kind, jaccard } = new;
+        let closer = |old: &Closest| kind < old.kind || (kind == old.kind && jaccard > old.jaccard);
+        if found[row].as_ref().is_none_or(closer) {
+            let text = text.chars().take(SHOWN_CHARS).collect();
+            found[row] = Some(Closest { kind, jaccard, text });
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::near::Kind;
     use super::*;
 
     fn part(name: &str, texts: &[&str]) -> AuditPart {
@@ -149,7 +164,8 @@ mod tests {
 
     fn rows(overlaps: &[Overlaps], part: &str, with: &str) -> Vec<(usize, Kind)> {
         let of_pair = overlaps.iter().find(|o| o.part == part && o.with == with).unwrap();
-        of_pair.found.iter().flatten().map(|(found, _)| (found.row, found.kind)).collect()
+        let found = of_pair.found.iter().enumerate();
+        found.filter_map(|(row, found)| Some((row, found.as_ref()?.kind))).collect()
     }
 
     #[test]
@@ -162,7 +178,7 @@ mod tests {
             part("test", &["win a prize 2", "nothing like it", "hello there"]),
         ];
         let config = CorpusConfig { train: vec![path.display().to_string()], ..CorpusConfig::default() };
-        let (overlaps, documents) = audit(&parts, &[config], 0.8, &Progress::silent()).unwrap();
+        let Audit { overlaps, documents } = audit(&parts, &[config], 0.8, &Progress::silent()).unwrap();
         assert_eq!(documents, 2);
         assert_eq!(rows(&overlaps, "train", "train"), [(2, Kind::Normalised)]);
         assert_eq!(rows(&overlaps, "test", "train"), [(0, Kind::Masked), (2, Kind::Exact)]);

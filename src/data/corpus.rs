@@ -19,7 +19,7 @@ use crate::files;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DocumentBoundary {
-    /// Blank lines stand between documents.
+    /// Blank lines separate documents.
     #[default]
     BlankLine,
     /// Each line is a document.

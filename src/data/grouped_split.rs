@@ -18,17 +18,18 @@ pub struct GroupedSplit {
 ///
 /// Texts that are close, directly or through others, form a group. Groups come by falling size, in a seeded
 /// order among equals, and each goes to the part that lacks most of its labels, measured by what the part
-/// should have.
+/// should have. Texts are close from a Jaccard similarity of `threshold` on.
 pub fn grouped_split(
     texts: &[String],
     labels: &[u32],
-    num_labels: usize,
     shares: &[f64],
-    (threshold, seed): (f64, u64),
+    threshold: f64,
+    seed: u64,
 ) -> GroupedSplit {
     let mut groups = groups(texts, threshold);
     groups.shuffle(&mut rng::stream(seed, "grouped split", &[]));
     groups.sort_by_key(|rows| std::cmp::Reverse(rows.len()));
+    let num_labels = labels.iter().max().map_or(0, |label| *label as usize + 1);
     let mut wanted: Vec<Vec<f64>> = shares.iter().map(|_| vec![0.0; num_labels]).collect();
     for &label in labels {
         wanted.iter_mut().zip(shares).for_each(|(wanted, share)| wanted[label as usize] += share);
@@ -90,7 +91,7 @@ mod tests {
     #[test]
     fn close_texts_stay_together_and_label_shares_are_kept() {
         let (texts, labels) = rows();
-        let split = grouped_split(&texts, &labels, 2, &[0.7, 0.1, 0.2], (0.8, 1));
+        let split = grouped_split(&texts, &labels, &[0.7, 0.1, 0.2], 0.8, 1);
         let mut all: Vec<usize> = split.parts.concat();
         all.sort_unstable();
         assert_eq!(all, (0..300).collect::<Vec<_>>());
@@ -109,7 +110,7 @@ mod tests {
     #[test]
     fn the_seed_decides() {
         let (texts, labels) = rows();
-        let split = |seed| grouped_split(&texts, &labels, 2, &[0.8, 0.2], (0.8, seed));
+        let split = |seed| grouped_split(&texts, &labels, &[0.8, 0.2], 0.8, seed);
         assert_eq!(split(1), split(1));
         assert_ne!(split(1), split(2));
     }

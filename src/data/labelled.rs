@@ -128,7 +128,7 @@ impl LabelledConfig {
 /// One labelled text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Example {
-    /// The text as it stands in the file.
+    /// The text as the file has it.
     pub text: String,
     /// Index into the label names.
     pub label: u32,

@@ -17,7 +17,7 @@ mod table;
 mod text;
 mod token_file;
 
-pub use audit::{AuditPart, CORPUS, Overlaps, audit};
+pub use audit::{Audit, AuditPart, CORPUS, Overlaps, audit};
 pub use batch::Batch;
 pub use corpus::{Corpus, CorpusConfig, DocumentBoundary};
 pub use examples::Examples;

@@ -1,18 +1,14 @@
 //! Texts that are the same or nearly so, found exactly and without comparing all pairs.
 //!
 //! Two texts are compared by their shingles, runs of three words in lower case with each run of digits as one
-//! zero: templates differ by a number. A prefix filter keeps the search exact: of two sets with Jaccard
-//! similarity t or more, sorted by rising frequency, the first |A| - ceil(t |A|) + 1 shingles share one.
-//! Source: Broder 1997, "On the resemblance and containment of documents"; Chaudhuri, Ganti and Kaushik 2006,
-//! "A primitive operator for similarity joins"; Bayardo, Ma and Srikant 2007, "Scaling up all pairs similarity
-//! search".
+//! zero: templates differ by a number.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 
 /// Words of a shingle.
 const SHINGLE_WORDS: usize = 3;
-/// A row of this many words or more also counts as found inside a longer text; shorter ones stand there by
+/// A row of this many words or more also counts as found inside a longer text; shorter ones occur there by
 /// chance.
 const CONTAINED_WORDS: usize = 8;
 
@@ -41,6 +37,12 @@ pub struct Match {
 }
 
 /// Rows prepared to be found.
+///
+/// A prefix filter keeps the search exact: of two sets with Jaccard similarity t or more, sorted by rising
+/// frequency, the first |A| - ceil(t |A|) + 1 shingles share one.
+/// Source: Broder 1997, "On the resemblance and containment of documents"; Chaudhuri, Ganti and Kaushik 2006,
+/// "A primitive operator for similarity joins"; Bayardo, Ma and Srikant 2007, "Scaling up all pairs similarity
+/// search".
 pub struct NearIndex<'a> {
     texts: Vec<&'a str>,
     threshold: f64,
@@ -104,7 +106,7 @@ impl<'a> NearIndex<'a> {
         self.find(text, &masked, &words(&masked))
     }
 
-    /// Rows that are close to a document, to one of its lines, or stand in it; a row may come more than once.
+    /// Rows that are close to a document, to one of its lines, or contained in it; a row may come more than once.
     pub fn matches_in_document(&self, document: &str) -> Vec<Match> {
         let masked = masked(document);
         let words = words(&masked);
@@ -150,7 +152,7 @@ impl<'a> NearIndex<'a> {
         found
     }
 
-    /// Rows whose words stand one after the other in `words`.
+    /// Rows whose words follow each other in `words`.
     fn contained(&self, words: &[u64]) -> Vec<Match> {
         let mut found = Vec::new();
         for (at, window) in words.windows(CONTAINED_WORDS).enumerate() {

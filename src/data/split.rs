@@ -38,7 +38,7 @@ pub struct LabelledSplit {
     pub duplicates_dropped: usize,
     /// Rows of the training file dropped for an earlier one with the same text and another label.
     pub contradictions: usize,
-    /// Training rows dropped because the text stands in validation or test, validation rows because it stands
+    /// Training rows dropped because the text occurs in validation or test, validation rows because it occurs
     /// in test.
     pub leaked_dropped: usize,
     /// Validation and test rows left out as `leave_out` asked.
@@ -83,7 +83,7 @@ impl LabelledSplit {
         let (validation, test) = (validation.unwrap_or(cut_validation), test.unwrap_or(rows));
 
         if train.is_empty() && leaked_dropped > 0 {
-            let why = format!("each of its {leaked_dropped} distinct rows also stands in validation or test");
+            let why = format!("each of its {leaked_dropped} distinct rows also occurs in validation or test");
             let hint = "name different files by data.train, data.validation and data.test";
             return Err(Error::data(format!("{}: {why}; {hint}", sources.train.name())));
         }
@@ -105,7 +105,7 @@ impl LabelledSplit {
             left_out: [0, 0],
         };
         if !config.leave_out.is_empty() {
-            let list = String::from_utf8_lossy(&files::read(Path::new(&config.leave_out))?).into_owned();
+            let list = files::read_text(Path::new(&config.leave_out))?;
             split.leave_out(&list.lines().map(str::to_string).collect())?;
         }
         Ok(split)
@@ -122,7 +122,7 @@ impl LabelledSplit {
             part.retain(stays);
             *left_out += rows - part.len();
             if part.is_empty() {
-                let why = format!("each of the {rows} {name} rows stands elsewhere and would be left out");
+                let why = format!("each of the {rows} {name} rows occurs elsewhere and would be left out");
                 return Err(Error::data(format!("{why}; use other {name} rows, or audit = \"warn\"")));
             }
         }
@@ -159,7 +159,7 @@ pub fn label_budget(labels: &[u32], num_labels: usize, budget: usize, seed: u64)
     order.into_iter().take(budget).map(|(_, row)| row).collect()
 }
 
-/// Where the rows of one part stand.
+/// Where the rows of one part are.
 enum Source {
     File(PathBuf),
     Demo(Part),

@@ -54,7 +54,7 @@ impl Predictions {
     ///
     /// Errors: missing (66); a line that is not as `write` leaves it (65), with its number.
     pub fn read(path: &Path) -> Result<Self> {
-        let text = String::from_utf8_lossy(&files::read(path)?).into_owned();
+        let text = files::read_text(path)?;
         let mut found = Self {
             label_names: Vec::new(),
             labels: Vec::new(),

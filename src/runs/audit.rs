@@ -11,7 +11,7 @@ use std::path::Path;
 use super::fetch::Fetcher;
 use crate::analysis::audit_words;
 use crate::config::{AuditMode, FinetuneConfig, PretrainConfig, SCRATCH};
-use crate::data::{self, AuditPart, CORPUS, CorpusConfig, Example, Kind, LabelledSplit, Overlaps};
+use crate::data::{self, Audit, AuditPart, CORPUS, CorpusConfig, Example, Kind, LabelledSplit, Overlaps};
 use crate::error::{Error, ErrorKind, Result};
 use crate::files;
 use crate::progress::Progress;
@@ -36,7 +36,7 @@ pub fn audit(
     threshold: f64,
     progress: &Progress,
 ) -> Result<AuditResults> {
-    let (overlaps, documents) = data::audit(parts, corpora, threshold, progress)?;
+    let Audit { overlaps, documents } = data::audit(parts, corpora, threshold, progress)?;
     let mut results = AuditResults { threshold, ..AuditResults::default() };
     for part in parts {
         results.rows.insert(part.name.clone(), part.texts.len() as u64);
@@ -65,7 +65,7 @@ fn overlap(of: &Overlaps, part: &AuditPart) -> Overlap {
     let mut overlap = Overlap { part: of.part.clone(), with: of.with.clone(), ..Overlap::default() };
     let mut examples: Vec<(Kind, OverlapExample)> = Vec::new();
     for (row, found) in of.found.iter().enumerate() {
-        let Some((found, other)) = found else { continue };
+        let Some(found) = found else { continue };
         let (kind, count) = match found.kind {
             Kind::Exact => ("exact", &mut overlap.exact),
             Kind::Normalised => ("normalised", &mut overlap.normalised),
@@ -73,7 +73,7 @@ fn overlap(of: &Overlaps, part: &AuditPart) -> Overlap {
             Kind::Near => ("near", &mut overlap.near),
         };
         *count += 1;
-        let (kind, text, other) = (kind.to_string(), part.texts[row].clone(), other.clone());
+        let (kind, text, other) = (kind.to_string(), part.texts[row].clone(), found.text.clone());
         let example = OverlapExample { kind, row, text, other, jaccard: found.jaccard };
         examples.push((found.kind, example));
     }

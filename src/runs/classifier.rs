@@ -104,6 +104,6 @@ impl Predictor {
 /// The resolved config in the run directory.
 fn stored_config(path: &Path) -> Result<FinetuneConfig> {
     let file = path.join("config.toml");
-    let text = String::from_utf8_lossy(&files::read(&file)?).into_owned();
+    let text = files::read_text(&file)?;
     toml::from_str(&text).map_err(|cause| Error::data(format!("{}: {}", file.display(), cause.message())))
 }

@@ -61,14 +61,14 @@ pub fn open(
 
 /// A larger budget makes a finished run go on.
 fn has_more_to_do(dir: &RunDir, config: &impl Serialize) -> Result<bool> {
-    let old = files::read(&dir.config())?;
+    let old = files::read_text(&dir.config())?;
     let budget = |text: &str| {
         let table: Option<Table> = toml::from_str(text).ok();
         let train = table.and_then(|table| table.get("train").cloned());
         ["max_steps", "max_tokens", "max_epochs", "max_minutes"]
             .map(|key| train.as_ref().and_then(|train| train.get(key)).map(Value::to_string))
     };
-    Ok(budget(&String::from_utf8_lossy(&old)) != budget(&config::to_toml(config)?))
+    Ok(budget(&old) != budget(&config::to_toml(config)?))
 }
 
 /// Compares the stored config with the present one: keys outside `harmless` must agree, others are noted.
@@ -78,7 +78,7 @@ pub fn check_unchanged<C: Serialize + DeserializeOwned>(
     harmless: &[&str],
     progress: &Progress,
 ) -> Result<()> {
-    let text = String::from_utf8_lossy(&files::read(stored)?).into_owned();
+    let text = files::read_text(stored)?;
     let old: C = toml::from_str(&text).map_err(|cause: toml::de::Error| {
         Error::data(format!("{}: {}", stored.display(), cause.message()))
     })?;

@@ -79,7 +79,7 @@ fn column(header: &StringRecord, name: &str, key: &str, rows: &Rows) -> Result<u
         return Err(rows.error(1, why));
     };
     match places.next() {
-        Some(_) => Err(rows.error(1, format!("column {} stands twice; rename one", quoted(name)))),
+        Some(_) => Err(rows.error(1, format!("column {} is there twice; rename one", quoted(name)))),
         None => Ok(at),
     }
 }

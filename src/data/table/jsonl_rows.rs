@@ -83,7 +83,7 @@ impl<'de> Visitor<'de> for ObjectVisitor {
         while let Some(key) = map.next_key::<String>()? {
             let shown = quoted(&key);
             if fields.insert(key, map.next_value()?).is_some() {
-                return Err(A::Error::custom(format!("key {shown} stands twice")));
+                return Err(A::Error::custom(format!("key {shown} is there twice")));
             }
         }
         Ok(Object(fields))

@@ -1,4 +1,4 @@
-//! Rows of one file as they stand in it: what the formats hand their findings to.
+//! The rows of one file, in order: what the formats hand their findings to.
 
 use std::fmt::Display;
 use std::path::{Path, PathBuf};

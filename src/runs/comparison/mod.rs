@@ -52,7 +52,7 @@ pub fn compare(config: &CompareConfig, context: &Context) -> Result<Comparison> 
     let config = &fetcher.compare(config)?;
     let dir = RunDir::open(Path::new(&config.output_dir), context.existing)?;
     if context.existing == Existing::Resume && dir.config().exists() {
-        let stored = String::from_utf8_lossy(&files::read(&dir.config())?).into_owned();
+        let stored = files::read_text(&dir.config())?;
         let drops = |mode| mode == AuditMode::Drop;
         let dropped = toml::from_str::<CompareConfig>(&stored).is_ok_and(|stored| drops(stored.audit));
         let harmless = if dropped == drops(config.audit) { &HARMLESS[..] } else { &HARMLESS[1..] };
@@ -148,7 +148,7 @@ fn leave_out(config: &CompareConfig, mut texts: BTreeSet<String>, dir: &RunDir) 
     }
     let data = &mut config.finetune.data;
     if !data.leave_out.is_empty() {
-        let own = String::from_utf8_lossy(&files::read(Path::new(&data.leave_out))?).into_owned();
+        let own = files::read_text(Path::new(&data.leave_out))?;
         texts.extend(own.lines().map(str::to_string));
     }
     let path = dir.path().join(LEFT_OUT);
