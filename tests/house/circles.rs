@@ -6,7 +6,8 @@ use super::paths::uses;
 use super::tokens::Kind;
 
 /// Uses that may close a circle: folder, user, used, and why.
-const ALLOWED: [[&str; 4]; 15] = [
+const ALLOWED: [[&str; 4]; 16] = [
+    ["config", "schema", "load", ""],
     ["hf_folder", "config", "mod", ""],
     ["model", "attention", "transformer", ""],
     ["model", "block", "transformer", ""],
