@@ -13,7 +13,7 @@ use train::config::{self, CompareConfig, Config, FinetuneConfig, Flag, PretrainC
 use train::data::CorpusConfig;
 use train::error::{Error, Result};
 use train::generate::Sampling;
-use train::hf_folder::Precision;
+use train::hf_folder::Quantization;
 use train::progress::{Level, Progress, Terminal};
 use train::run_dir::Existing;
 use train::runs::Context;
@@ -89,11 +89,11 @@ fn run(cli: Cli) -> Result<()> {
             commands::generate::run(&run_dir, &prompt, &sampling, seed, (&device, json), &progress)
         }
         Command::Export { run_dir, to, quantize, overwrite } => {
-            let precision = match quantize {
-                Quantize::F32 => Precision::F32,
-                Quantize::Q8_0 => Precision::Q8_0,
+            let quantization = match quantize {
+                Quantize::F32 => Quantization::F32,
+                Quantize::Q8_0 => Quantization::Q8_0,
             };
-            commands::export::run(&run_dir, &to, precision, overwrite, &progress)
+            commands::export::run(&run_dir, &to, quantization, overwrite, &progress)
         }
         Command::Report { run_dirs } => commands::report(&run_dirs, json, &progress),
         Command::Data(command) => data(command, json, &progress),

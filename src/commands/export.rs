@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::files;
-use crate::hf_folder::{self, Precision, write_gguf};
+use crate::hf_folder::{self, Quantization, write_gguf};
 use crate::model::Pooling;
 use crate::progress::Progress;
 use crate::runs::fetch;
@@ -14,7 +14,13 @@ use crate::runs::fetch;
 ///
 /// Errors: no model (66); `to` exists and is not to be replaced (73); a classifier that transformers would
 /// compute differently (65).
-pub fn run(path: &Path, to: &Path, precision: Precision, overwrite: bool, progress: &Progress) -> Result<()> {
+pub fn run(
+    path: &Path,
+    to: &Path,
+    quantization: Quantization,
+    overwrite: bool,
+    progress: &Progress,
+) -> Result<()> {
     let path = &fetch::local(path, progress)?;
     let from = hf_folder::locate(path)?;
     if to.exists() && !overwrite {
@@ -22,14 +28,14 @@ pub fn run(path: &Path, to: &Path, precision: Precision, overwrite: bool, progre
         return Err(Error::new(ErrorKind::Output, why));
     }
     let gguf = to.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gguf"));
-    if !gguf && precision != Precision::F32 {
+    if !gguf && quantization != Quantization::F32 {
         let why = "only a GGUF file can be quantized";
         return Err(Error::usage(format!("--to {}: {why}; give it a name that ends in .gguf", to.display())));
     }
     let folder = hf_folder::load(&from)?;
     if gguf {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        write_gguf(to, &name, &folder, precision)?;
+        write_gguf(to, &name, &folder, quantization)?;
         progress.note(format!("written to {}", to.display()));
         return Ok(());
     }

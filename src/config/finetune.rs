@@ -113,7 +113,7 @@ impl Config for FinetuneConfig {
         self.classifier.check()?;
         self.decision.check()?;
         if let Some(lora) = &self.lora {
-            lora.check().map_err(Error::usage)?;
+            lora.check()?;
             if self.classifier.freeze != Freeze::None {
                 let why = "classifier.freeze and [lora], which freezes all but its updates and the head, exclude \
                            each other; leave one out";
@@ -121,7 +121,7 @@ impl Config for FinetuneConfig {
             }
         }
         if let Some(model) = &self.model {
-            model.check().map_err(Error::usage)?;
+            model.check()?;
         }
         let positions = self.model.as_ref().map_or(usize::MAX, ModelConfig::max_position_embeddings);
         self.train.check(positions)?;

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::load::Config;
 use crate::data::CorpusConfig;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::generate::Sampling;
 use crate::model::ModelConfig;
 use crate::optim::OptimConfig;
@@ -69,7 +69,7 @@ impl Config for PretrainConfig {
         self.data.check()?;
         self.tokenizer.check()?;
         self.sampling.check()?;
-        self.model.check().map_err(Error::usage)?;
+        self.model.check()?;
         self.train.check(self.model.max_position_embeddings())?;
         self.optim.check()
     }

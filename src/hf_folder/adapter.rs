@@ -6,7 +6,8 @@ use serde_json::json;
 
 use super::{ModelFiles, config, write_folder, write_json, write_tokenizer};
 use crate::error::Result;
-use crate::model::{LoraConfig, ModelConfig, Weights};
+use crate::model::{LoraConfig, Weights};
+use crate::ops::WeightLayout;
 use crate::tensor_file;
 
 /// Version of PEFT whose files these are.
@@ -34,7 +35,7 @@ pub fn save_adapter(folder: &Path, lora: &LoraConfig, base: &Base, model: &Model
         "lora_alpha": lora.lora_alpha,
         "lora_dropout": lora.lora_dropout,
         "target_modules": lora.targets(model.config),
-        "fan_in_fan_out": matches!(model.config, ModelConfig::Gpt2(_)),
+        "fan_in_fan_out": model.config.spec().layout == WeightLayout::InOut,
         "bias": "none",
         "use_rslora": false,
         "use_dora": false,

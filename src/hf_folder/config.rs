@@ -14,7 +14,7 @@ use crate::tokenizer::Tokenizer;
 const POOLING: &str = "classifier_pooling";
 
 /// Sizes and classes of a folder.
-pub struct Described {
+pub struct FolderConfig {
     /// Sizes.
     pub config: ModelConfig,
     /// Class names in label order; empty where none are named.
@@ -26,32 +26,14 @@ pub struct Described {
 /// The content of config.json.
 pub(super) fn config_json(model: &ModelFiles) -> Value {
     let ModelFiles { config, label_names, tokenizer, .. } = model;
-    let mut keys = match serde_json::to_value(config) {
-        Ok(Value::Object(keys)) => keys,
-        _ => Map::new(),
-    };
+    let mut keys = object(config);
     let classifier = !label_names.is_empty();
-    let (architecture, more) = match config {
-        ModelConfig::Llama(c) => (
-            if classifier { "LlamaForSequenceClassification" } else { "LlamaForCausalLM" },
-            json!({
-                "head_dim": config.head_dim(), "hidden_act": "silu", "attention_bias": false, "mlp_bias": false,
-                "attention_dropout": 0.0,
-                "rope_parameters": {"rope_type": "default", "rope_theta": c.rope_theta},
-            }),
-        ),
-        ModelConfig::Gpt2(_) => (
-            if classifier { "GPT2ForSequenceClassification" } else { "GPT2LMHeadModel" },
-            json!({
-                "n_inner": config.intermediate_size(), "activation_function": "gelu_new",
-                "attn_pdrop": 0.0, "embd_pdrop": 0.0, "resid_pdrop": 0.0,
-                "scale_attn_weights": true, "scale_attn_by_inverse_layer_idx": false,
-                "reorder_and_upcast_attn": false,
-            }),
-        ),
-    };
-    keys.extend(more.as_object().cloned().unwrap_or_default());
-    keys.insert("architectures".into(), json!([architecture]));
+    let family = config.family_keys();
+    keys.extend(family.written.as_object().cloned().unwrap_or_default());
+    for (key, values) in family.fixed {
+        keys.insert((*key).into(), serde_json::from_str(values[0]).unwrap_or_default());
+    }
+    keys.insert("architectures".into(), json!([family.architectures[usize::from(classifier)]]));
     // Readers before version 5 of transformers know the second name.
     keys.insert("dtype".into(), json!("float32"));
     keys.insert("torch_dtype".into(), json!("float32"));
@@ -69,6 +51,14 @@ pub(super) fn config_json(model: &ModelFiles) -> Value {
         keys.insert(POOLING.into(), json!(model.pooling));
     }
     Value::Object(keys)
+}
+
+/// `model_type` and the family's keys.
+fn object(config: &ModelConfig) -> Map<String, Value> {
+    match serde_json::to_value(config) {
+        Ok(Value::Object(keys)) => keys,
+        _ => Map::new(),
+    }
 }
 
 /// The content of generation_config.json.
@@ -115,17 +105,10 @@ pub(super) fn special_tokens(tokenizer: &Tokenizer) -> Value {
     json!({"bos_token": begin, "eos_token": end, "unk_token": end, "pad_token": pad})
 }
 
-/// Keys of config.json that change the mathematics, with the values that mean "as built here".
-const AS_BUILT: [(&str, &[&str]); 13] = [
-    ("hidden_act", &["\"silu\"", "\"swish\""]),
-    ("activation_function", &["\"gelu_new\"", "\"gelu_pytorch_tanh\""]),
+/// Keys of any config.json that change the mathematics, with the values that mean "as built here"; a family has more.
+const AS_BUILT: [(&str, &[&str]); 6] = [
     ("sliding_window", &["null"]),
-    ("attention_bias", &["false"]),
-    ("mlp_bias", &["false"]),
     ("pretraining_tp", &["1"]),
-    ("scale_attn_weights", &["true"]),
-    ("scale_attn_by_inverse_layer_idx", &["false"]),
-    ("reorder_and_upcast_attn", &["false"]),
     ("add_cross_attention", &["false"]),
     ("is_encoder_decoder", &["false"]),
     ("rope_interleaved", &["false"]),
@@ -194,73 +177,62 @@ const WITHOUT_EFFECT: [&str; 58] = [
     POOLING,
 ];
 
-/// What transformers takes for keys that a file leaves out.
-fn defaults(family: &str) -> Option<Value> {
-    match family {
-        "llama" => Some(json!({
-            "vocab_size": 32000, "hidden_size": 4096, "intermediate_size": 11008, "num_hidden_layers": 32,
-            "num_attention_heads": 32, "num_key_value_heads": 0, "head_dim": 0, "max_position_embeddings": 2048,
-            "rms_norm_eps": 1e-6, "rope_theta": 10_000.0, "tie_word_embeddings": false, "initializer_range": 0.02,
-        })),
-        "gpt2" => Some(json!({
-            "vocab_size": 50257, "n_positions": 1024, "n_embd": 768, "n_layer": 12, "n_head": 12, "n_inner": 0,
-            "layer_norm_epsilon": 1e-5, "tie_word_embeddings": true, "initializer_range": 0.02,
-        })),
-        _ => None,
-    }
-}
-
 /// Sizes, label names and pooling of a folder.
 ///
 /// Errors: missing (66); not a config of the two families, or a key that asks for something else (65).
-pub(super) fn read(folder: &Path) -> Result<Described> {
+pub(super) fn read(folder: &Path) -> Result<FolderConfig> {
     let path = folder.join("config.json");
     let bytes = files::read(&path)?;
     let wrong = |why: String| Error::data(format!("{}: {why}", path.display()));
     let keys: Map<String, Value> =
         serde_json::from_slice(&bytes).map_err(|cause| wrong(format!("not a JSON object: {cause}")))?;
-    let family = keys.get("model_type").and_then(Value::as_str).unwrap_or_default();
-    let Some(Value::Object(mut ours)) = defaults(family) else {
-        return Err(wrong(format!("model_type is '{family}'; only llama and gpt2 are supported")));
+    let model_type = keys.get("model_type").and_then(Value::as_str).unwrap_or_default();
+    let Some(family) = ModelConfig::of_transformers(model_type) else {
+        return Err(wrong(format!("model_type is '{model_type}'; only llama and gpt2 are supported")));
     };
-    check_keys(&keys, &ours).map_err(wrong)?;
+    let mut ours = object(&family);
+    check_keys(&keys, &ours, family.family_keys().fixed).map_err(wrong)?;
     for (key, value) in &mut ours {
         if let Some(given) = keys.get(key).filter(|given| !given.is_null()) {
             *value = given.clone();
         }
     }
     let rope = keys.get("rope_parameters").or(keys.get("rope_scaling"));
-    if let (Some(theta), "llama") = (rope.and_then(|rope| rope.get("rope_theta")), family) {
-        ours.insert("rope_theta".into(), theta.clone());
+    if let (Some(theta), Some(ours)) =
+        (rope.and_then(|rope| rope.get("rope_theta")), ours.get_mut("rope_theta"))
+    {
+        *ours = theta.clone();
     }
     if ours.get("num_key_value_heads") == Some(&json!(0)) {
         // Absent in files from before grouped queries: one key head per query head.
         ours.insert("num_key_value_heads".into(), ours["num_attention_heads"].clone());
     }
-    ours.insert("model_type".into(), json!(family));
     let config: ModelConfig =
         serde_json::from_value(Value::Object(ours)).map_err(|cause| wrong(cause.to_string()))?;
-    config.check().map_err(wrong)?;
+    config.check().map_err(|cause| wrong(cause.to_string()))?;
     let labels = keys.get("id2label").and_then(Value::as_object).cloned().unwrap_or_default();
     let name = |id: usize| labels.get(&id.to_string()).and_then(Value::as_str).map(str::to_string);
     let label_names: Option<Vec<String>> = (0..labels.len()).map(name).collect();
     let label_names = label_names.ok_or_else(|| wrong("id2label must number its labels from 0".into()))?;
     let pooling = keys.get(POOLING).cloned().map(serde_json::from_value).transpose();
     let pooling = pooling.map_err(|cause| wrong(format!("{POOLING}: {cause}")))?.unwrap_or_default();
-    Ok(Described { config, label_names, pooling })
+    Ok(FolderConfig { config, label_names, pooling })
 }
 
 /// Errors: a key that asks for something this program does not compute, or that it does not know.
-fn check_keys(keys: &Map<String, Value>, ours: &Map<String, Value>) -> std::result::Result<(), String> {
+fn check_keys(
+    keys: &Map<String, Value>,
+    ours: &Map<String, Value>,
+    fixed: &[(&str, &[&str])],
+) -> std::result::Result<(), String> {
     for (key, value) in keys {
-        let as_built = AS_BUILT.iter().find(|(name, _)| name == key);
-        if let Some((_, allowed)) = as_built {
+        if let Some((_, allowed)) = AS_BUILT.iter().chain(fixed).find(|(name, _)| name == key) {
             if !allowed.contains(&value.to_string().as_str()) {
                 return Err(format!("{key} = {value} is not supported, only {}", allowed.join(" or ")));
             }
             continue;
         }
-        let known = key == "model_type" || ours.contains_key(key) || WITHOUT_EFFECT.contains(&key.as_str());
+        let known = ours.contains_key(key) || WITHOUT_EFFECT.contains(&key.as_str());
         let known = known || key.starts_with('_') || key.starts_with("summary_");
         let off = match value {
             Value::Null | Value::Bool(false) => true,
@@ -273,6 +245,11 @@ fn check_keys(keys: &Map<String, Value>, ours: &Map<String, Value>) -> std::resu
             return Err(format!("{key} = {value} {why}; remove it if it does not"));
         }
     }
+    check_rope(keys)
+}
+
+/// Errors: rotary positions that are scaled or cover a part of each head.
+fn check_rope(keys: &Map<String, Value>) -> std::result::Result<(), String> {
     for key in ["rope_parameters", "rope_scaling"] {
         let Some(rope) = keys.get(key).filter(|rope| !rope.is_null()) else { continue };
         let plain = rope.as_object().is_some_and(|rope| {

@@ -3,6 +3,7 @@
 //! Names, keys and the order of rotary dimensions are those of llama.cpp's converter; only what it can
 //! compute alike is written.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Cursor;
 use std::path::Path;
 
@@ -14,12 +15,13 @@ use serde_json::Value as Json;
 use super::HfFolder;
 use crate::error::{Error, Result};
 use crate::files;
-use crate::model::{ModelConfig, Weights};
+use crate::model::{ModelConfig, ModelSpec, ParamSpec, Positions, Weights};
+use crate::ops::WeightLayout;
 use crate::tokenizer::Tokenizer;
 
 /// How matrices are stored; norms, biases and position tables always are f32.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Precision {
+pub enum Quantization {
     /// As they are.
     F32,
     /// Blocks of 32 values as 8-bit integers with one scale; a matrix whose rows are no multiple of 32 stays f32.
@@ -32,16 +34,16 @@ const BLOCK: usize = 32;
 /// Writes the language model in `folder` to `path`.
 ///
 /// Errors: a classifier, or a tokenizer that llama.cpp has no name for (65); the place cannot be written (73, 74).
-pub fn write_gguf(path: &Path, name: &str, folder: &HfFolder, precision: Precision) -> Result<()> {
+pub fn write_gguf(path: &Path, name: &str, folder: &HfFolder, quantization: Quantization) -> Result<()> {
     if !folder.label_names.is_empty() {
         return Err(Error::data("a classifier cannot be written as GGUF, only a language model"));
     }
-    let mut metadata = architecture(name, &folder.config, precision);
+    let mut metadata = architecture(name, &folder.config, quantization);
     metadata.extend(vocabulary(&folder.tokenizer, folder.config.vocab_size())?);
     let mut tensors = Vec::new();
     for (name, tensor) in tensors_of(&folder.config, &folder.weights)? {
         let matrix = tensor.dims().len() == 2 && name != "position_embd.weight";
-        let packed = precision == Precision::Q8_0 && matrix && tensor.dims()[1].is_multiple_of(BLOCK);
+        let packed = quantization == Quantization::Q8_0 && matrix && tensor.dims()[1].is_multiple_of(BLOCK);
         let dtype = if packed { GgmlDType::Q8_0 } else { GgmlDType::F32 };
         tensors.push((name, QTensor::quantize(&tensor, dtype)?));
     }
@@ -62,19 +64,20 @@ fn number(value: usize) -> Value {
 }
 
 /// Keys that say what the network is.
-fn architecture(name: &str, config: &ModelConfig, precision: Precision) -> Vec<(String, Value)> {
+fn architecture(name: &str, config: &ModelConfig, quantization: Quantization) -> Vec<(String, Value)> {
+    let sizes = config.sizes();
     // llama.cpp's numbers: all f32, mostly q8_0.
-    let file_type = if precision == Precision::F32 { 0 } else { 7 };
+    let file_type = if quantization == Quantization::F32 { 0 } else { 7 };
     let (family, more) = match config {
         ModelConfig::Llama(c) => (
             "llama",
             vec![
                 ("vocab_size", number(c.vocab_size)),
                 ("attention.head_count_kv", number(c.num_key_value_heads)),
-                ("attention.key_length", number(config.head_dim())),
-                ("attention.value_length", number(config.head_dim())),
+                ("attention.key_length", number(sizes.head_dim)),
+                ("attention.value_length", number(sizes.head_dim)),
                 ("attention.layer_norm_rms_epsilon", Value::F32(c.rms_norm_eps as f32)),
-                ("rope.dimension_count", number(config.head_dim())),
+                ("rope.dimension_count", number(sizes.head_dim)),
                 ("rope.freq_base", Value::F32(c.rope_theta as f32)),
             ],
         ),
@@ -83,11 +86,11 @@ fn architecture(name: &str, config: &ModelConfig, precision: Precision) -> Vec<(
         }
     };
     let common = vec![
-        ("context_length", number(config.max_position_embeddings())),
-        ("embedding_length", number(config.hidden_size())),
-        ("block_count", number(config.num_hidden_layers())),
-        ("feed_forward_length", number(config.intermediate_size())),
-        ("attention.head_count", number(config.num_attention_heads())),
+        ("context_length", number(sizes.max_position_embeddings)),
+        ("embedding_length", number(sizes.hidden_size)),
+        ("block_count", number(sizes.num_hidden_layers)),
+        ("feed_forward_length", number(sizes.intermediate_size)),
+        ("attention.head_count", number(sizes.num_attention_heads)),
     ];
     let mut keys = vec![
         ("general.architecture".to_string(), text(family)),
@@ -159,53 +162,59 @@ fn word_rule(pre_tokenizer: &Json) -> Option<&'static str> {
     }
 }
 
-/// The tensors under llama.cpp's names: matrices (out, in), rotary dimensions in pairs.
+/// The tensors under llama.cpp's names, in the order of ours: matrices (out, in), rotary dimensions in pairs.
+///
+/// Errors: a tensor that the config does not call for (65).
 fn tensors_of(config: &ModelConfig, weights: &Weights) -> Result<Vec<(String, Tensor)>> {
-    let mut found = Vec::new();
-    for (name, tensor) in weights {
-        let parts: Vec<&str> = name.split('.').collect();
-        let (new, tensor) = match parts.as_slice() {
-            ["model", "embed_tokens", _] | ["transformer", "wte", _] => {
-                ("token_embd.weight".into(), tensor.clone())
-            }
-            ["transformer", "wpe", _] => ("position_embd.weight".into(), tensor.clone()),
-            ["model", "norm", kind] | ["transformer", "ln_f", kind] => {
-                (format!("output_norm.{kind}"), tensor.clone())
-            }
-            ["lm_head", _] => ("output.weight".into(), tensor.clone()),
-            [_, "layers" | "h", layer, .., part, kind] => {
-                let inside = parts[3];
-                let new = block_name(inside, part)
-                    .ok_or_else(|| Error::data(format!("no GGUF name for {name}")))?;
-                let tensor = match (*part, *kind) {
-                    ("q_proj", _) => rotary_pairs(tensor, config.num_attention_heads())?,
-                    ("k_proj", _) => rotary_pairs(tensor, config.num_key_value_heads())?,
-                    ("c_attn" | "c_proj" | "c_fc", "weight") => tensor.t()?.contiguous()?,
-                    _ => tensor.clone(),
-                };
-                (format!("blk.{layer}.{new}.{kind}"), tensor)
-            }
-            _ => return Err(Error::data(format!("no GGUF name for {name}"))),
+    let (sizes, model) = (config.sizes(), config.spec());
+    let names = names(&model);
+    let rotary = matches!(model.positions, Positions::Rotary(_));
+    let transposed: BTreeSet<&str> = match model.layout {
+        WeightLayout::OutIn => BTreeSet::new(),
+        WeightLayout::InOut => model.linear_maps().map(|map| map.name.as_str()).collect(),
+    };
+    let renamed = |(name, tensor): (&String, &Tensor)| {
+        let Some(new) = names.get(name.as_str()) else {
+            return Err(Error::data(format!("no GGUF name for {name}")));
         };
-        found.push((new, tensor));
-    }
-    Ok(found)
+        let tensor = match new.rsplit('.').nth(1) {
+            Some("attn_q") if rotary => rotary_pairs(tensor, sizes.num_attention_heads)?,
+            Some("attn_k") if rotary => rotary_pairs(tensor, sizes.num_key_value_heads)?,
+            _ if transposed.contains(name.as_str()) => tensor.t()?.contiguous()?,
+            _ => tensor.clone(),
+        };
+        Ok((new.clone(), tensor))
+    };
+    weights.iter().map(renamed).collect()
 }
 
-fn block_name(inside: &str, part: &str) -> Option<&'static str> {
-    Some(match (inside, part) {
-        (_, "input_layernorm" | "ln_1") => "attn_norm",
-        (_, "post_attention_layernorm" | "ln_2") => "ffn_norm",
-        (_, "q_proj") => "attn_q",
-        (_, "k_proj") => "attn_k",
-        (_, "v_proj") => "attn_v",
-        (_, "c_attn") => "attn_qkv",
-        (_, "o_proj") | ("attn", "c_proj") => "attn_output",
-        (_, "gate_proj") => "ffn_gate",
-        (_, "up_proj" | "c_fc") => "ffn_up",
-        (_, "down_proj") | ("mlp", "c_proj") => "ffn_down",
-        _ => return None,
-    })
+/// llama.cpp's name of each tensor by ours.
+fn names(model: &ModelSpec) -> BTreeMap<&str, String> {
+    let mut modules = vec![(&model.embedding, "token_embd".to_string())];
+    if let Positions::Learned(table) = &model.positions {
+        modules.push((table, "position_embd".into()));
+    }
+    modules.extend(model.lm_head.iter().map(|head| (head, "output".into())));
+    modules.extend(model.final_norm.parameters().map(|spec| (spec, "output_norm".into())));
+    for (layer, block) in model.blocks.iter().enumerate() {
+        for (norm, name) in [(&block.attention_norm, "attn_norm"), (&block.mlp_norm, "ffn_norm")] {
+            modules.extend(norm.parameters().map(|spec| (spec, format!("blk.{layer}.{name}"))));
+        }
+        let qkv: &[&str] = if block.qkv.weights.len() == 1 { &["qkv"] } else { &["q", "k", "v"] };
+        let inner: &[&str] = if block.mlp_input.weights.len() == 1 { &["up"] } else { &["gate", "up"] };
+        for (linear, start, ends) in [
+            (&block.qkv, "attn", qkv),
+            (&block.attention_output, "attn", &["output"]),
+            (&block.mlp_input, "ffn", inner),
+            (&block.mlp_output, "ffn", &["down"]),
+        ] {
+            let named = |(spec, end)| (spec, format!("blk.{layer}.{start}_{end}"));
+            modules.extend(linear.weights.iter().zip(ends).map(named));
+            modules.extend(linear.bias.iter().zip(ends).map(named));
+        }
+    }
+    let ending = |spec: &ParamSpec| spec.name[spec.module().len()..].to_string(); // .weight or .bias
+    modules.into_iter().map(|(spec, new)| (spec.name.as_str(), new + &ending(spec))).collect()
 }
 
 /// (heads * D, C) with the halves of each head side by side: llama.cpp rotates neighbours.

@@ -17,8 +17,8 @@ use serde_json::Value;
 
 pub use self::adapter::{Base, save_adapter};
 pub use self::card::{Sources, write_card};
-pub use self::config::Described;
-pub use self::gguf::{Precision, write_gguf};
+pub use self::config::FolderConfig;
+pub use self::gguf::{Quantization, write_gguf};
 pub use self::weights::shards;
 use crate::error::{Error, ErrorKind, Result};
 use crate::files;
@@ -143,7 +143,7 @@ fn write_tokenizer(folder: &Path, tokenizer: &Tokenizer) -> Result<()> {
 /// Sizes and label names of a folder.
 ///
 /// Errors: as `load`.
-pub fn read_config(folder: &Path) -> Result<Described> {
+pub fn read_config(folder: &Path) -> Result<FolderConfig> {
     config::read(folder)
 }
 
@@ -151,7 +151,7 @@ pub fn read_config(folder: &Path) -> Result<Described> {
 ///
 /// Errors: a file is missing (66), damaged, or asks for something that is not built (65).
 pub fn load(folder: &Path) -> Result<HfFolder> {
-    let Described { config, mut label_names, pooling } = config::read(folder)?;
+    let FolderConfig { config, mut label_names, pooling } = config::read(folder)?;
     let tokenizer = Tokenizer::load(folder)?;
     let path = weights::locate(folder)?;
     let mut weights = weights::read(&path, &config)?;

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::files;
-use crate::model::{ModelConfig, Weights};
+use crate::model::{Head, ModelConfig, Weights, parameter_specs};
 use crate::tensor_file;
 
 const SINGLE: &str = "model.safetensors";
@@ -53,18 +53,27 @@ fn read_index(path: &Path) -> Result<Index> {
     }
 }
 
-/// Every tensor that matters as f32, under the name this program uses.
+/// Every tensor that matters as f32, under the name this program uses: models saved without a head lack the prefix.
 ///
 /// Errors: as `tensor_file::read`; a tensor that is not in the file the index names (65).
 pub(super) fn read(path: &Path, config: &ModelConfig) -> Result<Weights> {
+    let buffers = config.family_keys().buffers;
+    let is_buffer = |name: &str| buffers.iter().any(|end| name.ends_with(end));
     let found = match path.file_name().is_some_and(|name| name == INDEX) {
         false => tensor_file::read_some(path, |name| !is_buffer(name))?,
-        true => read_shards(path)?,
+        true => read_shards(path, is_buffer)?,
     };
-    Ok(found.into_iter().map(|(name, tensor)| (full_name(name, config), tensor)).collect())
+    let prefix = config.spec().prefix;
+    let known: BTreeSet<String> =
+        parameter_specs(config, Head::LanguageModel).into_iter().map(|spec| spec.name).collect();
+    let full_name = |name: String| {
+        let full = format!("{prefix}{name}");
+        if known.contains(&full) { full } else { name }
+    };
+    Ok(found.into_iter().map(|(name, tensor)| (full_name(name), tensor)).collect())
 }
 
-fn read_shards(path: &Path) -> Result<Weights> {
+fn read_shards(path: &Path, is_buffer: impl Fn(&str) -> bool) -> Result<Weights> {
     let index = read_index(path)?;
     let mut all = Weights::new();
     let files: BTreeSet<&String> = index.weight_map.values().collect();
@@ -81,20 +90,4 @@ fn read_shards(path: &Path) -> Result<Weights> {
         }
         None => Ok(all),
     }
-}
-
-/// Causal masks of the original GPT-2 files and rotary frequencies of older Llama files: both are computed.
-fn is_buffer(name: &str) -> bool {
-    name.ends_with(".attn.bias")
-        || name.ends_with(".attn.masked_bias")
-        || name.ends_with(".rotary_emb.inv_freq")
-}
-
-/// Models saved without a head lack the prefix.
-fn full_name(name: String, config: &ModelConfig) -> String {
-    let (prefix, bare): (&str, &[&str]) = match config {
-        ModelConfig::Gpt2(_) => ("transformer.", &["wte.", "wpe.", "h.", "ln_f."]),
-        ModelConfig::Llama(_) => ("model.", &["embed_tokens.", "layers.", "norm."]),
-    };
-    if bare.iter().any(|start| name.starts_with(start)) { format!("{prefix}{name}") } else { name }
 }

@@ -1,13 +1,11 @@
-//! Causal self-attention of both families, over a whole sequence or against a key-value cache.
+//! Causal self-attention, over a whole sequence or against a key-value cache.
 
 use candle_core::{D, DType, Device, Result, Tensor};
 
-use super::config::ModelConfig;
 use super::dropout::Dropout;
-use super::layers::Linear;
-use super::lora::LoraConfig;
-use super::params::Weights;
-use super::transformer::TokenRows;
+use super::layers::{Linear, Source};
+use super::spec::{BlockSpec, Sizes};
+use super::token_rows::TokenRows;
 use crate::ops::{self, Traced};
 
 /// Query, key and value projections, attention, output projection.
@@ -66,13 +64,13 @@ pub(super) struct Rotary {
 
 impl Rotary {
     /// Tables for all positions the model accepts. Source: Su et al. 2021, arXiv 2104.09864.
-    pub(super) fn new(config: &ModelConfig, theta: f64, device: &Device, dtype: DType) -> Result<Self> {
-        let half = config.head_dim() / 2;
-        let positions = config.max_position_embeddings();
+    pub(super) fn new(sizes: &Sizes, theta: f64, device: &Device, dtype: DType) -> Result<Self> {
+        let half = sizes.head_dim / 2;
+        let positions = sizes.max_position_embeddings;
         let mut angles = Vec::with_capacity(positions * half);
         for position in 0..positions {
             for i in 0..half {
-                angles.push(position as f64 / theta.powf(2.0 * i as f64 / config.head_dim() as f64));
+                angles.push(position as f64 / theta.powf(2.0 * i as f64 / sizes.head_dim as f64));
             }
         }
         let table = |f: fn(f64) -> f64| {
@@ -84,30 +82,14 @@ impl Rotary {
 }
 
 impl Attention {
-    /// The attention of block `layer`.
-    pub(super) fn new(
-        config: &ModelConfig,
-        weights: &Weights,
-        lora: Option<&LoraConfig>,
-        layer: usize,
-    ) -> Result<Self> {
-        let (qkv, output) = match config {
-            ModelConfig::Llama(_) => {
-                let at = |name: &str| format!("model.layers.{layer}.self_attn.{name}");
-                let qkv = Linear::stacked(weights, lora, &[at("q_proj"), at("k_proj"), at("v_proj")])?;
-                (qkv, Linear::stacked(weights, lora, &[at("o_proj")])?)
-            }
-            ModelConfig::Gpt2(_) => {
-                let at = |name: &str| format!("transformer.h.{layer}.attn.{name}");
-                (Linear::conv1d(weights, lora, at("c_attn"))?, Linear::conv1d(weights, lora, at("c_proj"))?)
-            }
-        };
+    /// Errors: a weight is missing.
+    pub(super) fn new(sizes: &Sizes, spec: &BlockSpec, from: Source) -> Result<Self> {
         Ok(Self {
-            qkv,
-            output,
-            num_heads: config.num_attention_heads(),
-            num_kv_heads: config.num_key_value_heads(),
-            head_dim: config.head_dim(),
+            qkv: Linear::new(&spec.qkv, from)?,
+            output: Linear::new(&spec.attention_output, from)?,
+            num_heads: sizes.num_attention_heads,
+            num_kv_heads: sizes.num_key_value_heads,
+            head_dim: sizes.head_dim,
         })
     }
 
@@ -144,7 +126,7 @@ impl Attention {
         self.output.forward(&attended.flatten(0, 1)?.into(), &Dropout::off())
     }
 
-    /// Queries, keys and values side by side, rotated where the family does so.
+    /// Queries, keys and values side by side, rotated where there are angles.
     fn projected(
         &self,
         x: &Traced,

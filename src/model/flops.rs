@@ -9,16 +9,10 @@ use super::ModelConfig;
 /// the optimizer are not counted. Source: Kaplan et al. 2020, arXiv 2001.08361, section 2.1; Chowdhery et
 /// al. 2022, arXiv 2204.02311, appendix B.
 pub fn flops_per_token(config: &ModelConfig, head_rows: usize, seq_len: usize) -> f64 {
-    let (c, inner) = (config.hidden_size(), config.intermediate_size());
-    let queries = config.num_attention_heads() * config.head_dim();
-    let keys = config.num_key_value_heads() * config.head_dim();
-    let attention = c * (queries + 2 * keys) + queries * c;
-    let mlp = match config {
-        ModelConfig::Llama(_) => 3 * c * inner,
-        ModelConfig::Gpt2(_) => 2 * c * inner,
-    };
-    let layers = config.num_hidden_layers();
-    6.0 * (layers * (attention + mlp) + c * head_rows) as f64 + (12 * layers * queries * seq_len) as f64
+    let (sizes, spec) = (config.sizes(), config.spec());
+    let maps: usize = spec.linear_maps().map(|map| map.shape.iter().product::<usize>()).sum();
+    let attention = sizes.num_hidden_layers * sizes.num_attention_heads * sizes.head_dim * seq_len;
+    6.0 * (maps + sizes.hidden_size * head_rows) as f64 + (12 * attention) as f64
 }
 
 #[cfg(test)]

@@ -1,36 +1,32 @@
 //! The two heads on the trunk: next-token logits and class logits.
 
 use candle_core::{Device, Result, Tensor};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 
 use super::attention::KvCache;
 use super::config::ModelConfig;
 use super::dropout::Dropout;
+use super::head::{Pooling, SCORE_WEIGHT};
 use super::layers::weight;
 use super::lora::LoraConfig;
 use super::params::Weights;
-use super::transformer::{TokenRows, Transformer};
+use super::token_rows::TokenRows;
+use super::transformer::Transformer;
 use crate::ops::{self, Pool, Traced, WeightLayout};
-
-/// Name of a classification head, (num_labels, width C).
-pub const SCORE_WEIGHT: &str = "score.weight";
 
 /// Trunk with a language-model head.
 pub struct LanguageModel {
     trunk: Transformer,
     /// (V, C).
-    head: Traced,
+    head: Tensor,
 }
 
 impl LanguageModel {
     /// Builds the model over `weights`; a tied head reads the embedding.
     pub fn new(config: &ModelConfig, weights: &Weights) -> Result<Self> {
         let trunk = Transformer::new(config, weights, None)?;
-        let head = if config.tie_word_embeddings() {
-            trunk.embedding().clone()
-        } else {
-            weight(weights, "lm_head.weight")?
+        let head = match config.spec().lm_head {
+            Some(head) => weight(weights, &head.name)?,
+            None => trunk.embedding().clone(),
         };
         Ok(Self { trunk, head })
     }
@@ -39,6 +35,11 @@ impl LanguageModel {
     pub fn with_recompute(mut self, recompute: bool) -> Self {
         self.trunk.set_recompute(recompute);
         self
+    }
+
+    /// Longest sequence, in tokens.
+    pub fn max_position_embeddings(&self) -> usize {
+        self.trunk.max_position_embeddings()
     }
 
     /// Where the model lives.
@@ -59,12 +60,12 @@ impl LanguageModel {
         scale: f64,
         dropout: &mut Dropout,
     ) -> Result<Traced> {
-        ops::head_cross_entropy(&self.trunk.forward(rows, dropout)?, &self.head, targets, scale)
+        ops::head_cross_entropy(&self.trunk.forward(rows, dropout)?, &(&self.head).into(), targets, scale)
     }
 
     /// The cross-entropy (N) of each target in nats, without gradients; 0 where there is no target.
     pub fn losses(&self, rows: &TokenRows, targets: &Tensor) -> Result<Tensor> {
-        ops::head_losses(&self.trunk.forward(rows, &mut Dropout::off())?, &self.head, targets)
+        ops::head_losses(&self.trunk.forward(rows, &mut Dropout::off())?, &(&self.head).into(), targets)
     }
 
     /// Logits (B, V) after the last of the new positions input_ids (B, T), with everything before in `cache`.
@@ -76,35 +77,7 @@ impl LanguageModel {
     }
 
     fn project(&self, hidden: &Traced) -> Result<Traced> {
-        ops::linear(hidden, std::slice::from_ref(&self.head), None, WeightLayout::OutIn)
-    }
-}
-
-/// Which hidden state speaks for the whole text.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Pooling {
-    /// The last token that is not padding, as transformers' sequence classifiers do.
-    #[default]
-    Last,
-    /// The mean over all tokens that are not padding.
-    Mean,
-    /// Last, maximum and mean side by side, three inputs of the head for each hidden value.
-    Concat,
-}
-
-impl Pooling {
-    /// Inputs of the head for each hidden value.
-    pub fn width(self) -> usize {
-        self.pool().width()
-    }
-
-    fn pool(self) -> Pool {
-        match self {
-            Self::Last => Pool::Last,
-            Self::Mean => Pool::Mean,
-            Self::Concat => Pool::Concat,
-        }
+        ops::linear(hidden, &[(&self.head).into()], None, WeightLayout::OutIn)
     }
 }
 
@@ -112,7 +85,7 @@ impl Pooling {
 pub struct Classifier {
     trunk: Transformer,
     /// (num_labels, width C), no bias.
-    score: Traced,
+    score: Tensor,
     pooling: Pooling,
 }
 
@@ -152,12 +125,24 @@ impl Classifier {
     /// The sum over all positions of the cross-entropy of the tokens that follow (N), times `scale`, by the
     /// embedding as a tied head; in nats.
     pub fn language_loss(&self, hidden: &Traced, targets: &Tensor, scale: f64) -> Result<Traced> {
-        ops::head_cross_entropy(hidden, self.trunk.embedding(), targets, scale)
+        ops::head_cross_entropy(hidden, &self.trunk.embedding().into(), targets, scale)
     }
 
     /// Class logits (sequences, num_labels) from the hidden states of `rows`.
     pub fn score(&self, hidden: &Traced, rows: &TokenRows, dropout: &mut Dropout) -> Result<Traced> {
         let pooled = ops::pool(hidden, rows.lengths(), self.pooling.pool())?;
-        ops::linear(&dropout.apply(&pooled)?, std::slice::from_ref(&self.score), None, WeightLayout::OutIn)
+        ops::linear(&dropout.apply(&pooled)?, &[(&self.score).into()], None, WeightLayout::OutIn)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn models_may_go_to_another_thread() {
+        fn is_send<T: Send + Sync>() {}
+        is_send::<LanguageModel>();
+        is_send::<Classifier>();
     }
 }

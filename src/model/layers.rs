@@ -1,16 +1,36 @@
-//! Linear maps and norms as the blocks use them, with their weights found by Hugging Face name.
+//! Linear maps and norms over plain weights; where these are variables, what is computed leads back to them.
 
-use candle_core::Result;
+use candle_core::{Result, Tensor};
 
 use super::dropout::Dropout;
 use super::lora::{LoraConfig, LowRank};
 use super::params::Weights;
+use super::spec::{LinearSpec, NormSpec, ParamSpec};
 use crate::ops::{self, Traced, WeightLayout};
 
+/// The weights that a model is built over, and how.
+#[derive(Clone, Copy)]
+pub(super) struct Source<'a> {
+    pub weights: &'a Weights,
+    pub lora: Option<&'a LoraConfig>,
+    pub layout: WeightLayout,
+}
+
+impl Source<'_> {
+    /// Looks up one weight.
+    ///
+    /// Errors: there is none of this name.
+    pub(super) fn get(&self, spec: &ParamSpec) -> Result<Tensor> {
+        weight(self.weights, &spec.name)
+    }
+}
+
 /// Looks up one weight.
-pub(super) fn weight(weights: &Weights, name: &str) -> Result<Traced> {
+///
+/// Errors: there is none of this name.
+pub(super) fn weight(weights: &Weights, name: &str) -> Result<Tensor> {
     match weights.get(name) {
-        Some(tensor) => Ok(tensor.into()),
+        Some(tensor) => Ok(tensor.clone()),
         None => candle_core::bail!("the model has no tensor called {name}"),
     }
 }
@@ -18,50 +38,37 @@ pub(super) fn weight(weights: &Weights, name: &str) -> Result<Traced> {
 /// One or several linear maps of the same input, run as one matrix product.
 pub(super) struct Linear {
     /// Side by side in the output; several for q|k|v and gate|up of Llama.
-    weights: Vec<Traced>,
-    bias: Option<Traced>,
+    weights: Vec<Tensor>,
+    bias: Option<Tensor>,
     layout: WeightLayout,
     /// Each with the first column of the output that it changes.
     updates: Vec<(usize, LowRank)>,
 }
 
 impl Linear {
-    /// Llama maps (out, in) without bias; their outputs stand side by side in the order of `names`.
-    pub(super) fn stacked(weights: &Weights, lora: Option<&LoraConfig>, names: &[String]) -> Result<Self> {
-        Self::new(weights, lora, names, None, WeightLayout::OutIn)
-    }
-
-    /// GPT-2's Conv1D: weight (in, out) and bias.
-    pub(super) fn conv1d(weights: &Weights, lora: Option<&LoraConfig>, name: String) -> Result<Self> {
-        let bias = weight(weights, &format!("{name}.bias"))?;
-        Self::new(weights, lora, &[name], Some(bias), WeightLayout::InOut)
-    }
-
-    fn new(
-        all: &Weights,
-        lora: Option<&LoraConfig>,
-        names: &[String],
-        bias: Option<Traced>,
-        layout: WeightLayout,
-    ) -> Result<Self> {
+    /// Errors: a weight is missing.
+    pub(super) fn new(spec: &LinearSpec, from: Source) -> Result<Self> {
         let (mut weights, mut updates, mut width) = (Vec::new(), Vec::new(), 0);
-        for name in names {
-            let weight = weight(all, &format!("{name}.weight"))?;
-            if let Some(update) = lora.and_then(|lora| LowRank::of(name, all, lora)) {
+        for map in &spec.weights {
+            let weight = from.get(map)?;
+            if let Some(update) = from.lora.and_then(|lora| LowRank::of(map, from.weights, lora)) {
                 updates.push((width, update));
             }
-            width += match layout {
+            width += match from.layout {
                 WeightLayout::OutIn => weight.dims()[0],
                 WeightLayout::InOut => weight.dims()[1],
             };
             weights.push(weight);
         }
-        Ok(Self { weights, bias, layout, updates })
+        let bias = spec.bias.as_ref().map(|bias| from.get(bias)).transpose()?;
+        Ok(Self { weights, bias, layout: from.layout, updates })
     }
 
     /// x (N, in) -> (N, out); dropout acts on what the updates read.
     pub(super) fn forward(&self, x: &Traced, dropout: &Dropout) -> Result<Traced> {
-        let mut y = ops::linear(x, &self.weights, self.bias.as_ref(), self.layout)?;
+        let weights: Vec<Traced> = self.weights.iter().map(Traced::from).collect();
+        let bias = self.bias.as_ref().map(Traced::from);
+        let mut y = ops::linear(x, &weights, bias.as_ref(), self.layout)?;
         for (start, update) in &self.updates {
             y = ops::add_columns(&y, &update.forward(x, dropout)?, *start, update.scale())?;
         }
@@ -71,23 +78,24 @@ impl Linear {
 
 /// RMSNorm without, LayerNorm with bias.
 pub(super) struct Norm {
-    weight: Traced,
-    bias: Option<Traced>,
+    weight: Tensor,
+    bias: Option<Tensor>,
     eps: f64,
 }
 
 impl Norm {
-    /// The norm called `name`; it has a bias when the weights hold one.
-    pub(super) fn new(weights: &Weights, name: &str, eps: f64) -> Result<Self> {
-        let bias = weights.get(&format!("{name}.bias")).map(Traced::from);
-        Ok(Self { weight: weight(weights, &format!("{name}.weight"))?, bias, eps })
+    /// Errors: a weight is missing.
+    pub(super) fn new(spec: &NormSpec, from: Source) -> Result<Self> {
+        let bias = spec.bias.as_ref().map(|bias| from.get(bias)).transpose()?;
+        Ok(Self { weight: from.get(&spec.weight)?, bias, eps: spec.eps })
     }
 
     /// x (.., C) -> (.., C).
     pub(super) fn forward(&self, x: &Traced) -> Result<Traced> {
+        let weight = Traced::from(&self.weight);
         match &self.bias {
-            Some(bias) => ops::layer_norm(x, &self.weight, bias, self.eps),
-            None => ops::rms_norm(x, &self.weight, self.eps),
+            Some(bias) => ops::layer_norm(x, &weight, &bias.into(), self.eps),
+            None => ops::rms_norm(x, &weight, self.eps),
         }
     }
 }

@@ -3,22 +3,32 @@
 //! Layer 2. Tensors in, tensors out: it never sees text, files or the training loop.
 
 mod attention;
-mod block;
 mod config;
 mod dropout;
 mod flops;
+mod gpt2;
+mod head;
 mod heads;
 mod layers;
+mod llama;
 mod lora;
-mod mlp;
 mod params;
+mod spec;
+mod token_rows;
 mod transformer;
 
 pub use attention::KvCache;
-pub use config::{Gpt2Config, LlamaConfig, ModelConfig};
+pub use config::{ModelConfig, parameter_specs};
 pub use dropout::Dropout;
 pub use flops::flops_per_token;
-pub use heads::{Classifier, LanguageModel, Pooling, SCORE_WEIGHT};
+pub use gpt2::Gpt2Config;
+pub use head::{Head, Pooling, SCORE_WEIGHT};
+pub use heads::{Classifier, LanguageModel};
+pub use llama::LlamaConfig;
 pub use lora::LoraConfig;
-pub use params::{Head, ParamSpec, Params, Weights, parameter_specs};
-pub use transformer::{TokenRows, Transformer};
+pub use params::{Params, Weights};
+pub use spec::{
+    BlockSpec, FamilyKeys, Init, LinearSpec, ModelSpec, NormSpec, ParamSpec, Part, Positions, Sizes,
+};
+pub use token_rows::TokenRows;
+pub use transformer::Transformer;

@@ -1,64 +1,85 @@
 //! The trunk: token ids to final hidden states.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use candle_core::{DType, Result, Tensor};
 
-use super::attention::{KvCache, Rotary};
-use super::block::Block;
+use super::attention::{Attention, KvCache, Rotary};
 use super::config::ModelConfig;
 use super::dropout::Dropout;
-use super::layers::{Norm, weight};
+use super::layers::{Linear, Norm, Source};
 use super::lora::LoraConfig;
 use super::params::Weights;
+use super::spec::{self, BlockSpec, ModelSpec, Sizes};
+use super::token_rows::TokenRows;
 use crate::ops::{self, Traced};
 
-/// The tokens of several sequences, one after the other, without padding.
-#[derive(Clone)]
-pub struct TokenRows {
-    ids: Tensor,
-    positions: Tensor,
-    lengths: Vec<usize>,
+/// A pre-norm block: x + attention(norm(x)), then x + mlp(norm(x)).
+struct Block {
+    attention_norm: Norm,
+    attention: Attention,
+    mlp_norm: Norm,
+    mlp_input: Linear,
+    activation: fn(&Traced) -> Result<Traced>,
+    mlp_output: Linear,
 }
 
-impl TokenRows {
-    /// Sequences of these lengths, whose first token stands at position `start`.
-    ///
-    /// Shapes: ids (N) u32, N the sum of the lengths.
-    /// Errors: lengths of 0, or that do not add up to N.
-    pub fn new(ids: &Tensor, lengths: &[usize], start: usize) -> Result<Self> {
-        let rows = ids.dims1()?;
-        if lengths.contains(&0) || lengths.iter().sum::<usize>() != rows {
-            candle_core::bail!("sequences of lengths {lengths:?} do not make up {rows} tokens");
-        }
-        let positions: Vec<u32> =
-            lengths.iter().flat_map(|length| start as u32..(start + length) as u32).collect();
-        let positions = ops::upload(&positions, rows, ids.device())?;
-        Ok(Self { ids: ids.clone(), positions, lengths: lengths.to_vec() })
+impl Block {
+    /// Places where a forward pass drops values.
+    const DROPOUTS: u64 = 2;
+
+    fn new(sizes: &Sizes, model: &ModelSpec, spec: &BlockSpec, from: Source) -> Result<Self> {
+        Ok(Self {
+            attention_norm: Norm::new(&spec.attention_norm, from)?,
+            attention: Attention::new(sizes, spec, from)?,
+            mlp_norm: Norm::new(&spec.mlp_norm, from)?,
+            mlp_input: Linear::new(&spec.mlp_input, from)?,
+            activation: model.activation,
+            mlp_output: Linear::new(&spec.mlp_output, from)?,
+        })
     }
 
-    /// Sequences of equal length: input_ids (B, T).
-    pub fn equal(input_ids: &Tensor, start: usize) -> Result<Self> {
-        let (b, t) = input_ids.dims2()?;
-        Self::new(&input_ids.flatten_all()?, &vec![t; b], start)
+    /// x (N, C) -> (N, C); dropout acts on both branches before they join the residual stream.
+    fn forward(
+        &self,
+        x: &Traced,
+        rows: &TokenRows,
+        rotary: Option<&Rotary>,
+        dropout: &mut Dropout,
+    ) -> Result<Traced> {
+        let attended = self.attention.forward(&self.attention_norm.forward(x)?, rows, rotary, dropout)?;
+        let x = dropout.add(x, &attended)?;
+        let transformed = self.mlp(&x, dropout)?;
+        dropout.add(&x, &transformed)
     }
 
-    /// Tokens in each sequence.
-    pub(super) fn lengths(&self) -> &[usize] {
-        &self.lengths
+    /// As `forward`, for new positions after those in `cache`, without dropout.
+    fn forward_cached(
+        &self,
+        x: &Traced,
+        rows: &TokenRows,
+        rotary: Option<&Rotary>,
+        cache: &mut KvCache,
+        layer: usize,
+    ) -> Result<Traced> {
+        let normed = self.attention_norm.forward(x)?;
+        let attended = self.attention.forward_cached(&normed, rows, rotary, cache, layer)?;
+        let x = ops::add(x, &attended, None)?;
+        let transformed = self.mlp(&x, &Dropout::off())?;
+        ops::add(&x, &transformed, None)
     }
 
-    /// The place (N) of each token in its sequence.
-    pub(super) fn positions(&self) -> &Tensor {
-        &self.positions
+    fn mlp(&self, x: &Traced, dropout: &Dropout) -> Result<Traced> {
+        let inner = self.mlp_input.forward(&self.mlp_norm.forward(x)?, dropout)?; // (N, I) or, gated, (N, 2 I)
+        self.mlp_output.forward(&(self.activation)(&inner)?, dropout)
     }
 }
 
 /// Embedding, blocks and final norm of one model.
 pub struct Transformer {
-    embedding: Traced,
+    embedding: Tensor,
     positions: Positions,
-    blocks: Vec<Rc<Block>>,
+    blocks: Vec<Arc<Block>>,
     recompute: bool,
     final_norm: Norm,
     max_position_embeddings: usize,
@@ -68,7 +89,7 @@ enum Positions {
     /// Rotations inside each attention.
     Rotary(Rotary),
     /// A table (P, C) added to the embeddings.
-    Learned(Traced),
+    Learned(Tensor),
 }
 
 impl Transformer {
@@ -77,25 +98,27 @@ impl Transformer {
     ///
     /// Errors: a tensor that the config calls for is missing.
     pub fn new(config: &ModelConfig, weights: &Weights, lora: Option<&LoraConfig>) -> Result<Self> {
-        let block = |layer| Block::new(config, weights, lora, layer).map(Rc::new);
-        let blocks = (0..config.num_hidden_layers()).map(block).collect::<Result<_>>()?;
-        let max_position_embeddings = config.max_position_embeddings();
-        let (embedding, positions, final_norm) = match config {
-            ModelConfig::Llama(c) => {
-                let embedding = weight(weights, "model.embed_tokens.weight")?;
+        let (sizes, spec) = (config.sizes(), config.spec());
+        let from = Source { weights, lora, layout: spec.layout };
+        let embedding = from.get(&spec.embedding)?;
+        let positions = match &spec.positions {
+            spec::Positions::Rotary(theta) => {
                 // Angles of far positions need more digits than halves have.
                 let dtype =
                     if embedding.dtype().size_in_bytes() < 4 { DType::F32 } else { embedding.dtype() };
-                let rotary = Rotary::new(config, c.rope_theta, embedding.device(), dtype)?;
-                (embedding, Positions::Rotary(rotary), Norm::new(weights, "model.norm", c.rms_norm_eps)?)
+                Positions::Rotary(Rotary::new(&sizes, *theta, embedding.device(), dtype)?)
             }
-            ModelConfig::Gpt2(c) => (
-                weight(weights, "transformer.wte.weight")?,
-                Positions::Learned(weight(weights, "transformer.wpe.weight")?),
-                Norm::new(weights, "transformer.ln_f", c.layer_norm_epsilon)?,
-            ),
+            spec::Positions::Learned(table) => Positions::Learned(from.get(table)?),
         };
-        Ok(Self { embedding, positions, blocks, recompute: false, final_norm, max_position_embeddings })
+        let block = |block| Block::new(&sizes, &spec, block, from).map(Arc::new);
+        Ok(Self {
+            embedding,
+            positions,
+            blocks: spec.blocks.iter().map(block).collect::<Result<_>>()?,
+            recompute: false,
+            final_norm: Norm::new(&spec.final_norm, from)?,
+            max_position_embeddings: sizes.max_position_embeddings,
+        })
     }
 
     /// Whether the activations of each block are computed again for the backward pass instead of kept.
@@ -104,8 +127,13 @@ impl Transformer {
     }
 
     /// The embedding (V, C), also the tied head.
-    pub(super) fn embedding(&self) -> &Traced {
+    pub(super) fn embedding(&self) -> &Tensor {
         &self.embedding
+    }
+
+    /// Longest sequence, in tokens.
+    pub(super) fn max_position_embeddings(&self) -> usize {
+        self.max_position_embeddings
     }
 
     /// Hidden states (N, C) after the final norm.
@@ -126,7 +154,7 @@ impl Transformer {
     /// A block that keeps its input alone until the backward pass.
     fn recomputed(
         &self,
-        block: &Rc<Block>,
+        block: &Arc<Block>,
         x: &Traced,
         rows: &TokenRows,
         dropout: &mut Dropout,
@@ -156,17 +184,19 @@ impl Transformer {
     }
 
     fn embed(&self, rows: &TokenRows, start: usize) -> Result<Traced> {
-        let longest = start + rows.lengths.iter().copied().max().unwrap_or(0);
+        let longest = start + rows.lengths().iter().copied().max().unwrap_or(0);
         if longest > self.max_position_embeddings {
             candle_core::bail!(
                 "a sequence of {longest} tokens is longer than the model's {} positions",
                 self.max_position_embeddings
             );
         }
-        let x = ops::embedding(&self.embedding, &rows.ids)?; // (N, C)
+        let x = ops::embedding(&(&self.embedding).into(), rows.ids())?; // (N, C)
         match &self.positions {
             Positions::Rotary(_) => Ok(x),
-            Positions::Learned(table) => ops::add(&x, &ops::embedding(table, &rows.positions)?, None),
+            Positions::Learned(table) => {
+                ops::add(&x, &ops::embedding(&table.into(), rows.positions())?, None)
+            }
         }
     }
 }

@@ -138,7 +138,7 @@ fn state(of: &Material<'_>, start: Start, device: &Device, progress: &Progress) 
     let head = Head::Classifier { num_labels, pooling: config.classifier.pooling };
     let mut specs = parameter_specs(model, head);
     if let Some(lora) = &config.lora {
-        specs.extend(lora.specs(model).map_err(Error::usage)?);
+        specs.extend(lora.specs(model)?);
         if matches!(start, Start::Scratch) {
             progress.warn(LORA_FROM_SCRATCH);
         }

@@ -1,0 +1,231 @@
+//! What a model is made of, in the words of no family: its sizes, and every tensor by place, name, shape and start.
+//!
+//! Each family describes itself so, once; the network, its parameters, low-rank updates and files are made from that.
+
+use serde_json::Value;
+
+use super::head::{Head, SCORE_WEIGHT};
+use crate::ops::{Traced, WeightLayout};
+
+/// Sizes in the words of Llama's config.json.
+#[derive(Clone, Copy, Debug)]
+pub struct Sizes {
+    /// V.
+    pub vocab_size: usize,
+    /// C.
+    pub hidden_size: usize,
+    /// I.
+    pub intermediate_size: usize,
+    /// L.
+    pub num_hidden_layers: usize,
+    /// H.
+    pub num_attention_heads: usize,
+    /// K.
+    pub num_key_value_heads: usize,
+    /// D.
+    pub head_dim: usize,
+    /// Longest sequence the model accepts, in tokens.
+    pub max_position_embeddings: usize,
+}
+
+/// How a parameter starts.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Init {
+    /// Normal with mean 0 and this standard deviation.
+    Normal(f64),
+    /// Uniform between minus this and this.
+    Uniform(f64),
+    /// The scale of a norm.
+    Ones,
+    /// A bias.
+    Zeros,
+}
+
+/// Name, shape and start of one parameter.
+#[derive(Clone, Debug)]
+pub struct ParamSpec {
+    /// Hugging Face tensor name.
+    pub name: String,
+    /// Shape as in the safetensors file.
+    pub shape: Vec<usize>,
+    /// Initial values.
+    pub init: Init,
+}
+
+impl ParamSpec {
+    /// A parameter called `name`.
+    pub(super) fn new(name: impl Into<String>, shape: &[usize], init: Init) -> Self {
+        Self { name: name.into(), shape: shape.to_vec(), init }
+    }
+
+    /// The name without its last part, `weight` or `bias`.
+    pub fn module(&self) -> &str {
+        self.name.rsplit_once('.').map_or(&self.name, |(module, _)| module)
+    }
+}
+
+/// One or several linear maps of the same input, whose outputs stand side by side.
+#[derive(Clone, Debug)]
+pub struct LinearSpec {
+    /// Each stored as [`ModelSpec::layout`] says.
+    pub weights: Vec<ParamSpec>,
+    /// One for all outputs.
+    pub bias: Option<ParamSpec>,
+}
+
+/// RMSNorm without, LayerNorm with bias.
+#[derive(Clone, Debug)]
+pub struct NormSpec {
+    /// (C).
+    pub weight: ParamSpec,
+    /// (C).
+    pub bias: Option<ParamSpec>,
+    /// Added to the mean square or variance.
+    pub eps: f64,
+}
+
+impl NormSpec {
+    /// Weight and bias.
+    pub fn parameters(&self) -> impl Iterator<Item = &ParamSpec> {
+        [Some(&self.weight), self.bias.as_ref()].into_iter().flatten()
+    }
+}
+
+/// A block: x + attention(norm(x)), then x + mlp(norm(x)).
+#[derive(Clone, Debug)]
+pub struct BlockSpec {
+    /// Beginning of all its names.
+    pub prefix: String,
+    /// Norm before the attention.
+    pub attention_norm: NormSpec,
+    /// Queries, keys and values: one map, or one of each.
+    pub qkv: LinearSpec,
+    /// The attention's output.
+    pub attention_output: LinearSpec,
+    /// Norm before the MLP.
+    pub mlp_norm: NormSpec,
+    /// What the activation reads; of a gated one the gate, then the rest.
+    pub mlp_input: LinearSpec,
+    /// The MLP's output.
+    pub mlp_output: LinearSpec,
+}
+
+impl BlockSpec {
+    fn linears(&self) -> [&LinearSpec; 4] {
+        [&self.qkv, &self.attention_output, &self.mlp_input, &self.mlp_output]
+    }
+
+    fn norms(&self) -> [&NormSpec; 2] {
+        [&self.attention_norm, &self.mlp_norm]
+    }
+}
+
+/// How a model knows the order of tokens.
+#[derive(Clone, Debug)]
+pub enum Positions {
+    /// Rotations inside each attention, with this base of the frequencies.
+    Rotary(f64),
+    /// A table (P, C) added to the embeddings.
+    Learned(ParamSpec),
+}
+
+/// Where in a model a parameter is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Embedding of tokens or positions.
+    Embedding,
+    /// The block of this number, from 0; low-rank updates belong to the block of their map.
+    Block(usize),
+    /// The norm after the last block.
+    FinalNorm,
+    /// Of either kind.
+    Head,
+}
+
+/// All of a model but the classification head.
+#[derive(Clone, Debug)]
+pub struct ModelSpec {
+    /// Beginning of all names but the heads'; a model saved without a head leaves it out.
+    pub prefix: &'static str,
+    /// (V, C).
+    pub embedding: ParamSpec,
+    /// How the order of tokens is known.
+    pub positions: Positions,
+    /// In order.
+    pub blocks: Vec<BlockSpec>,
+    /// After the last block.
+    pub final_norm: NormSpec,
+    /// (V, C); none where the embedding is the head.
+    pub lm_head: Option<ParamSpec>,
+    /// How linear maps are stored.
+    pub layout: WeightLayout,
+    /// The non-linearity of the MLP.
+    pub activation: fn(&Traced) -> candle_core::Result<Traced>,
+    /// How a head starts.
+    pub head_init: Init,
+    /// The maps that PEFT gives low-rank updates where none are named.
+    pub lora_targets: &'static [&'static str],
+}
+
+impl ModelSpec {
+    /// The linear maps inside the blocks.
+    pub fn linear_maps(&self) -> impl Iterator<Item = &ParamSpec> {
+        self.blocks.iter().flat_map(BlockSpec::linears).flat_map(|linear| &linear.weights)
+    }
+
+    /// Outputs and inputs of a linear map.
+    pub fn outputs_and_inputs(&self, map: &ParamSpec) -> (usize, usize) {
+        match self.layout {
+            WeightLayout::OutIn => (map.shape[0], map.shape[1]),
+            WeightLayout::InOut => (map.shape[1], map.shape[0]),
+        }
+    }
+
+    /// Every parameter of the model with this head.
+    pub fn parameters(&self, head: Head) -> Vec<ParamSpec> {
+        let mut all = vec![self.embedding.clone()];
+        if let Positions::Learned(table) = &self.positions {
+            all.push(table.clone());
+        }
+        for block in &self.blocks {
+            for linear in block.linears() {
+                all.extend(linear.weights.iter().chain(&linear.bias).cloned());
+            }
+        }
+        let norms = self.blocks.iter().flat_map(BlockSpec::norms).chain([&self.final_norm]);
+        all.extend(norms.flat_map(NormSpec::parameters).cloned());
+        match head {
+            Head::LanguageModel => all.extend(self.lm_head.clone()),
+            Head::Classifier { num_labels, pooling } => {
+                let shape = [num_labels, pooling.width() * self.embedding.shape[1]];
+                all.push(ParamSpec::new(SCORE_WEIGHT, &shape, self.head_init));
+            }
+        }
+        all
+    }
+
+    /// The part that the parameter called `name` belongs to.
+    pub fn part_of(&self, name: &str) -> Part {
+        if self.embedding.name == name
+            || matches!(&self.positions, Positions::Learned(table) if table.name == name)
+        {
+            return Part::Embedding;
+        }
+        if self.final_norm.parameters().any(|spec| spec.name == name) {
+            return Part::FinalNorm;
+        }
+        self.blocks.iter().position(|block| name.starts_with(&block.prefix)).map_or(Part::Head, Part::Block)
+    }
+}
+
+/// What transformers says of a family beside the keys of its config.
+pub struct FamilyKeys {
+    /// Classes of the language model and of the classifier.
+    pub architectures: [&'static str; 2],
+    /// Keys of config.json with the JSON values that mean what is built here; the first is written.
+    pub fixed: &'static [(&'static str, &'static [&'static str])],
+    /// More keys that are written.
+    pub written: Value,
+    /// Ends of the names of tensors that a file may hold and that are computed here.
+    pub buffers: &'static [&'static str],
+}
