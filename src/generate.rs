@@ -53,55 +53,77 @@ impl Sampling {
     }
 }
 
-/// Continues `prompt` and hands each new id to `take` as it comes; stops at the end of text, the model's last
-/// position or when `take` returns false.
-///
-/// A prompt longer than the model's positions keeps its end. Same seed, same ids on the CPU.
-pub fn generate(
-    model: &LanguageModel,
-    prompt: &[u32],
-    sampling: &Sampling,
-    end_of_text: u32,
-    max_positions: usize,
-    seed: u64,
-    mut take: impl FnMut(u32) -> bool,
-) -> Result<()> {
-    let mut stream = rng::stream(seed, "generate", &[]);
-    let mut cache = KvCache::new();
-    // The end of the text before it opens a document, as in training.
-    let mut new: Vec<u32> = if prompt.is_empty() { vec![end_of_text] } else { prompt.to_vec() };
-    let keep = max_positions.saturating_sub(sampling.max_new_tokens).max(1);
-    new.drain(..new.len().saturating_sub(keep));
-    for _ in 0..sampling.max_new_tokens {
-        if cache.len() + new.len() > max_positions {
-            return Ok(());
-        }
-        let input = Tensor::from_vec(new.clone(), (1, new.len()), model.device())?;
-        let logits = model.next_logits(&input, &mut cache)?.squeeze(0)?.to_dtype(DType::F32)?;
-        let next = choose(&logits.to_vec1::<f32>()?, sampling, &mut stream);
-        if next == end_of_text || !take(next) {
-            return Ok(());
-        }
-        new = vec![next];
-    }
-    Ok(())
+/// A language model with the tokenizer of its ids.
+#[derive(Clone, Copy)]
+pub struct Generator<'a> {
+    /// Gives the logits of the next token.
+    pub model: &'a LanguageModel,
+    /// Says which token ends a text.
+    pub tokenizer: &'a Tokenizer,
 }
 
-/// The ids that [`generate`] adds to `prompt`.
-pub fn continuation(
-    model: &LanguageModel,
-    prompt: &[u32],
-    sampling: &Sampling,
-    end_of_text: u32,
-    max_positions: usize,
-    seed: u64,
-) -> Result<Vec<u32>> {
-    let mut new = Vec::new();
-    generate(model, prompt, sampling, end_of_text, max_positions, seed, |id| {
-        new.push(id);
-        true
-    })?;
-    Ok(new)
+impl Generator<'_> {
+    /// Continues `prompt`, hands each new piece of text to `show` as it comes, and returns all of them.
+    ///
+    /// Stops at the end of text or the model's last position; a longer prompt keeps its end. Same seed, same text
+    /// on the CPU. Errors: as `show`.
+    pub fn text(
+        &self,
+        prompt: &str,
+        sampling: &Sampling,
+        seed: u64,
+        mut show: impl FnMut(&str) -> Result<()>,
+    ) -> Result<String> {
+        let ids = self.tokenizer.encode(prompt)?;
+        let mut stream = TextStream::new(self.tokenizer, &ids)?;
+        let mut text = String::new();
+        self.each(&ids, sampling, seed, |id| {
+            let new = stream.push(id)?;
+            text.push_str(&new);
+            show(&new)
+        })?;
+        Ok(text)
+    }
+
+    /// The ids that follow `prompt`, as [`text`](Self::text) chooses them.
+    pub fn ids(&self, prompt: &[u32], sampling: &Sampling, seed: u64) -> Result<Vec<u32>> {
+        let mut new = Vec::new();
+        self.each(prompt, sampling, seed, |id| {
+            new.push(id);
+            Ok(())
+        })?;
+        Ok(new)
+    }
+
+    fn each(
+        &self,
+        prompt: &[u32],
+        sampling: &Sampling,
+        seed: u64,
+        mut take: impl FnMut(u32) -> Result<()>,
+    ) -> Result<()> {
+        let (end, positions) = (self.tokenizer.end_of_text(), self.model.max_position_embeddings());
+        let mut stream = rng::stream(seed, "generate", &[]);
+        let mut cache = KvCache::new();
+        // The end of the text before it opens a document, as in training.
+        let mut new: Vec<u32> = if prompt.is_empty() { vec![end] } else { prompt.to_vec() };
+        let keep = positions.saturating_sub(sampling.max_new_tokens).max(1);
+        new.drain(..new.len().saturating_sub(keep));
+        for _ in 0..sampling.max_new_tokens {
+            if cache.len() + new.len() > positions {
+                return Ok(());
+            }
+            let input = Tensor::from_vec(new.clone(), (1, new.len()), self.model.device())?;
+            let logits = self.model.next_logits(&input, &mut cache)?.squeeze(0)?.to_dtype(DType::F32)?;
+            let next = choose(&logits.to_vec1::<f32>()?, sampling, &mut stream);
+            if next == end {
+                return Ok(());
+            }
+            take(next)?;
+            new = vec![next];
+        }
+        Ok(())
+    }
 }
 
 /// The next id: the likeliest, or drawn from the tokens that top-k and top-p leave.
@@ -139,7 +161,7 @@ fn choose(logits: &[f32], sampling: &Sampling, stream: &mut ChaCha8Rng) -> u32 {
 /// Text grown id by id that is handed out only up to the last complete character.
 ///
 /// One character may span several byte-level tokens, so ids cannot be decoded one by one.
-pub struct TextStream<'a> {
+struct TextStream<'a> {
     tokenizer: &'a Tokenizer,
     ids: Vec<u32>,
     shown: usize,
@@ -147,13 +169,13 @@ pub struct TextStream<'a> {
 
 impl<'a> TextStream<'a> {
     /// A stream that continues `prompt`; the prompt itself is not handed out.
-    pub fn new(tokenizer: &'a Tokenizer, prompt: &[u32]) -> Result<Self> {
+    fn new(tokenizer: &'a Tokenizer, prompt: &[u32]) -> Result<Self> {
         let shown = tokenizer.decode(prompt)?.len();
         Ok(Self { tokenizer, ids: prompt.to_vec(), shown })
     }
 
     /// Adds an id; returns the text that is new and complete.
-    pub fn push(&mut self, id: u32) -> Result<String> {
+    fn push(&mut self, id: u32) -> Result<String> {
         self.ids.push(id);
         let text = self.tokenizer.decode(&self.ids)?;
         if text.ends_with('\u{fffd}') || !text.is_char_boundary(self.shown) || text.len() < self.shown {

@@ -264,6 +264,21 @@ pub fn model_folder(path: &Path) -> PathBuf {
     path.join("model")
 }
 
+/// The Hugging Face folder of the run at `path`; none where that is no run.
+///
+/// Errors: the run has not finished (65).
+pub fn finished_model(path: &Path) -> Result<Option<PathBuf>> {
+    let folder = model_folder(path);
+    if !path.join("run.json").exists() {
+        return Ok(None);
+    }
+    if folder.join("config.json").exists() {
+        return Ok(Some(folder));
+    }
+    let why = format!("the run in {} has not finished; go on with it by --resume", path.display());
+    Err(Error::data(why))
+}
+
 /// Reads a JSON file of a run, such as `results.json`.
 ///
 /// Errors: missing (66), not what this program wrote (65).

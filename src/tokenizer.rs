@@ -17,6 +17,7 @@ use tokenizers::{AddedToken, PreTokenizerWrapper, TokenizerBuilder};
 
 use crate::error::{Error, Result};
 use crate::files;
+use crate::run_dir;
 
 /// Ends every document.
 pub const END_OF_TEXT: &str = "<|endoftext|>";
@@ -104,11 +105,13 @@ impl Tokenizer {
         Self::parse(Path::new("the new tokenizer"), json.into_bytes(), &Names::default())
     }
 
-    /// Reads a tokenizer.json, or the tokenizer of a folder: its tokenizer.json, or vocab.json and merges.txt.
+    /// Reads a tokenizer.json, or the tokenizer of a folder or of a finished run: its tokenizer.json, or vocab.json
+    /// and merges.txt.
     ///
     /// A tokenizer_config.json beside it says which tokens begin, end and pad a text.
-    /// Errors: missing (66), not a tokenizer or without an end-of-text token (65).
+    /// Errors: missing (66), not a tokenizer or without an end-of-text token, a run that has not finished (65).
     pub fn load(path: &Path) -> Result<Self> {
+        let path = &run_dir::finished_model(path)?.unwrap_or_else(|| path.into());
         let folder = if path.is_dir() { path } else { path.parent().unwrap_or(Path::new("")) };
         let file = if path.is_dir() { path.join("tokenizer.json") } else { path.to_path_buf() };
         let names = Names::read(folder)?;

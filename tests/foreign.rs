@@ -196,6 +196,17 @@ fn vocab_and_merges_are_a_tokenizer_too() {
     }
     assert_eq!((after.end_of_text(), after.pad()), (before.end_of_text(), before.pad()));
     folder.run("finetune --config finetune.toml --init-from model").done();
+    // Every command takes it; the fine-tuned model's ends each text itself, and that end counts once.
+    folder.write("rows.tsv", "ham\tone two three\nham\tOne  two three\nspam\ttwo words\nspam\ta\n");
+    let counted = |tokenizer: &str| {
+        let line = format!("data inspect rows.tsv --seq-len 4 --json --tokenizer {tokenizer}");
+        folder.run(&line).done().object()["tokens"].clone()
+    };
+    assert_eq!(counted("model"), counted("pretrained"));
+    assert_eq!(counted("finetuned"), counted("pretrained"));
+    let longest = before.encode("One  two three").unwrap().len() as u64;
+    assert_eq!(counted("finetuned")["lengths"]["max"], longest + 1);
+    folder.run("tokenizer inspect model --text home").done();
     folder.remove("model/merges.txt");
     folder.run(LINE).fails(66, &["merges.txt"]);
     folder.write("model/merges.txt", "not merges at all\n");

@@ -9,7 +9,7 @@ use std::process::Command;
 
 use candle_core::{Device, Tensor};
 use serde_json::Value;
-use train::generate::{Sampling, continuation};
+use train::generate::{Generator, Sampling};
 use train::hf_folder::{self, HfFolder};
 use train::model::{Classifier, Dropout, LanguageModel, TokenRows};
 use train::tensor_file;
@@ -96,10 +96,10 @@ fn computed(folder: &HfFolder, texts: &[String]) -> BTreeMap<String, Tensor> {
 /// The likeliest continuations of the first texts.
 fn generated(folder: &HfFolder, texts: &[String]) -> Vec<Vec<u32>> {
     let model = LanguageModel::new(&folder.config, &folder.weights).unwrap();
-    let (end, positions) = (folder.tokenizer.end_of_text(), folder.config.max_position_embeddings());
+    let generator = Generator { model: &model, tokenizer: &folder.tokenizer };
     let continued = |ids: &Vec<u32>| {
         let prompt = &ids[..ids.len().min(PROMPT_TOKENS)];
-        continuation(&model, prompt, &Sampling::greedy(NEW_TOKENS), end, positions, 0).unwrap()
+        generator.ids(prompt, &Sampling::greedy(NEW_TOKENS), 0).unwrap()
     };
     encoded(folder, &texts[..PROMPTS]).iter().map(continued).collect()
 }

@@ -12,10 +12,10 @@ use crate::data::{
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::files;
-use crate::hf_folder;
 use crate::progress::Progress;
 use crate::report::{Style, audit_table, inspect_tables};
 use crate::runs::audit::{self, TEST, VALIDATION};
+use crate::runs::fetch;
 use crate::tokenizer::Tokenizer;
 
 /// Names of the columns in labelled files.
@@ -230,7 +230,7 @@ pub fn inspect(path: &Path, options: &InspectOptions<'_>, progress: &Progress) -
         "with_control_characters": with(|text| text.chars().any(|c| c.is_control() && !c.is_whitespace())),
     });
     if let Some(tokenizer) = options.tokenizer {
-        results["tokens"] = tokens(tokenizer, &all, options.seq_len)?;
+        results["tokens"] = tokens(fetch::tokenizer(tokenizer, progress)?, &all, options.seq_len)?;
     }
     if options.json {
         print(&format!("{results}\n"))
@@ -239,18 +239,12 @@ pub fn inspect(path: &Path, options: &InspectOptions<'_>, progress: &Progress) -
     }
 }
 
-fn tokens(path: &Path, texts: &[&str], seq_len: usize) -> Result<Value> {
-    let file =
-        if path.is_dir() { hf_folder::locate(path)?.join("tokenizer.json") } else { path.to_path_buf() };
+/// Lengths in tokens as fine-tuning encodes the texts, with the end of text where it adds one.
+fn tokens(tokenizer: Tokenizer, texts: &[&str], seq_len: usize) -> Result<Value> {
     let texts: Vec<String> = texts.iter().map(|text| text.to_string()).collect();
-    let ids = Tokenizer::load(&file)?.encode_batch(&texts)?;
-    // The end of text takes one place.
-    let cut = ids.iter().filter(|ids| ids.len() + 1 > seq_len).count();
-    Ok(json!({
-        "lengths": lengths(ids.iter().map(Vec::len).collect()),
-        "seq_len": seq_len,
-        "truncated": cut,
-    }))
+    let all: Vec<usize> = tokenizer.ending_texts()?.encode_batch(&texts)?.iter().map(Vec::len).collect();
+    let truncated = all.iter().filter(|length| **length > seq_len).count();
+    Ok(json!({"lengths": lengths(all), "seq_len": seq_len, "truncated": truncated}))
 }
 
 /// Median, 95th percentile and maximum; the list is not empty.

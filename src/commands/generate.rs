@@ -7,7 +7,7 @@ use serde_json::json;
 use super::print;
 use crate::device;
 use crate::error::{Error, Result};
-use crate::generate::{Sampling, TextStream, generate};
+use crate::generate::{Generator, Sampling};
 use crate::hf_folder;
 use crate::model::LanguageModel;
 use crate::progress::Progress;
@@ -33,23 +33,12 @@ pub fn run(
         return Err(Error::data(format!("{}: {why}", path.display())));
     }
     let model = LanguageModel::new(&folder.config, &folder.weights_on(&device)?)?;
-    let ids = folder.tokenizer.encode(prompt)?;
-    let mut stream = TextStream::new(&folder.tokenizer, &ids)?;
-    let mut continuation = String::new();
-    let mut failed = Ok(());
     if !json {
         print(prompt)?;
     }
-    let (end, positions) = (folder.tokenizer.end_of_text(), folder.config.max_position_embeddings());
-    generate(&model, &ids, sampling, end, positions, seed, |id| {
-        let shown = stream.push(id).and_then(|text| {
-            continuation.push_str(&text);
-            if json { Ok(()) } else { print(&text) }
-        });
-        failed = shown;
-        failed.is_ok()
-    })?;
-    failed?;
+    let generator = Generator { model: &model, tokenizer: &folder.tokenizer };
+    let continuation =
+        generator.text(prompt, sampling, seed, |new| if json { Ok(()) } else { print(new) })?;
     if json {
         let results = json!({"prompt": prompt, "continuation": continuation, "seed": seed});
         return print(&format!("{results}\n"));

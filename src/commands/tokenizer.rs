@@ -1,6 +1,6 @@
 //! `train tokenizer train|inspect`: a tokenizer by itself.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::{Value, json};
 
@@ -8,9 +8,8 @@ use super::print;
 use crate::data::{Corpus, CorpusConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::files;
-use crate::hub;
 use crate::progress::Progress;
-use crate::runs::fetch::{self, Fetcher};
+use crate::runs::fetch;
 use crate::tokenizer::{Tokenizer, TokenizerConfig};
 
 /// Trains on the training part of a corpus and writes tokenizer.json to `output`.
@@ -84,12 +83,7 @@ struct Cut {
 
 impl Cut {
     fn of(path: &Path, text: &str, progress: &Progress) -> Result<Self> {
-        let path = match path.to_str().filter(|name| hub::is_name(name)) {
-            Some(name) => PathBuf::from(Fetcher::new(progress).tokenizer(name)?),
-            None if path.is_dir() && !path.join("vocab.json").exists() => crate::hf_folder::locate(path)?,
-            None => path.to_path_buf(),
-        };
-        let tokenizer = Tokenizer::load(&path)?;
+        let tokenizer = fetch::tokenizer(path, progress)?;
         let ids = tokenizer.encode(text)?;
         Ok(Self { tokenizer, ids, bytes: text.len() })
     }

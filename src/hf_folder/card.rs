@@ -2,12 +2,13 @@
 
 use std::path::Path;
 
-use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::files;
+use crate::metrics::LanguageScores;
 use crate::model::Pooling;
+use crate::results::{FinetuneResults, PretrainResults};
 
 /// What a run was made from, as its config names it.
 pub struct Sources<'a> {
@@ -17,56 +18,72 @@ pub struct Sources<'a> {
     pub data: &'a [String],
 }
 
-/// Scores of a classifier by their name on the Hub and in results.json.
-const SCORES: [(&str, &str); 7] = [
-    ("accuracy", "accuracy"),
-    ("precision", "precision"),
-    ("recall", "recall"),
-    ("f1", "f1"),
-    ("matthews_correlation", "mcc"),
-    ("roc_auc", "roc_auc"),
-    ("average_precision", "pr_auc"),
-];
-
-/// Writes README.md into the model folder `folder` from the content of results.json.
-pub fn write_card(
+/// Writes README.md of a classifier into its model folder.
+pub fn write_classifier_card(
     folder: &Path,
     name: &str,
-    results: &impl Serialize,
+    results: &FinetuneResults,
     pooling: Pooling,
     sources: &Sources,
 ) -> Result<()> {
-    let results =
-        &serde_json::to_value(results).map_err(|cause| Error::data(format!("README.md: {cause}")))?;
-    let classifier = results["phase"] == "finetune";
-    let figures = if classifier { scores(&results["test"]) } else { language_figures(results) };
-    let text = format!(
-        "---\n{}---\n\n# {name}\n\n{}\n\n| figure | value |\n|---|---|\n{}\n{}",
-        front_matter(name, classifier, &figures, sources),
-        if classifier { about_classifier(results) } else { about_language_model(results) },
-        figures.iter().map(|(name, value)| format!("| {name} | {value:.4} |\n")).collect::<String>(),
-        match (classifier, pooling) {
-            (true, Pooling::Mean | Pooling::Concat) => USE_OWN.into(),
-            (true, Pooling::Last) => use_classifier(results),
-            (false, _) => USE_LANGUAGE_MODEL.into(),
-        },
-    );
-    files::write_atomic(&folder.join("README.md"), text.as_bytes())
+    let test = &results.test;
+    let mut figures = vec![
+        ("accuracy", test.accuracy),
+        ("precision", test.precision),
+        ("recall", test.recall),
+        ("f1", test.f1),
+        ("matthews_correlation", test.mcc),
+    ];
+    figures.extend(test.roc_auc.map(|area| ("roc_auc", area)));
+    figures.extend(test.pr_auc.map(|area| ("average_precision", area)));
+    let usage = match pooling {
+        Pooling::Last => use_classifier(results),
+        Pooling::Mean | Pooling::Concat => USE_OWN.into(),
+    };
+    let card = Card { task: "text-classification", about: about_classifier(results), figures, usage };
+    card.write(folder, name, sources)
 }
 
-fn scores(test: &Value) -> Vec<(&'static str, f64)> {
-    SCORES.iter().filter_map(|(hub, ours)| Some((*hub, test[*ours].as_f64()?))).collect()
+/// Writes README.md of a language model into its model folder.
+pub fn write_language_card(
+    folder: &Path,
+    name: &str,
+    results: &PretrainResults,
+    sources: &Sources,
+) -> Result<()> {
+    let LanguageScores { val_loss, val_perplexity, val_bits_per_byte } = results.validation;
+    let figures =
+        vec![("loss", val_loss), ("perplexity", val_perplexity), ("bits_per_byte", val_bits_per_byte)];
+    let about = about_language_model(results);
+    let card = Card { task: "text-generation", about, figures, usage: USE_LANGUAGE_MODEL.into() };
+    card.write(folder, name, sources)
 }
 
-fn language_figures(results: &Value) -> Vec<(&'static str, f64)> {
-    let named =
-        [("loss", "val_loss"), ("perplexity", "val_perplexity"), ("bits_per_byte", "val_bits_per_byte")];
-    named.iter().filter_map(|(hub, ours)| Some((*hub, results[*ours].as_f64()?))).collect()
+/// What differs between the cards of the two kinds of model.
+struct Card {
+    /// Name of the task on the Hub.
+    task: &'static str,
+    about: String,
+    /// By their names on the Hub.
+    figures: Vec<(&'static str, f64)>,
+    usage: String,
+}
+
+impl Card {
+    fn write(&self, folder: &Path, name: &str, sources: &Sources) -> Result<()> {
+        let rows: String =
+            self.figures.iter().map(|(name, value)| format!("| {name} | {value:.4} |\n")).collect();
+        let front_matter = front_matter(name, self.task, &self.figures, sources);
+        let (about, usage) = (&self.about, &self.usage);
+        let text = format!(
+            "---\n{front_matter}---\n\n# {name}\n\n{about}\n\n| figure | value |\n|---|---|\n{rows}\n{usage}"
+        );
+        files::write_atomic(&folder.join("README.md"), text.as_bytes())
+    }
 }
 
 /// The YAML block that the Hub reads; JSON strings are YAML strings.
-fn front_matter(name: &str, classifier: bool, figures: &[(&str, f64)], sources: &Sources) -> String {
-    let task = if classifier { "text-classification" } else { "text-generation" };
+fn front_matter(name: &str, task: &str, figures: &[(&str, f64)], sources: &Sources) -> String {
     let mut lines = vec!["library_name: transformers".to_string(), format!("pipeline_tag: {task}")];
     if let Some(base) = hub_name(sources.init_from, "hf://") {
         lines.push(format!("base_model: {}", json!(base)));
@@ -96,32 +113,34 @@ fn hub_name(source: &str, prefix: &str) -> Option<String> {
     Some(format!("{}/{}", parts.next()?, parts.next()?))
 }
 
-fn about_classifier(results: &Value) -> String {
-    let findings = results["verdict"]["findings"].as_array().cloned().unwrap_or_default();
-    let findings: String =
-        findings.iter().filter_map(Value::as_str).map(|finding| format!("\n- {finding}")).collect();
-    let fit = if results["verdict"]["fit"] == true { "fit for use" } else { "not fit for use" };
+fn about_classifier(results: &FinetuneResults) -> String {
+    let findings: String = results.verdict.findings.iter().map(|finding| format!("\n- {finding}")).collect();
+    let fit = if results.verdict.fit { "fit for use" } else { "not fit for use" };
     format!(
         "A text classifier, fine-tuned by `train` on {} rows, starting from {}. Scores on the test part; precision, \
          recall and F1 are those of {}.\n\nVerdict: {fit}.{findings}",
-        results["train_rows"], results["init_from"], results["positive"]
+        results.train_rows,
+        json!(results.init_from),
+        json!(results.positive)
     )
 }
 
-fn about_language_model(results: &Value) -> String {
+fn about_language_model(results: &PretrainResults) -> String {
     format!(
         "A language model of {} parameters, trained by `train` on {} tokens, starting from {}. Figures on held-out \
          text: loss in nats per token.",
-        results["parameters"], results["tokens"], results["init_from"]
+        results.parameters,
+        results.tokens,
+        json!(results.init_from)
     )
 }
 
-fn use_classifier(results: &Value) -> String {
-    let threshold = match results["test"]["threshold"].as_f64() {
+fn use_classifier(results: &FinetuneResults) -> String {
+    let threshold = match results.test.threshold {
         Some(threshold) => format!(
             "The scores above call a text {} from a probability of {threshold:.4} on; `pipeline` takes the likelier \
              label instead.\n",
-            results["positive"]
+            json!(results.positive)
         ),
         None => String::new(),
     };

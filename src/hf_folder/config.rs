@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
-use super::ModelFiles;
+use super::folder::ModelFiles;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::model::{ModelConfig, Pooling};

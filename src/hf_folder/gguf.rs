@@ -12,7 +12,7 @@ use candle_core::quantized::gguf_file::{self, Value};
 use candle_core::quantized::{GgmlDType, QTensor};
 use serde_json::Value as Json;
 
-use super::HfFolder;
+use super::folder::HfFolder;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::model::{ModelConfig, ModelSpec, ParamSpec, Positions, Weights};

@@ -6,90 +6,34 @@
 mod adapter;
 mod card;
 mod config;
+mod folder;
 mod gguf;
 mod weights;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use candle_core::Device;
 use serde_json::Value;
 
 pub use self::adapter::{Base, save_adapter};
-pub use self::card::{Sources, write_card};
+pub use self::card::{Sources, write_classifier_card, write_language_card};
 pub use self::config::FolderConfig;
+pub use self::folder::{HfFolder, ModelFiles};
 pub use self::gguf::{Quantization, write_gguf};
 pub use self::weights::shards;
 use crate::error::{Error, ErrorKind, Result};
 use crate::files;
-use crate::model::{Head, ModelConfig, Pooling, SCORE_WEIGHT, Weights, parameter_specs};
+use crate::model::{Head, SCORE_WEIGHT, parameter_specs};
+use crate::run_dir;
 use crate::tensor_file;
 use crate::tokenizer::Tokenizer;
-
-/// A model on disk with its tokenizer.
-pub struct HfFolder {
-    /// Sizes.
-    pub config: ModelConfig,
-    /// Class names in label order; empty for a language model.
-    pub label_names: Vec<String>,
-    /// How a classifier pools.
-    pub pooling: Pooling,
-    /// Longest text in tokens.
-    pub max_tokens: usize,
-    /// Tensors by name.
-    pub weights: Weights,
-    /// Its tokenizer.
-    pub tokenizer: Tokenizer,
-}
-
-/// What a model folder is written from.
-#[derive(Clone, Copy)]
-pub struct ModelFiles<'a> {
-    /// Sizes.
-    pub config: &'a ModelConfig,
-    /// Class names in label order; empty for a language model.
-    pub label_names: &'a [String],
-    /// How a classifier pools.
-    pub pooling: Pooling,
-    /// Longest text in tokens.
-    pub max_tokens: usize,
-    /// Tensors by name.
-    pub weights: &'a Weights,
-    /// Its tokenizer.
-    pub tokenizer: &'a Tokenizer,
-}
-
-impl HfFolder {
-    /// What a copy is written from.
-    pub fn files(&self) -> ModelFiles<'_> {
-        ModelFiles {
-            config: &self.config,
-            label_names: &self.label_names,
-            pooling: self.pooling,
-            max_tokens: self.max_tokens,
-            weights: &self.weights,
-            tokenizer: &self.tokenizer,
-        }
-    }
-
-    /// The tensors on `device`, for a model without autograd.
-    pub fn weights_on(&self, device: &Device) -> Result<Weights> {
-        let moved = self.weights.iter().map(|(name, tensor)| Ok((name.clone(), tensor.to_device(device)?)));
-        moved.collect()
-    }
-}
 
 /// Where a model folder lies: `path/model` of a finished run, or `path` itself.
 ///
 /// Errors: neither is there (66); a run that has not finished (65).
 pub fn locate(path: &Path) -> Result<PathBuf> {
-    if path.join("run.json").exists() {
-        let folder = crate::run_dir::model_folder(path);
-        if folder.join("config.json").exists() {
-            return Ok(folder);
-        }
-        let why = format!("the run in {} has not finished; go on with it by --resume", path.display());
-        return Err(Error::data(why));
+    if let Some(folder) = run_dir::finished_model(path)? {
+        return Ok(folder);
     }
     if path.join("config.json").exists() {
         return Ok(path.to_path_buf());

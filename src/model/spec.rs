@@ -229,3 +229,30 @@ pub struct FamilyKeys {
     /// Ends of the names of tensors that a file may hold and that are computed here.
     pub buffers: &'static [&'static str],
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::model::{Gpt2Config, Head, LlamaConfig, ModelConfig, Part, Pooling, parameter_specs};
+
+    #[test]
+    fn every_parameter_has_its_part() {
+        let llama = ModelConfig::Llama(LlamaConfig { num_hidden_layers: 12, ..LlamaConfig::default() });
+        let gpt2 = ModelConfig::Gpt2(Gpt2Config { n_layer: 12, ..Gpt2Config::default() });
+        for config in [llama, gpt2] {
+            let spec = config.spec();
+            let specs =
+                parameter_specs(&config, Head::Classifier { num_labels: 2, pooling: Pooling::Concat });
+            let count = |part| specs.iter().filter(|param| spec.part_of(&param.name) == part).count();
+            let biases = matches!(config, ModelConfig::Gpt2(_));
+            assert_eq!(count(Part::Embedding), if biases { 2 } else { 1 });
+            assert_eq!(count(Part::FinalNorm), if biases { 2 } else { 1 });
+            assert_eq!(count(Part::Head), 1);
+            for layer in [0, 1, 11] {
+                assert_eq!(count(Part::Block(layer)), if biases { 12 } else { 9 });
+            }
+            assert_eq!(spec.part_of("lm_head.weight"), Part::Head);
+            let update = format!("{}lora_A.weight", spec.blocks[10].prefix);
+            assert_eq!(spec.part_of(&update), Part::Block(10));
+        }
+    }
+}

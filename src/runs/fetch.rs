@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::hf_folder;
 use crate::hub::{self, Fetched, Hub, Name};
 use crate::progress::Progress;
+use crate::tokenizer::Tokenizer;
 
 /// Fetches what a command names, and remembers the commits.
 pub struct Fetcher<'a> {
@@ -150,6 +151,16 @@ fn tokenizer_files(hub: &Hub, name: &Name) -> Result<Fetched> {
     hub.optional_file(&pinned, "tokenizer_config.json")?;
     let path = found.path.parent().map(Path::to_path_buf).unwrap_or_default();
     Ok(Fetched { path, ..found })
+}
+
+/// The tokenizer of a run, a folder, a file or a name on the Hub given on the command line.
+///
+/// Errors: as `Hub::file` and `Tokenizer::load`.
+pub fn tokenizer(path: &Path, progress: &Progress) -> Result<Tokenizer> {
+    match path.to_str() {
+        Some(name) => Tokenizer::load(Fetcher::new(progress).tokenizer(name)?.as_ref()),
+        None => Tokenizer::load(path),
+    }
 }
 
 /// A path given on the command line: a run, a model folder or a file, fetched where it is on the Hub.

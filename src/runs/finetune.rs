@@ -17,7 +17,7 @@ use crate::config::{AuditMode, Config, FinetuneConfig, SCRATCH};
 use crate::data::{Example, Examples, LabelledSplit};
 use crate::error::{Error, Result};
 use crate::files;
-use crate::hf_folder::{self, Base, ModelFiles, Sources, save_adapter, write_card};
+use crate::hf_folder::{self, Base, ModelFiles, Sources, save_adapter, write_classifier_card};
 use crate::hub;
 use crate::metrics::calibration::Calibration;
 use crate::metrics::course::Course;
@@ -202,7 +202,7 @@ fn publish(config: &FinetuneConfig, results: &FinetuneResults, dir: &RunDir) -> 
     dir.write_json("results.json", results)?;
     let data = [config.data.train.clone(), config.data.validation.clone(), config.data.test.clone()];
     let sources = Sources { init_from: &config.init_from, data: &data };
-    write_card(&dir.model(), dir.name(), results, config.classifier.pooling, &sources)?;
+    write_classifier_card(&dir.model(), dir.name(), results, config.classifier.pooling, &sources)?;
     let text = finetune_report(results, Style::Markdown);
     files::write_atomic(&dir.path().join("report.md"), text.as_bytes())?;
     report::write_html(dir.path())
@@ -265,7 +265,7 @@ fn tokenizer(config: &FinetuneConfig, start: &Start, split: &LabelledSplit) -> R
             Err(Error::data(format!("{why}; leave tokenizer.path empty to take the model's own")))
         }
         (Start::Pretrained(_), Some(named)) => Ok(named),
-        (Start::Pretrained(_), None) => Tokenizer::load(&hf_folder::locate(config.init_from.as_ref())?),
+        (Start::Pretrained(_), None) => Tokenizer::load(config.init_from.as_ref()),
     }
 }
 

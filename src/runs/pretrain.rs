@@ -14,8 +14,8 @@ use crate::config::{Config, PretrainConfig};
 use crate::data::{self, LanguageData};
 use crate::error::Result;
 use crate::files;
-use crate::generate::{Sampling, continuation};
-use crate::hf_folder::{self, ModelFiles, Sources, write_card};
+use crate::generate::{Generator, Sampling};
+use crate::hf_folder::{self, ModelFiles, Sources, write_language_card};
 use crate::metrics::Bleu;
 use crate::model::{Head, LanguageModel, ModelConfig, Pooling, flops_per_token, parameter_specs};
 use crate::process;
@@ -201,7 +201,7 @@ fn measure(
 fn publish(config: &PretrainConfig, results: &PretrainResults, dir: &RunDir) -> Result<()> {
     dir.write_json("results.json", results)?;
     let sources = Sources { init_from: &config.init_from, data: &config.data.train };
-    write_card(&dir.model(), dir.name(), results, Pooling::Last, &sources)?;
+    write_language_card(&dir.model(), dir.name(), results, &sources)?;
     let text = pretrain_report(results, Style::Markdown);
     files::write_atomic(&dir.path().join("report.md"), text.as_bytes())?;
     report::write_html(dir.path())
@@ -212,17 +212,16 @@ const BLEU_TOKENS: usize = 16;
 
 /// Corpus BLEU of greedy continuations of the held-out documents' beginnings against what follows in them.
 fn continuation_bleu(of: &Material<'_>, model: &LanguageModel, progress: &Progress) -> Result<Option<Bleu>> {
-    let (config, data, max_positions) = (of.config, &of.data, of.model.max_position_embeddings());
-    let documents = data.validation_documents(2 * BLEU_TOKENS, config.bleu_prompts);
+    let documents = of.data.validation_documents(2 * BLEU_TOKENS, of.config.bleu_prompts);
     if documents.is_empty() {
         return Ok(None);
     }
-    let tokenizer = &data.corpus().tokenizer;
+    let tokenizer = &of.data.corpus().tokenizer;
+    let generator = Generator { model, tokenizer };
     let bar = progress.bar("continuing", documents.len() as u64);
     let (mut hypotheses, mut references) = (Vec::new(), Vec::new());
     for (done, document) in documents.iter().enumerate() {
-        let (prompt, end) = (&document[..BLEU_TOKENS], tokenizer.end_of_text());
-        let ids = continuation(model, prompt, &Sampling::greedy(BLEU_TOKENS), end, max_positions, 0)?;
+        let ids = generator.ids(&document[..BLEU_TOKENS], &Sampling::greedy(BLEU_TOKENS), 0)?;
         hypotheses.push(tokenizer.decode(&ids)?);
         references.push(tokenizer.decode(&document[BLEU_TOKENS..2 * BLEU_TOKENS])?);
         bar.advance_to(done as u64 + 1, || "prompts".into());

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use super::{Evaluation, Loss, Task};
 use crate::data::{Batch, LanguageData};
 use crate::error::Result;
-use crate::generate::{Sampling, continuation};
+use crate::generate::{Generator, Sampling};
 use crate::metrics::LanguageScores;
 use crate::model::{Dropout, LanguageModel, ModelConfig, Params, TokenRows};
 use crate::ops;
@@ -21,7 +21,6 @@ pub struct LanguageTask<'a> {
     eval_model: LanguageModel,
     token_bytes: Vec<u32>,
     prompts: Prompts,
-    max_positions: usize,
     device: Device,
 }
 
@@ -51,7 +50,6 @@ impl<'a> LanguageTask<'a> {
             eval_model: LanguageModel::new(config, &params.detached())?,
             token_bytes: data.corpus().tokenizer.token_bytes(),
             prompts,
-            max_positions: config.max_position_embeddings(),
             device: params.device(),
         })
     }
@@ -59,9 +57,9 @@ impl<'a> LanguageTask<'a> {
     /// Each prompt with its continuation, as JSON objects.
     pub fn samples(&self) -> Result<Vec<Value>> {
         let (tokenizer, Prompts { texts, sampling, seed }) = (&self.data.corpus().tokenizer, &self.prompts);
+        let generator = Generator { model: &self.eval_model, tokenizer };
         let sample = |prompt: &String| -> Result<Value> {
-            let (ids, end) = (tokenizer.encode(prompt)?, tokenizer.end_of_text());
-            let new = continuation(&self.eval_model, &ids, sampling, end, self.max_positions, *seed)?;
+            let new = generator.ids(&tokenizer.encode(prompt)?, sampling, *seed)?;
             Ok(json!({"prompt": prompt, "continuation": tokenizer.decode(&new)?, "seed": seed}))
         };
         texts.iter().map(sample).collect()

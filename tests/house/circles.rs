@@ -6,13 +6,8 @@ use super::paths::uses;
 use super::tokens::Kind;
 
 /// Uses that may close a circle: folder, user, used, and why.
-const ALLOWED: [[&str; 4]; 16] = [
+const ALLOWED: [[&str; 4]; 11] = [
     ["config", "schema", "load", ""],
-    ["hf_folder", "config", "mod", ""],
-    ["model", "attention", "transformer", ""],
-    ["model", "block", "transformer", ""],
-    ["model", "lora", "heads", ""],
-    ["model", "params", "heads", ""],
     ["ops", "base", "add", ""],
     ["ops", "base", "mod", ""],
     ["ops/base", "real", "matmul", ""],
