@@ -45,14 +45,16 @@ fn tree() -> Vec<String> {
 fn the_tree_of_the_readme_is_that_of_the_files() {
     let tree = tree();
     let paths: Vec<&str> = tree.iter().filter_map(|line| line.split_whitespace().next()).collect();
-    for path in paths.iter().filter(|path| path.contains('/')) {
-        assert!(root().join(path).exists(), "README.md names {path}");
-    }
+    let gone = paths.iter().filter(|path| path.contains('/') && !root().join(path).exists());
+    let mut wrong: Vec<String> = gone.map(|path| format!("{path} is not there")).collect();
     for module in layers().keys().map(String::as_str).chain(["main"]) {
         let named = [format!("src/{module}.rs"), format!("src/{module}/")];
         let is_named = paths.iter().any(|path| named.iter().any(|name| path.starts_with(name)));
-        assert!(is_named, "the tree of README.md has neither {} nor {}", named[0], named[1]);
+        if !is_named {
+            wrong.push(format!("neither {} nor {} is in it", named[0], named[1]));
+        }
     }
+    assert!(wrong.is_empty(), "the tree of README.md: {wrong:#?}");
 }
 
 fn documents(folder: &Path, found: &mut Vec<PathBuf>) {
@@ -71,14 +73,18 @@ fn links_between_documents_lead_to_files() {
     for folder in ["docs", "configs", "data", "scripts"] {
         documents(&root().join(folder), &mut found);
     }
+    let mut wrong = Vec::new();
     for document in found {
         let text = std::fs::read_to_string(&document).unwrap();
         for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
             let path = link.split('#').next().unwrap_or_default();
             if !path.is_empty() && !path.contains("://") {
                 let target = document.parent().unwrap().join(path);
-                assert!(target.exists(), "{} links to {link}", document.display());
+                if !target.exists() {
+                    wrong.push(format!("{} links to {link}", document.display()));
+                }
             }
         }
     }
+    assert!(wrong.is_empty(), "{wrong:#?}");
 }
