@@ -184,7 +184,9 @@ fn a_fine_tuning_warns_drops_or_denies() {
         ["tp", "fp", "fn", "tn"].map(|key| scores[key].as_u64().unwrap()).iter().sum::<u64>()
     };
     assert_eq!((counts(&warned["test"]), counts(&warned["clean"])), (10, 9));
-    assert!(warned["verdict"]["findings"].to_string().contains("On the 9 test rows that stand nowhere else"));
+    assert!(
+        warned["verdict"]["findings"].to_string().contains("On the 9 test rows without duplicates elsewhere")
+    );
 
     folder.run(&line("drop")).done();
     let dropped = folder.json("drop/results.json");

@@ -3,8 +3,8 @@
 use super::leakage;
 use crate::metrics::efficiency::{Bound, LabelRatio};
 use crate::metrics::paired::{Difference, Needed};
-use crate::metrics::{Scores, Verdict};
-use crate::results::{Arm, CompareResults, Summary, Tables};
+use crate::metrics::{Scores, Verdict, stats};
+use crate::results::{Arm, ArmScores, CompareResults};
 
 /// A difference counts as shown when its corrected p-value is below this.
 pub const SIGNIFICANT: f64 = 0.05;
@@ -23,36 +23,27 @@ pub const HEAD_FIRST: &str = "All runs train the head alone first (head_only_fra
 /// The judgement: the answer in a few sentences, then what it rests on. `judged` are the test scores of the
 /// pre-trained arm with the most labels, seed by seed.
 pub fn verdict(results: &CompareResults, judged: &[Scores]) -> Verdict {
-    let tables = &results.tables;
+    let scores = &results.scores;
     let verdicts: Vec<Verdict> = judged.iter().map(|scores| Verdict::judge(scores, None)).collect();
     let fit = !verdicts.is_empty() && verdicts.iter().all(|verdict| verdict.fit);
     let mut findings = vec![answer(results)];
-    findings.extend(worth(tables));
+    findings.extend(worth(scores));
     findings.extend(against_baselines(results));
     findings.extend(fitness(results, &verdicts));
-    findings.extend(results.budgets.iter().filter_map(|budget| budget_finding(tables, budget)));
-    findings.extend(tables.label_efficiency.iter().filter_map(ratio_finding));
-    findings.extend(results.budgets.iter().filter_map(|budget| baseline_finding(tables, budget)));
+    findings.extend(results.budgets.iter().filter_map(|budget| budget_finding(scores, budget)));
+    findings.extend(scores.label_efficiency.iter().filter_map(ratio_finding));
+    findings.extend(results.budgets.iter().filter_map(|budget| baseline_finding(scores, budget)));
     findings.extend(transfer_finding(results));
     findings.extend(results.clean.as_ref().and_then(|clean| clean_finding(results, clean)));
     findings.extend(results.audit.iter().flat_map(leakage::words));
     Verdict { fit, findings }
 }
 
-fn f1<'a>(tables: &'a Tables, arm: Arm, budget: &str) -> Option<&'a Summary> {
-    let table = if arm.is_baseline() { &tables.baselines } else { &tables.arms };
-    table.get(arm.key())?.budgets.get(budget)?.get("f1")
-}
-
-fn difference<'a>(tables: &'a Tables, budget: &str) -> Option<&'a Difference> {
-    tables.paired.budgets.get(budget)?.get("f1")
-}
-
 /// One sentence over all budgets.
 fn answer(results: &CompareResults) -> String {
     let (mut helped, mut harmed, mut unclear) = (Vec::new(), Vec::new(), Vec::new());
     for budget in &results.budgets {
-        let Some(found) = difference(&results.tables, budget) else { continue };
+        let Some(found) = results.scores.difference(budget) else { continue };
         let shown = found.p_value_holm < SIGNIFICANT;
         match (shown, found.difference > 0.0) {
             (true, true) => helped.push(budget.as_str()),
@@ -72,7 +63,7 @@ fn answer(results: &CompareResults) -> String {
 }
 
 /// How many labels pre-training is worth, over all budgets.
-fn worth(tables: &Tables) -> Option<String> {
+fn worth(scores: &ArmScores) -> Option<String> {
     let read = |found: &LabelRatio| {
         let [low, high] = found.ci95;
         let (ratio, labels) = (found.ratio, labels(&found.budget));
@@ -86,7 +77,7 @@ fn worth(tables: &Tables) -> Option<String> {
             _ => None,
         }
     };
-    let read: Vec<String> = tables.label_efficiency.iter().filter_map(read).collect();
+    let read: Vec<String> = scores.label_efficiency.iter().filter_map(read).collect();
     (!read.is_empty()).then(|| format!("By F1 pre-training is worth {}.", read.join(", ")))
 }
 
@@ -94,7 +85,7 @@ fn worth(tables: &Tables) -> Option<String> {
 fn against_baselines(results: &CompareResults) -> Option<String> {
     let (mut ahead, mut behind, mut unclear) = (Vec::new(), Vec::new(), Vec::new());
     for budget in &results.budgets {
-        let Some((_, found)) = best_baseline(&results.tables, budget) else { continue };
+        let Some((_, found)) = best_baseline(&results.scores, budget) else { continue };
         match (found.p_value_holm < SIGNIFICANT, found.difference > 0.0) {
             (true, true) => ahead.push(budget.as_str()),
             (true, false) => behind.push(budget.as_str()),
@@ -115,7 +106,7 @@ fn fitness(results: &CompareResults, verdicts: &[Verdict]) -> Option<String> {
     let (budget, seeds) = (labels(results.budgets.last()?), verdicts.len());
     let fit = verdicts.iter().filter(|verdict| verdict.fit).count();
     let clean =
-        if results.clean.is_some() { ", judged on the test rows that stand nowhere else" } else { "" };
+        if results.clean.is_some() { ", judged on the test rows without duplicates elsewhere" } else { "" };
     let what = format!(
         "With {budget} the pre-trained classifier is good by the metrics guide on {fit} of {seeds} seeds{clean}"
     );
@@ -142,9 +133,9 @@ pub fn p_words(p_value: f64) -> String {
     if p_value < 0.001 { "p < 0.001".into() } else { format!("p = {p_value:.3}") }
 }
 
-fn budget_finding(tables: &Tables, budget: &str) -> Option<String> {
-    let (a, b) = (f1(tables, Arm::Pretrained, budget)?, f1(tables, Arm::Scratch, budget)?);
-    let found = difference(tables, budget)?;
+fn budget_finding(scores: &ArmScores, budget: &str) -> Option<String> {
+    let (a, b) = (scores.f1(Arm::Pretrained, budget)?, scores.f1(Arm::Scratch, budget)?);
+    let found = scores.difference(budget)?;
     let [low, high] = found.ci95;
     let figures = format!(
         "mean F1 {:.3} against {:.3} from scratch ({:+.3} [{low:+.3}, {high:+.3}], {} corrected for {} budgets; \
@@ -153,7 +144,7 @@ fn budget_finding(tables: &Tables, budget: &str) -> Option<String> {
         b.mean,
         found.difference,
         p_words(found.p_value_holm),
-        tables.paired.budgets.len(),
+        scores.paired.budgets.len(),
         found.sign_test.wins,
         found.per_seed.len(),
     );
@@ -162,7 +153,7 @@ fn budget_finding(tables: &Tables, budget: &str) -> Option<String> {
         let what = if found.difference > 0.0 { "helped" } else { "did harm" };
         return Some(format!("With {labels} pre-training {what}: {figures}."));
     }
-    let hint = needed(found, tables.test_rows);
+    let hint = needed(found, scores.test_rows);
     Some(format!("With {labels} the arms are not shown to differ: {figures}{hint}."))
 }
 
@@ -221,17 +212,17 @@ fn ratio_finding(found: &LabelRatio) -> Option<String> {
 }
 
 /// The baseline of highest mean F1, and the pre-trained arm's difference from it.
-fn best_baseline<'a>(tables: &'a Tables, budget: &str) -> Option<(Arm, &'a Difference)> {
-    let scored = Arm::BASELINES.iter().filter_map(|arm| Some((*arm, f1(tables, *arm, budget)?.mean)));
+fn best_baseline<'a>(scores: &'a ArmScores, budget: &str) -> Option<(Arm, &'a Difference)> {
+    let scored = Arm::BASELINES.iter().filter_map(|arm| Some((*arm, scores.f1(*arm, budget)?.mean)));
     let (arm, _) = scored.max_by(|a, b| a.1.total_cmp(&b.1))?;
-    Some((arm, tables.paired_with.get(arm.key())?.budgets.get(budget)?.get("f1")?))
+    Some((arm, scores.paired_with.get(arm.key())?.budgets.get(budget)?.get("f1")?))
 }
 
 /// The pre-trained arm beside the best baseline.
-fn baseline_finding(tables: &Tables, budget: &str) -> Option<String> {
-    let pretrained = f1(tables, Arm::Pretrained, budget)?;
-    let (arm, found) = best_baseline(tables, budget)?;
-    let mean = f1(tables, arm, budget)?.mean;
+fn baseline_finding(scores: &ArmScores, budget: &str) -> Option<String> {
+    let pretrained = scores.f1(Arm::Pretrained, budget)?;
+    let (arm, found) = best_baseline(scores, budget)?;
+    let mean = scores.f1(arm, budget)?.mean;
     let shown = found.p_value_holm < SIGNIFICANT;
     let (labels, name, p) = (labels(budget), arm.name(), p_words(found.p_value_holm));
     let figures = format!("F1 {:.3} against {mean:.3}, {p}", pretrained.mean);
@@ -255,9 +246,8 @@ fn transfer_finding(results: &CompareResults) -> Option<String> {
     if first.step == last.step {
         return None;
     }
-    let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
     let fell = 100.0 * (1.0 - last.val_loss? / first.val_loss?);
-    let (before, after) = (mean(&first.f1), mean(&last.f1));
+    let (before, after) = (stats::mean(first.f1.iter().copied()), stats::mean(last.f1.iter().copied()));
     let spread = last.f1.iter().zip(&first.f1).map(|(a, b)| a - b).collect::<Vec<_>>();
     let moved = if spread.iter().all(|d| *d > 0.0) && after - before >= 0.01 {
         "rose on every seed"
@@ -275,12 +265,12 @@ fn transfer_finding(results: &CompareResults) -> Option<String> {
     ))
 }
 
-fn clean_finding(results: &CompareResults, clean: &Tables) -> Option<String> {
+fn clean_finding(results: &CompareResults, clean: &ArmScores) -> Option<String> {
     let budget = results.budgets.last()?;
-    let (all, without) = (f1(&results.tables, Arm::Pretrained, budget)?, f1(clean, Arm::Pretrained, budget)?);
-    let (d, d_clean) = (difference(&results.tables, budget)?, difference(clean, budget)?);
+    let (all, without) = (results.scores.f1(Arm::Pretrained, budget)?, clean.f1(Arm::Pretrained, budget)?);
+    let (d, d_clean) = (results.scores.difference(budget)?, clean.difference(budget)?);
     Some(format!(
-        "On the {} test rows that stand nowhere else, with {} the pre-trained arm has F1 {:.3} (all rows: {:.3}) \
+        "On the {} test rows without duplicates elsewhere, with {} the pre-trained arm has F1 {:.3} (all rows: {:.3}) \
          and the difference is {:+.3} (all rows: {:+.3}).",
         clean.test_rows,
         labels(budget),

@@ -1,57 +1,51 @@
 //! What an audit means for the scores: which test rows are clean, and what to say.
 
-use std::path::Path;
-
 use crate::error::Result;
 use crate::metrics::{Scores, Threshold, Verdict};
-use crate::results::{AuditResults, FinetuneResults, Predictions};
+use crate::results::{AuditResults, Leakage, Predictions};
 
-/// Test rows that stand nowhere else, of `rows`; None where they are all or none, or the others are left out
-/// already.
-pub fn clean_rows(audit: Option<&AuditResults>, rows: usize) -> Option<Vec<usize>> {
-    let audit = audit.filter(|audit| !audit.dropped && !audit.test_rows.is_empty())?;
-    let clean: Vec<usize> = (0..rows).filter(|row| !audit.test_rows.contains(row)).collect();
-    (!clean.is_empty()).then_some(clean)
+/// Puts an audit beside the scores of a run on test: the scores of the clean rows, and the findings into `verdict`,
+/// which those rows alone must bear out.
+pub fn judge(
+    audit: Option<AuditResults>,
+    answers: &Predictions,
+    positive: usize,
+    seed: u64,
+    test: &Scores,
+    verdict: &mut Verdict,
+) -> Result<Leakage> {
+    let Some(audit) = audit else { return Ok(Leakage::default()) };
+    let mut clean = None;
+    if let Some(rows) = audit.clean_rows(answers.labels.len()) {
+        let scores = clean_scores(answers, &rows, positive, test.threshold, seed)?;
+        verdict.findings.push(format!(
+            "On the {} test rows without duplicates elsewhere F1 is {:.3} (all rows: {:.3}), precision {:.3}, recall {:.3}.",
+            rows.len(),
+            scores.f1,
+            test.f1,
+            scores.precision,
+            scores.recall
+        ));
+        if verdict.fit && !Verdict::judge(&scores, None).fit {
+            verdict.fit = false;
+            let why = "Not fit for use: the scores are good only with test rows that were seen before.";
+            verdict.findings.insert(0, why.into());
+        }
+        clean = Some(scores);
+    }
+    verdict.findings.extend(words(&audit));
+    Ok(Leakage { audit: Some(audit), clean })
 }
 
-/// Scores of some of the rows that a run answered, at its positive label and threshold.
-pub fn scores_of(
-    said: &Predictions,
-    kept: &[usize],
-    as_in: (&str, Option<f64>),
+/// Scores of the clean rows at the threshold that all rows were answered by.
+pub fn clean_scores(
+    answers: &Predictions,
+    rows: &[usize],
+    positive: usize,
+    threshold: Option<f64>,
     seed: u64,
 ) -> Result<Scores> {
-    let (positive, threshold) = (said.label(as_in.0), Threshold::Fixed(as_in.1.unwrap_or(0.5)));
-    let kept = said.only(kept);
-    Scores::compute(&kept.labels, &kept.probabilities, &kept.label_names, positive, threshold, Some(seed))
-}
-
-/// Puts the audit into the results of the run at `path`: scores of the clean rows, findings, and a verdict that
-/// those rows alone must bear out.
-///
-/// Errors: as reading its predictions.
-pub fn add_audit(path: &Path, audit: AuditResults, results: &mut FinetuneResults) -> Result<()> {
-    let said = Predictions::read(&path.join("predictions.jsonl"))?;
-    if let Some(rows) = clean_rows(Some(&audit), said.labels.len()) {
-        let clean = scores_of(&said, &rows, (&results.positive, results.test.threshold), results.seed)?;
-        results.verdict.findings.push(format!(
-            "On the {} test rows that stand nowhere else F1 is {:.3} (all rows: {:.3}), precision {:.3}, recall {:.3}.",
-            rows.len(),
-            clean.f1,
-            results.test.f1,
-            clean.precision,
-            clean.recall
-        ));
-        if results.verdict.fit && !Verdict::judge(&clean, None).fit {
-            results.verdict.fit = false;
-            let why = "Not fit for use: the scores are good only with test rows that were seen before.";
-            results.verdict.findings.insert(0, why.into());
-        }
-        results.clean = Some(clean);
-    }
-    results.verdict.findings.extend(words(&audit));
-    results.audit = Some(audit);
-    Ok(())
+    answers.only(rows).scores(positive, Threshold::Fixed(threshold.unwrap_or(0.5)), seed)
 }
 
 /// The findings of an audit.
@@ -74,12 +68,12 @@ pub fn words(audit: &AuditResults) -> Vec<String> {
         let rows = |part: &str| audit.rows.get(part).copied().unwrap_or(0);
         let known = audit.rows.contains_key("corpus");
         let (places, text) = match known {
-            true => ("training, validation or the text of the pre-training", " or that text"),
+            true => ("training, validation or the text of the pre-training", " or of that text"),
             false => ("training or validation", ""),
         };
         found.push(format!(
-            "No leakage found: none of {} test rows stands, exactly or nearly, in {places}, and none of {} validation \
-             rows in training{text}.",
+            "No leakage found: none of {} test rows is an exact or near duplicate of rows in {places}, and none of {} \
+             validation rows of training rows{text}.",
             rows("test"),
             rows("validation")
         ));
@@ -101,7 +95,7 @@ fn leaking(audit: &AuditResults, part: &str, rows: &[usize], consequence: &str) 
     (found > 0).then(|| {
         let places = places.join(", ");
         format!(
-            "Leakage: {found} of {all} {part} rows ({share:.1} %) stand, exactly or nearly, elsewhere ({places}); \
+            "Leakage: {found} of {all} {part} rows ({share:.1} %) are exact or near duplicates of other rows ({places}); \
              {consequence}."
         )
     })

@@ -1,13 +1,16 @@
-//! From predictions and logs to results: statistics over seeds, findings in words, what an audit means.
+//! From predictions and learning curves to results: statistics over seeds, findings in words, what an audit means.
 //!
-//! Layer 6.
+//! Layer 6. Pure functions: nothing is read or written.
 
-mod cells;
-mod comparison;
+mod compare;
+mod curves;
 mod findings;
+mod finetune;
 mod leakage;
+mod mistakes;
 
-pub use cells::Cell;
-pub use comparison::{Outline, compare};
+pub use compare::{ComparisonSpec, compare};
 pub use findings::{SIGNIFICANT, labels, p_words};
-pub use leakage::{add_audit, words as audit_words};
+pub use finetune::{FinetuneRun, finetune};
+pub use leakage::words as audit_words;
+pub use mistakes::{LabelledTexts, mistakes};

@@ -24,7 +24,7 @@ const MAX_NEWTON_STEPS: usize = 50;
 
 /// What a margin costs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Loss {
+pub enum LinearLoss {
     /// ln(1 + exp(-m)): logistic regression.
     Logistic,
     /// max(0, 1 - m)^2: a support vector machine.
@@ -34,7 +34,7 @@ pub enum Loss {
 /// Weights of one label, and the dual variables they are the sum of.
 #[derive(Clone)]
 pub struct Linear {
-    loss: Loss,
+    loss: LinearLoss,
     weights: Vec<f64>,
     bias: f64,
     duals: Vec<f64>,
@@ -42,7 +42,7 @@ pub struct Linear {
 
 impl Linear {
     /// All weights zero: score zero for every row.
-    pub fn new(loss: Loss, num_features: usize, num_rows: usize) -> Self {
+    pub fn new(loss: LinearLoss, num_features: usize, num_rows: usize) -> Self {
         Self { loss, weights: vec![0.0; num_features], bias: 0.0, duals: vec![0.0; num_rows] }
     }
 
@@ -58,8 +58,8 @@ impl Linear {
                 let sign = if positives[i] { 1.0 } else { -1.0 };
                 let margin = sign * self.score(&rows[i]);
                 let (dual, violation) = match self.loss {
-                    Loss::Logistic => logistic_dual(self.duals[i], margin, curvatures[i], c),
-                    Loss::SquaredHinge => hinge_dual(self.duals[i], margin, curvatures[i], c),
+                    LinearLoss::Logistic => logistic_dual(self.duals[i], margin, curvatures[i], c),
+                    LinearLoss::SquaredHinge => hinge_dual(self.duals[i], margin, curvatures[i], c),
                 };
                 worst = worst.max(violation);
                 self.add(&rows[i], sign * (dual - self.duals[i]));
@@ -161,7 +161,7 @@ mod tests {
             vec![vec![(0, 1.0)], vec![(0, 0.6), (1, 0.8)], vec![(1, 1.0)], vec![(0, 0.8), (1, 0.6)]];
         let positives = [true, true, false, false];
         let c = 10.0;
-        let mut model = Linear::new(Loss::Logistic, 2, rows.len());
+        let mut model = Linear::new(LinearLoss::Logistic, 2, rows.len());
         for warm in [1.0, c] {
             model.fit(&rows, &positives, warm);
         }

@@ -7,8 +7,8 @@ mod ngrams;
 mod platt;
 mod tfidf;
 
-pub use linear::Loss;
-pub use ngrams::Ngrams;
+pub use linear::LinearLoss;
+pub use ngrams::{NgramKind, Ngrams};
 pub use tfidf::{Features, nearest};
 
 /// Answers every text with the label shares of the training rows.

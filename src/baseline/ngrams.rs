@@ -2,18 +2,28 @@
 
 use rayon::prelude::*;
 
-use super::linear::{Linear, Loss};
+use super::linear::{Linear, LinearLoss};
 use super::platt::Platt;
 use super::tfidf::{Features, SparseRow, Tfidf};
 use crate::error::{Error, Result};
 use crate::metrics::classification::argmax;
 use crate::metrics::curves::best_f1_threshold;
+use crate::metrics::stats;
 
 /// Candidates for C, rising so that each fit starts at the one before. From a heavy penalty to almost none:
 /// rows have length one, so C = 1 keeps probabilities near the label shares.
 const LOGISTIC_GRID: [f64; 4] = [1.0, 10.0, 100.0, 1000.0];
 /// The squared hinge pulls harder on wrong rows than the logistic loss, so its useful range lies lower.
 const HINGE_GRID: [f64; 4] = [0.1, 1.0, 10.0, 100.0];
+
+/// What is counted and how it is weighed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NgramKind {
+    /// Characters or words.
+    pub features: Features,
+    /// Logistic regression or a support vector machine.
+    pub loss: LinearLoss,
+}
 
 /// A fitted n-gram classifier.
 pub struct Ngrams {
@@ -38,7 +48,7 @@ impl Ngrams {
     /// machine become probabilities by a sigmoid fitted on the validation rows.
     /// Errors: fewer than two labels, no training or validation rows, a label out of range.
     pub fn fit(
-        (features, loss): (Features, Loss),
+        NgramKind { features, loss }: NgramKind,
         train: &[(String, u32)],
         validation: &[(String, u32)],
         num_labels: usize,
@@ -53,7 +63,7 @@ impl Ngrams {
         let (targets, validation_targets) = (of_rows(train), of_rows(validation));
         let mut models = vec![Linear::new(loss, tfidf.num_features(), train.len()); targets.len()];
         let mut best: Option<(f64, f64, Vec<Scored>)> = None;
-        for c in if loss == Loss::Logistic { LOGISTIC_GRID } else { HINGE_GRID } {
+        for c in if loss == LinearLoss::Logistic { LOGISTIC_GRID } else { HINGE_GRID } {
             let fits = models.par_iter_mut().zip(&targets);
             fits.for_each(|(model, positives)| model.fit(&train_rows, positives, c));
             let scored: Vec<Scored> = models
@@ -61,8 +71,8 @@ impl Ngrams {
                 .zip(&validation_targets)
                 .map(|(model, positives)| {
                     let platt = match loss {
-                        Loss::Logistic => Platt::IDENTITY,
-                        Loss::SquaredHinge => Platt::fit(&model.scores(&validation_rows), positives),
+                        LinearLoss::Logistic => Platt::IDENTITY,
+                        LinearLoss::SquaredHinge => Platt::fit(&model.scores(&validation_rows), positives),
                     };
                     Scored { model: model.clone(), platt }
                 })
@@ -109,8 +119,9 @@ fn validation_score(probabilities: &[Vec<f64>], validation: &[(String, u32)], po
         let of_positive: Vec<f64> = probabilities.iter().map(|row| row[positive]).collect();
         return best_f1_threshold(&is_label(validation, positive), &of_positive).f1;
     }
-    let right = probabilities.iter().zip(validation).filter(|(row, (_, label))| argmax(row) == *label);
-    right.count() as f64 / validation.len() as f64
+    stats::mean(
+        probabilities.iter().zip(validation).map(|(row, (_, label))| f64::from(argmax(row) == *label)),
+    )
 }
 
 fn is_label(rows: &[(String, u32)], label: usize) -> Vec<bool> {

@@ -4,11 +4,11 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use super::linear::{Linear, Loss};
+use super::linear::{Linear, LinearLoss};
 use super::ngrams::Scored;
 use super::platt::Platt;
 use super::tfidf::{Features, SparseRow, Tfidf};
-use super::{Majority, Ngrams};
+use super::{Majority, NgramKind, Ngrams};
 use crate::metrics::classification::argmax;
 use crate::metrics::{Scores, Threshold};
 
@@ -84,7 +84,7 @@ fn tfidf_equals_scikit_learn() {
     }
 }
 
-fn fitted(loss: Loss, label: u32, c: f64, vector: &BaselineVector) -> Scored {
+fn fitted(loss: LinearLoss, label: u32, c: f64, vector: &BaselineVector) -> Scored {
     let (train, _, features) = rows(Features::Chars, vector);
     let positives: Vec<bool> = vector.train.iter().map(|(_, own)| *own == label).collect();
     let mut model = Linear::new(loss, features, train.len());
@@ -97,10 +97,11 @@ fn linear_classifiers_equal_scikit_learn() {
     let vector = vector();
     let (_, unseen, _) = rows(Features::Chars, &vector);
     for fit in &vector.fits {
-        let models: Vec<Scored> = (0..3).map(|label| fitted(Loss::Logistic, label, fit.c, &vector)).collect();
+        let models: Vec<Scored> =
+            (0..3).map(|label| fitted(LinearLoss::Logistic, label, fit.c, &vector)).collect();
         let three = super::ngrams::probabilities(&models, &unseen);
         let binary = super::ngrams::probabilities(&models[1..2], &unseen);
-        let svm = fitted(Loss::SquaredHinge, 1, fit.c, &vector).model.scores(&unseen);
+        let svm = fitted(LinearLoss::SquaredHinge, 1, fit.c, &vector).model.scores(&unseen);
         for row in 0..unseen.len() {
             assert!((binary[row][1] - fit.binary[row]).abs() < 5e-4, "C {}: {binary:?}", fit.c);
             assert!((svm[row] - fit.svm[row]).abs() < 5e-4, "C {}: {svm:?}", fit.c);
@@ -121,9 +122,9 @@ fn platts_sigmoid_is_the_most_likely_one() {
     }
 }
 
-const CHAR_LOGISTIC: (Features, Loss) = (Features::Chars, Loss::Logistic);
-const CHAR_SVM: (Features, Loss) = (Features::Chars, Loss::SquaredHinge);
-const WORD_LOGISTIC: (Features, Loss) = (Features::Words, Loss::Logistic);
+const CHAR_LOGISTIC: NgramKind = NgramKind { features: Features::Chars, loss: LinearLoss::Logistic };
+const CHAR_SVM: NgramKind = NgramKind { features: Features::Chars, loss: LinearLoss::SquaredHinge };
+const WORD_LOGISTIC: NgramKind = NgramKind { features: Features::Words, loss: LinearLoss::Logistic };
 
 #[test]
 fn three_labels_are_learnt_and_fitting_twice_gives_the_same_bits() {
@@ -172,7 +173,7 @@ fn read_tsv(path: &Path) -> Vec<(String, u32)> {
     rows.map(|(label, text)| (text.to_owned(), u32::from(label == "spam"))).collect()
 }
 
-fn test_f1(folder: &Path, kind: (Features, Loss), train: &str) -> f64 {
+fn test_f1(folder: &Path, kind: NgramKind, train: &str) -> f64 {
     let [train, validation, test] =
         [train, "validation.tsv", "test.tsv"].map(|name| read_tsv(&folder.join(name)));
     let model = Ngrams::fit(kind, &train, &validation, 2, 1).unwrap();

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::print;
 use crate::data::{
@@ -14,6 +14,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::files;
 use crate::progress::Progress;
 use crate::report::{Style, audit_table, inspect_tables};
+use crate::results::{ClassSummary, InspectResults, LengthSummary, RepeatSummary, TokenSummary};
 use crate::runs::audit::{self, TEST, VALIDATION};
 use crate::runs::fetch;
 use crate::tokenizer::Tokenizer;
@@ -199,60 +200,47 @@ pub fn inspect(path: &Path, options: &InspectOptions<'_>, progress: &Progress) -
         let rows = examples.iter().filter(|row| label.is_none_or(|label| row.label as usize == label));
         rows.map(|row| row.text.as_str()).collect()
     };
-    let mut classes = Vec::new();
-    for (label, name) in label_names.iter().enumerate() {
+    let class = |(label, name): (usize, &String)| {
         let texts = texts(Some(label));
-        classes.push(json!({
-            "label": name,
-            "rows": texts.len(),
-            "share": texts.len() as f64 / examples.len() as f64,
-            "characters": lengths(texts.iter().map(|text| text.chars().count()).collect()),
-            "words": lengths(texts.iter().map(|text| text.split_whitespace().count()).collect()),
-        }));
-    }
+        ClassSummary {
+            label: name.clone(),
+            rows: texts.len(),
+            share: texts.len() as f64 / examples.len() as f64,
+            characters: LengthSummary::of(texts.iter().map(|text| text.chars().count()).collect()),
+            words: LengthSummary::of(texts.iter().map(|text| text.split_whitespace().count()).collect()),
+        }
+    };
+    let classes = label_names.iter().enumerate().map(class).collect();
     let all = texts(None);
     let part = AuditPart { name: "rows".into(), texts: all.iter().map(|text| text.to_string()).collect() };
     let audit = audit::audit(&[part], &[], options.threshold, progress)?;
-    let repeats = &audit.overlaps[0];
     let with = |what: fn(&str) -> bool| all.iter().filter(|text| what(text)).count();
-    let mut results = json!({
-        "file": path,
-        "rows": examples.len(),
-        "classes": classes,
-        "repeats": {
-            "exact": repeats.exact,
-            "normalised": repeats.normalised,
-            "masked": repeats.masked,
-            "near": repeats.near,
-        },
-        "with_html_entities": with(|text| text.contains("&lt;") || text.contains("&gt;") || text.contains("&amp;")),
-        "with_replacement_characters": with(|text| text.contains('\u{fffd}')),
-        "with_control_characters": with(|text| text.chars().any(|c| c.is_control() && !c.is_whitespace())),
-    });
-    if let Some(tokenizer) = options.tokenizer {
-        results["tokens"] = tokens(fetch::tokenizer(tokenizer, progress)?, &all, options.seq_len)?;
-    }
+    let results = InspectResults {
+        file: path.into(),
+        rows: examples.len(),
+        classes,
+        repeats: RepeatSummary::from(&audit.overlaps[0]),
+        with_html_entities: with(|text| ["&lt;", "&gt;", "&amp;"].iter().any(|entity| text.contains(entity))),
+        with_replacement_characters: with(|text| text.contains('\u{fffd}')),
+        with_control_characters: with(|text| text.chars().any(|c| c.is_control() && !c.is_whitespace())),
+        tokens: options
+            .tokenizer
+            .map(|name| tokens(fetch::tokenizer(name, progress)?, &all, options.seq_len))
+            .transpose()?,
+    };
     if options.json {
-        print(&format!("{results}\n"))
+        print(&format!("{}\n", json!(results)))
     } else {
         print(&inspect_tables(&results, Style::Terminal))
     }
 }
 
 /// Lengths in tokens as fine-tuning encodes the texts, with the end of text where it adds one.
-fn tokens(tokenizer: Tokenizer, texts: &[&str], seq_len: usize) -> Result<Value> {
+fn tokens(tokenizer: Tokenizer, texts: &[&str], seq_len: usize) -> Result<TokenSummary> {
     let texts: Vec<String> = texts.iter().map(|text| text.to_string()).collect();
     let all: Vec<usize> = tokenizer.ending_texts()?.encode_batch(&texts)?.iter().map(Vec::len).collect();
     let truncated = all.iter().filter(|length| **length > seq_len).count();
-    Ok(json!({"lengths": lengths(all), "seq_len": seq_len, "truncated": truncated}))
-}
-
-/// Median, 95th percentile and maximum; the list is not empty.
-fn lengths(mut lengths: Vec<usize>) -> Value {
-    lengths.sort_unstable();
-    let quantile =
-        |share: f64| lengths.get((share * lengths.len().saturating_sub(1) as f64).round() as usize);
-    json!({"median": quantile(0.5), "p95": quantile(0.95), "max": quantile(1.0)})
+    Ok(TokenSummary { lengths: LengthSummary::of(all), seq_len, truncated })
 }
 
 fn check_threshold(threshold: f64) -> Result<()> {

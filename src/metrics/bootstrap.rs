@@ -3,9 +3,9 @@
 //! Each resample has its own seeded stream, so the result does not depend on the number of threads.
 //! Source: Efron and Tibshirani 1993, "An Introduction to the Bootstrap".
 
-use rand::Rng;
 use rayon::prelude::*;
 
+use super::stats::{interval, resample};
 use crate::rng;
 
 /// Resamples of the rows: 25 of them lie beyond either end of a 95 % interval.
@@ -21,27 +21,9 @@ pub fn intervals<const K: usize>(
 ) -> [Option<[f64; 2]>; K] {
     let resampled: Vec<[Option<f64>; K]> = (0..RESAMPLES)
         .into_par_iter()
-        .map(|resample| {
-            let mut rng = rng::stream(seed, "metrics/bootstrap", &[resample]);
-            let mut weights = vec![0; rows];
-            for _ in 0..rows {
-                weights[rng.random_range(0..rows)] += 1;
-            }
-            scores(&weights)
-        })
+        .map(|draw| scores(&resample(rows, &mut rng::stream(seed, "metrics/bootstrap", &[draw]))))
         .collect();
-    std::array::from_fn(|k| {
-        let mut values: Vec<f64> = resampled.iter().filter_map(|scores| scores[k]).collect();
-        values.sort_by(f64::total_cmp);
-        (!values.is_empty()).then(|| [quantile(&values, 0.025), quantile(&values, 0.975)])
-    })
-}
-
-/// Linear interpolation between the neighbours in rank. `sorted` is not empty.
-pub(super) fn quantile(sorted: &[f64], share: f64) -> f64 {
-    let rank = share * (sorted.len() - 1) as f64;
-    let (low, high) = (sorted[rank.floor() as usize], sorted[rank.ceil() as usize]);
-    low + (high - low) * rank.fract()
+    std::array::from_fn(|k| interval(resampled.iter().filter_map(|scores| scores[k]).collect()))
 }
 
 #[cfg(test)]
@@ -64,11 +46,5 @@ mod tests {
         assert_eq!(once, intervals(10, 1, first_row));
         assert_eq!(once[0].unwrap()[0], 1.0);
         assert_eq!(once[1], None);
-    }
-
-    #[test]
-    fn quantiles_interpolate() {
-        assert_eq!(quantile(&[1.0, 2.0, 4.0], 0.75), 3.0);
-        assert_eq!(quantile(&[5.0], 0.975), 5.0);
     }
 }

@@ -5,6 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::classification::argmax;
+use super::stats;
 
 /// Bins of the calibration error. Source: Guo et al. 2017, "On calibration of modern neural networks".
 const ERROR_BINS: usize = 15;
@@ -133,7 +134,7 @@ pub fn tempered(probabilities: &[f64], temperature: f64) -> Vec<f64> {
 fn loss((labels, probabilities): Answered<'_>, temperature: f64) -> f64 {
     let row =
         |(&label, row): (&u32, &Vec<f64>)| -tempered(row, temperature)[label as usize].max(f64::EPSILON).ln();
-    labels.iter().zip(probabilities).map(row).sum::<f64>() / labels.len() as f64
+    stats::mean(labels.iter().zip(probabilities).map(row))
 }
 
 fn bin_of(value: f64, bins: usize) -> usize {

@@ -194,6 +194,15 @@ impl ConfusionMatrix {
     }
 }
 
+/// The label predicted for a row of probabilities: by `threshold` with two labels, the likeliest with more.
+pub fn predict_label(probabilities: &[f64], positive: usize, threshold: Option<f64>) -> usize {
+    match threshold {
+        Some(threshold) if probabilities[positive] >= threshold => positive,
+        Some(_) => 1 - positive,
+        None => argmax(probabilities) as usize,
+    }
+}
+
 /// The label of the largest probability, the first of equals.
 pub fn argmax(probabilities: &[f64]) -> u32 {
     let mut best = 0;

@@ -5,7 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::paired::{SeedScores, interval};
+use super::paired::SeedScores;
+use super::stats::{interval, mean};
 
 /// What a ratio says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,7 +46,6 @@ pub fn label_ratios(
     score: &str,
 ) -> Option<Vec<LabelRatio>> {
     let means = |arm: &[&SeedScores]| -> Option<Vec<f64>> {
-        let mean = |values: Vec<f64>| values.iter().sum::<f64>() / values.len() as f64;
         arm.iter().map(|scores| scores.per_seed(score).map(mean)).collect()
     };
     let (first_means, other_means) = (means(first)?, means(other)?);

@@ -8,8 +8,8 @@ use rand::Rng;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::bootstrap::quantile;
 use super::scores::{HEADLINE_NAMES, NUM_HEADLINE, Rows};
+use super::stats::{interval, mean, resample, std, variance};
 use crate::rng;
 
 /// Resamples of rows and seeds: 50 of them lie beyond either end of a 95 % interval.
@@ -98,12 +98,9 @@ impl SeedScores {
         let rows = runs[0].len();
         let once = vec![1; rows];
         let per_seed = runs.iter().map(|run| run.headline(&once).values()).collect();
-        let draw = |resample: u64| {
-            let mut rng = rng::stream(seed, "metrics/paired", &[resample]);
-            let mut weights = vec![0; rows];
-            for _ in 0..rows {
-                weights[rng.random_range(0..rows)] += 1;
-            }
+        let draw = |number: u64| {
+            let mut rng = rng::stream(seed, "metrics/paired", &[number]);
+            let weights = resample(rows, &mut rng);
             let chosen: Vec<usize> =
                 (0..(runs.len() - 1).max(1)).map(|_| rng.random_range(0..runs.len())).collect();
             let scores: Vec<_> = runs.iter().map(|run| run.headline(&weights).values()).collect();
@@ -141,12 +138,12 @@ impl SeedScores {
         let drawn = minus(&self.drawn, &other.drawn);
         let p_value = p_value(&drawn);
         Some(Difference {
-            difference: mean(&per_seed),
+            difference: mean(per_seed.iter().copied()),
             ci95: interval(drawn)?,
             p_value,
             p_value_holm: p_value,
             sign_test: SignTest::of(&per_seed),
-            rows_std_error: variance(&minus(&self.rows_only, &other.rows_only)).sqrt(),
+            rows_std_error: std(&minus(&self.rows_only, &other.rows_only)),
             seeds_std_error: (variance(&per_seed) / per_seed.len() as f64).sqrt(),
             per_seed,
             mcnemar: Vec::new(),
@@ -236,12 +233,6 @@ fn p_value(differences: &[f64]) -> f64 {
     (2.0 * share(|d| *d <= 0.0).min(share(|d| *d >= 0.0))).min(1.0)
 }
 
-/// Ends of the middle 95 % of some values; None without values.
-pub fn interval(mut values: Vec<f64>) -> Option<[f64; 2]> {
-    values.sort_by(f64::total_cmp);
-    (!values.is_empty()).then(|| [quantile(&values, 0.025), quantile(&values, 0.975)])
-}
-
 fn column(name: &str) -> Option<usize> {
     HEADLINE_NAMES.iter().position(|known| *known == name)
 }
@@ -257,19 +248,6 @@ fn mean_rows<'a>(
         }
     }
     sums.map(|sum| sum.map(|sum| sum / count))
-}
-
-fn mean(values: &[f64]) -> f64 {
-    values.iter().sum::<f64>() / values.len() as f64
-}
-
-/// Unbiased; 0 for one value.
-fn variance(values: &[f64]) -> f64 {
-    if values.len() < 2 {
-        return 0.0;
-    }
-    let mean = mean(values);
-    values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (values.len() - 1) as f64
 }
 
 #[cfg(test)]

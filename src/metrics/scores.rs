@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::bootstrap;
-use super::classification::{BinaryCounts, ClassScores, ConfusionMatrix, argmax};
+use super::classification::{BinaryCounts, ClassScores, ConfusionMatrix, predict_label};
 use super::curves::{Ranking, best_f1_threshold};
 use crate::error::{Error, Result};
 
@@ -205,11 +205,7 @@ impl<'a> Rows<'a> {
         positive: usize,
         threshold: Option<f64>,
     ) -> Self {
-        let predict = |row: &Vec<f64>| match threshold {
-            Some(threshold) if row[positive] >= threshold => positive as u32,
-            Some(_) => 1 - positive as u32,
-            None => argmax(row),
-        };
+        let predict = |row: &Vec<f64>| predict_label(row, positive, threshold) as u32;
         let ranked = if num_labels == 2 { positive..positive + 1 } else { 0..num_labels };
         let ranking = |label| Ranking::new(&is_label(labels, label), &column(probabilities, label));
         Self {

@@ -5,16 +5,16 @@ use std::fmt::Write;
 use super::tables::{Style, audit_table, page, table};
 use crate::analysis::p_words;
 use crate::metrics::efficiency::Bound;
-use crate::results::{Arm, CompareResults, RunMeans, ScoreSummaries, Summary, Tables};
+use crate::results::{Arm, ArmScores, CompareResults, ScoreSummaries, Summary, TrainingMeans};
 
 /// Scores, differences, label efficiency and costs, the verdict first.
 pub fn compare_report(results: &CompareResults, style: Style) -> String {
-    let mut body = scores(results, &results.tables, style);
+    let mut body = scores(results, &results.scores, style);
     let _ = write!(
         body,
         "\nMean ± standard deviation over {} seeds with the 95 % interval of the mean, on {} test rows; {:.0} s\n",
         results.seeds.len(),
-        results.tables.test_rows,
+        results.scores.test_rows,
         results.wall_secs
     );
     let mut section = |title: &str, text: String| {
@@ -40,12 +40,12 @@ pub fn compare_report(results: &CompareResults, style: Style) -> String {
 }
 
 /// The scores of an arm or baseline at a budget.
-pub fn summaries<'a>(tables: &'a Tables, arm: Arm, budget: &str) -> Option<&'a ScoreSummaries> {
+pub fn summaries<'a>(tables: &'a ArmScores, arm: Arm, budget: &str) -> Option<&'a ScoreSummaries> {
     let table = if arm.is_baseline() { &tables.baselines } else { &tables.arms };
     table.get(arm.key())?.budgets.get(budget)
 }
 
-fn scores(results: &CompareResults, tables: &Tables, style: Style) -> String {
+fn scores(results: &CompareResults, tables: &ArmScores, style: Style) -> String {
     let head = ["labels", "model", "F1", "95 %", "precision", "recall", "PR-AUC", "MCC", "accuracy"];
     let mut table = table(style, &head);
     for budget in &results.budgets {
@@ -74,7 +74,7 @@ fn differences(results: &CompareResults, style: Style) -> String {
         ["labels", "score", "difference", "95 %", "p", "corrected", "better seeds", "sign test", "McNemar"];
     let mut table = table(style, &head);
     for budget in &results.budgets {
-        let Some(scores) = results.tables.paired.budgets.get(budget) else { continue };
+        let Some(scores) = results.scores.paired.budgets.get(budget) else { continue };
         for (name, key) in [("F1", "f1"), ("PR-AUC", "pr_auc"), ("accuracy", "accuracy")] {
             let Some(found) = scores.get(key) else { continue };
             let p_values: Vec<String> =
@@ -98,7 +98,7 @@ fn differences(results: &CompareResults, style: Style) -> String {
 
 fn label_efficiency(results: &CompareResults, style: Style) -> String {
     let mut table = table(style, &["labels", "F1", "worth times the labels", "95 %"]);
-    for found in &results.tables.label_efficiency {
+    for found in &results.scores.label_efficiency {
         table.add_row([
             found.budget.clone(),
             format!("{:.3}", found.score),
@@ -106,7 +106,7 @@ fn label_efficiency(results: &CompareResults, style: Style) -> String {
             format!("{} to {}", times(found.ci95[0]), times(found.ci95[1])),
         ]);
     }
-    let rows = !results.tables.label_efficiency.is_empty();
+    let rows = !results.scores.label_efficiency.is_empty();
     if rows { format!("{table}\n") } else { String::new() }
 }
 
@@ -167,7 +167,7 @@ fn training(results: &CompareResults, style: Style) -> String {
     ];
     let mut table = table(style, &head);
     for (budget, arm, means) in run_means(results) {
-        let epochs = [means.kept_epoch, means.epochs].map(|epochs| format!("{epochs:.1}"));
+        let epochs = [means.best_epoch, means.epochs].map(|epochs| format!("{epochs:.1}"));
         let losses = [means.train_loss, means.val_loss, means.last_gap, means.ece];
         let rest = [format!("{:.2}", means.temperature), format!("{:.3}", means.ece_tempered)];
         let losses = losses.map(|value| format!("{value:.3}"));
@@ -197,7 +197,7 @@ fn operating(results: &CompareResults, style: Style) -> String {
 }
 
 /// By budget, then by arm.
-fn run_means(results: &CompareResults) -> impl Iterator<Item = (&String, Arm, &RunMeans)> {
+fn run_means(results: &CompareResults) -> impl Iterator<Item = (&String, Arm, &TrainingMeans)> {
     results.budgets.iter().flat_map(move |budget| {
         let of_arm = move |arm: Arm| Some((budget, arm, results.runs.get(arm.key())?.get(budget)?));
         Arm::ALL.into_iter().filter_map(of_arm)

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::compare_tables::compare_report;
 use crate::error::{Error, Result};
 use crate::metrics::{Scores, Verdict};
-use crate::results::{AuditResults, FinetuneResults, PretrainResults};
+use crate::results::{AuditResults, FinetuneResults, InspectResults, LengthSummary, PretrainResults};
 use crate::run_dir::read_json;
 
 /// Where a table is read.
@@ -67,14 +67,14 @@ pub fn pretrain_report(results: &PretrainResults, style: Style) -> String {
 
 /// Scores, confusion matrix and verdict of a fine-tuning.
 pub fn finetune_report(results: &FinetuneResults, style: Style) -> String {
-    let mut parts = vec![("validation", &results.validation), ("test", &results.test)];
-    parts.extend(results.clean.as_ref().map(|clean| ("clean test rows", clean)));
+    let mut parts = vec![("validation", &results.scores.validation), ("test", &results.scores.test)];
+    parts.extend(results.leakage.clean.as_ref().map(|clean| ("clean test rows", clean)));
     let mut body = scores_table(&parts, style);
-    body.push_str(&per_class_table(&results.test, style));
-    body.push_str(&confusion_table(&results.test, style));
+    body.push_str(&per_class_table(&results.scores.test, style));
+    body.push_str(&confusion_table(&results.scores.test, style));
     body.push_str(&operating_table(results, style));
     body.push_str(&calibration_line(results));
-    if let Some(course) = &results.course {
+    if let Some(course) = &results.learning {
         let _ = writeln!(body, "\n{}", course.words());
     }
     body.push_str(&parts_table(results, style));
@@ -82,16 +82,16 @@ pub fn finetune_report(results: &FinetuneResults, style: Style) -> String {
         body,
         "\n{} training rows, {} of {} parameters trained, {} steps (best at {}), {:.1} % padding left out, {:.1} % of \
          texts cut, {:.1} s\n",
-        results.train_rows,
-        results.trainable_parameters,
-        results.parameters,
-        results.steps,
-        results.best_step,
-        100.0 * results.padded_share,
-        100.0 * results.truncated_share,
-        results.wall_secs,
+        results.training.train_rows,
+        results.training.trainable_parameters,
+        results.training.parameters,
+        results.training.steps,
+        results.training.best_step,
+        100.0 * results.training.padded_share,
+        100.0 * results.training.truncated_share,
+        results.training.wall_secs,
     );
-    if let Some(audit) = &results.audit {
+    if let Some(audit) = &results.leakage.audit {
         let _ = write!(body, "\n## Overlaps\n\n{}", audit_table(audit, style));
     }
     page(&format!("Fine-tuning from {}", results.init_from), &body, Some(&results.verdict))
@@ -101,7 +101,7 @@ pub fn finetune_report(results: &FinetuneResults, style: Style) -> String {
 fn operating_table(results: &FinetuneResults, style: Style) -> String {
     let head = ["threshold by", "threshold", "precision", "recall", "F1", "false alarms", "missed"];
     let mut table = table(style, &head);
-    for point in &results.operating_points {
+    for point in &results.scores.operating_points {
         let mark = match (point.chosen, point.met) {
             (true, true) => " (used)",
             (true, false) => " (used; not reached on validation)",
@@ -113,11 +113,11 @@ fn operating_table(results: &FinetuneResults, style: Style) -> String {
         let scores = scores.map(|value| format!("{value:.3}"));
         table.add_row([vec![format!("{}{mark}", point.rule)], scores.to_vec(), counts.to_vec()].concat());
     }
-    if results.operating_points.is_empty() { String::new() } else { format!("\n{table}\n") }
+    if results.scores.operating_points.is_empty() { String::new() } else { format!("\n{table}\n") }
 }
 
 fn calibration_line(results: &FinetuneResults) -> String {
-    let Some(found) = &results.calibration else { return String::new() };
+    let Some(found) = &results.scores.calibration else { return String::new() };
     format!(
         "\nCalibration error {:.3} (loss {:.3}); with temperature {:.2}, fitted on validation, {:.3} (loss {:.3})\n",
         found.ece, found.loss, found.temperature, found.ece_tempered, found.loss_tempered
@@ -167,39 +167,32 @@ pub fn audit_table(audit: &AuditResults, style: Style) -> String {
 }
 
 /// Classes, lengths and repeats as `train data inspect` found them.
-pub fn inspect_tables(found: &Value, style: Style) -> String {
-    let number = |value: &Value| value.as_u64().map_or("-".into(), |count| count.to_string());
-    let lengths = |of: &Value| ["median", "p95", "max"].map(|key| number(&of[key])).join(" / ");
+pub fn inspect_tables(found: &InspectResults, style: Style) -> String {
+    let number = |count: Option<usize>| count.map_or("-".into(), |count| count.to_string());
+    let lengths = |of: &LengthSummary| [of.median, of.p95, of.max].map(number).join(" / ");
     let head = ["label", "rows", "share", "characters: median / 95 % / longest", "words: the same"];
     let mut table = table(style, &head);
-    for class in found["classes"].as_array().into_iter().flatten() {
-        table.add_row([
-            class["label"].as_str().unwrap_or_default().to_string(),
-            number(&class["rows"]),
-            format!("{:.1} %", 100.0 * class["share"].as_f64().unwrap_or_default()),
-            lengths(&class["characters"]),
-            lengths(&class["words"]),
-        ]);
+    for class in &found.classes {
+        let share = format!("{:.1} %", 100.0 * class.share);
+        let (characters, words) = (lengths(&class.characters), lengths(&class.words));
+        table.add_row([class.label.clone(), class.rows.to_string(), share, characters, words]);
     }
-    let repeats = ["exact", "normalised", "masked", "near"].map(|key| number(&found["repeats"][key]));
-    let [exact, normalised, masked, near] = repeats;
+    let repeats = &found.repeats;
     let mut text = format!(
-        "{table}\n{} rows; repeats of earlier rows: {exact} exact, {normalised} but for case and space, {masked} but \
-         for digits, {near} near\n",
-        number(&found["rows"])
+        "{table}\n{} rows; repeats of earlier rows: {} exact, {} but for case and space, {} but for digits, {} near\n",
+        found.rows, repeats.exact, repeats.normalised, repeats.masked, repeats.near
     );
-    for (key, what) in [
-        ("with_html_entities", "hold HTML entities such as &lt;, which may give a label away"),
-        ("with_replacement_characters", "hold U+FFFD: an earlier conversion lost characters"),
-        ("with_control_characters", "hold control characters"),
+    for (count, what) in [
+        (found.with_html_entities, "hold HTML entities such as &lt;, which may give a label away"),
+        (found.with_replacement_characters, "hold U+FFFD: an earlier conversion lost characters"),
+        (found.with_control_characters, "hold control characters"),
     ] {
-        if found[key].as_u64() > Some(0) {
-            let _ = writeln!(text, "{} rows {what}", number(&found[key]));
+        if count > 0 {
+            let _ = writeln!(text, "{count} rows {what}");
         }
     }
-    if let Some(tokens) = found.get("tokens") {
-        let (cut, seq_len) = (number(&tokens["truncated"]), number(&tokens["seq_len"]));
-        let lengths = lengths(&tokens["lengths"]);
+    if let Some(tokens) = &found.tokens {
+        let (cut, seq_len, lengths) = (tokens.truncated, tokens.seq_len, lengths(&tokens.lengths));
         let _ = writeln!(text, "tokens: median / 95 % / longest {lengths}; {cut} rows are cut at {seq_len}");
     }
     text

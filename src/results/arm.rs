@@ -17,7 +17,7 @@ pub enum Arm {
     CharNgram,
     /// Word n-grams with logistic regression.
     WordNgram,
-    /// Class shares.
+    /// Always the most frequent label of the training rows.
     Majority,
 }
 
@@ -58,7 +58,7 @@ impl Arm {
             Arm::CharSvm => "character n-grams, SVM",
             Arm::CharNgram => "character n-grams, logistic",
             Arm::WordNgram => "word n-grams, logistic",
-            Arm::Majority => "commonest label",
+            Arm::Majority => "majority class",
         }
     }
 

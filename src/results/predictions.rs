@@ -5,9 +5,12 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use super::lines::write_lines;
 use crate::error::{Error, Result};
 use crate::files;
+use crate::metrics::calibration::Answered;
 use crate::metrics::scores::Rows;
+use crate::metrics::{Scores, Threshold, predict_label};
 
 /// Answers to rows that are always in the same order: those of the file, or of the split.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,22 +35,21 @@ struct Line {
 }
 
 impl Predictions {
-    /// Writes the file; `predicted` gives the label called for the probabilities of a row.
-    pub fn write(&self, path: &Path, predicted: impl Fn(&[f64]) -> usize) -> Result<()> {
-        let mut lines = String::new();
-        for (id, probabilities) in self.probabilities.iter().enumerate() {
+    /// Writes the file, with the label predicted for each row: `positive` at `threshold` or above, without one the
+    /// likeliest.
+    pub fn write(&self, path: &Path, positive: usize, threshold: Option<f64>) -> Result<()> {
+        let line = |(id, probabilities): (usize, &Vec<f64>)| {
             let named = self.label_names.iter().zip(probabilities);
-            let line = Line {
+            Line {
                 id,
                 label: self.label_names[self.labels[id] as usize].clone(),
                 probability: named.map(|(name, value)| (name.clone(), json!(value))).collect(),
-                predicted: self.label_names[predicted(probabilities)].clone(),
+                predicted: self.label_names[predict_label(probabilities, positive, threshold)].clone(),
                 text_sha256: self.text_sha256[id].clone(),
-            };
-            lines.push_str(&serde_json::to_string(&line).map_err(Error::data)?);
-            lines.push('\n');
-        }
-        files::write_atomic(path, lines.as_bytes())
+            }
+        };
+        let lines: Vec<Line> = self.probabilities.iter().enumerate().map(line).collect();
+        write_lines(path, &lines)
     }
 
     /// Reads the file.
@@ -82,9 +84,24 @@ impl Predictions {
         Ok(found)
     }
 
-    /// Number of the label called `name`, or 0.
+    /// Scores of these answers; `intervals_seed` draws the resamples of the intervals.
+    ///
+    /// Errors: as [`Scores::compute`].
+    pub fn scores(&self, positive: usize, threshold: Threshold, intervals_seed: u64) -> Result<Scores> {
+        let (labels, probabilities, names) = (&self.labels, &self.probabilities, &self.label_names);
+        Scores::compute(labels, probabilities, names, positive, threshold, Some(intervals_seed))
+    }
+
+    /// Number of the label with this name, or 0.
     pub fn label(&self, name: &str) -> usize {
         self.label_names.iter().position(|known| known == name).unwrap_or(0)
+    }
+
+    /// Whether `other` is about the same texts with the same labels.
+    pub fn same_rows(&self, other: &Self) -> bool {
+        self.text_sha256 == other.text_sha256
+            && self.labels == other.labels
+            && self.label_names == other.label_names
     }
 
     /// The rows whose numbers are in `kept`, in that order.
@@ -101,6 +118,11 @@ impl Predictions {
     pub fn one_label(&self, label: usize) -> (Vec<bool>, Vec<f64>) {
         let positives = self.labels.iter().map(|own| *own as usize == label).collect();
         (positives, self.probabilities.iter().map(|row| row[label]).collect())
+    }
+
+    /// As calibration is measured.
+    pub fn answered(&self) -> Answered<'_> {
+        (&self.labels, &self.probabilities)
     }
 
     /// As the metrics read them.

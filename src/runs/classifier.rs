@@ -5,14 +5,13 @@ use std::path::Path;
 use candle_core::Device;
 use serde_json::{Map, json};
 
-use super::finetune::called;
 use crate::config::FinetuneConfig;
 use crate::data::{Example, Examples};
 use crate::device;
 use crate::error::{Error, ErrorKind, Result};
 use crate::files;
 use crate::hf_folder::{self, HfFolder};
-use crate::metrics::Scores;
+use crate::metrics::{Scores, predict_label};
 use crate::model::Classifier;
 use crate::progress::Progress;
 use crate::results::FinetuneResults;
@@ -57,8 +56,8 @@ impl Predictor {
         let model = Classifier::new(&folder.config, &folder.weights_on(&device)?, config.classifier.pooling)?;
         let positive = results.positive;
         let positive = folder.label_names.iter().position(|name| *name == positive).unwrap_or(0);
-        let threshold = results.validation.threshold;
-        let validation = Some(results.validation);
+        let threshold = results.scores.validation.threshold;
+        let validation = Some(results.scores.validation);
         Ok(Self { config, positive, validation, threshold, model, folder, device })
     }
 
@@ -87,7 +86,7 @@ impl Predictor {
     /// One JSON line.
     pub fn line(&self, text: &str, probabilities: &[f64]) -> String {
         let names = &self.folder.label_names;
-        let label = called(probabilities, self.positive, self.threshold);
+        let label = predict_label(probabilities, self.positive, self.threshold);
         let all: Map<_, _> =
             names.iter().zip(probabilities).map(|(name, p)| (name.clone(), json!(p))).collect();
         let line = json!({

@@ -1,8 +1,5 @@
 //! Fine-tuning: labelled rows -> tokens -> batches -> steps -> threshold -> scores, verdict and model.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-
 use candle_core::Device;
 
 use super::Context;
@@ -10,8 +7,7 @@ use super::audit::{self, Known};
 use super::fetch::Fetcher;
 use super::lifecycle;
 use super::start::Start;
-use crate::analysis::add_audit;
-use crate::baseline::nearest;
+use crate::analysis::{self, FinetuneRun, LabelledTexts};
 use crate::checkpoint::Fingerprints;
 use crate::config::{AuditMode, Config, FinetuneConfig, SCRATCH};
 use crate::data::{Example, Examples, LabelledSplit};
@@ -19,39 +15,16 @@ use crate::error::{Error, Result};
 use crate::files;
 use crate::hf_folder::{self, Base, ModelFiles, Sources, save_adapter, write_classifier_card};
 use crate::hub;
-use crate::metrics::calibration::Calibration;
-use crate::metrics::course::Course;
-use crate::metrics::decision::operating_points;
-use crate::metrics::{History, Scores, Threshold, Verdict};
+use crate::metrics::History;
 use crate::model::{Classifier, Head, ModelConfig, Pooling, parameter_specs};
 use crate::process;
 use crate::progress::Progress;
 use crate::report::{self, Style, finetune_report};
-use crate::results::{AuditResults, FinetuneResults, Mistake, PartSummary, Predictions};
-use crate::run_dir::{RunDir, read_json};
+pub use crate::results::Finetuned;
+use crate::results::{AuditResults, FinetuneResults, Log, Mistake, PartSummary, Predictions, TrainingFacts};
+use crate::run_dir::RunDir;
 use crate::tokenizer::Tokenizer;
 use crate::trainer::{ClassificationData, ClassificationTask, Outcome, Run, State, probabilities};
-
-/// A finished fine-tuning.
-#[derive(Clone, Debug)]
-pub struct Finetuned {
-    /// Its run directory; `model/` in it holds the classifier.
-    pub dir: PathBuf,
-    /// What came out.
-    pub results: FinetuneResults,
-    /// Answers to the test rows.
-    pub predictions: Predictions,
-}
-
-impl Finetuned {
-    /// Reads the finished run at `dir`.
-    ///
-    /// Errors: no results (66) or those of another kind of run (65).
-    pub fn load(dir: &Path) -> Result<Self> {
-        let results = read_json(dir, "results.json")?;
-        Ok(Self { dir: dir.into(), results, predictions: Predictions::read(&dir.join("predictions.jsonl"))? })
-    }
-}
 
 /// Rows of the three parts as tokens.
 struct Parts {
@@ -122,10 +95,7 @@ pub fn finetune(config: &FinetuneConfig, context: &Context) -> Result<Finetuned>
         return Err(running.interrupted(signal));
     }
     let classifier = store(&material, &state, commit.as_deref(), &dir)?;
-    let mut results = measure(config, &state, &classifier, &material.split, &material.parts, &dir, progress)?;
-    if let Some(audit) = audit {
-        add_audit(dir.path(), audit, &mut results)?;
-    }
+    let results = measure(&material, &state, &classifier, audit, &dir, progress)?;
     publish(config, &results, &dir)?;
     running.done()?;
     Finetuned::load(dir.path())
@@ -314,151 +284,88 @@ fn base(init_from: &str) -> Result<Option<String>> {
     Ok(Some(hf_folder::locate(init_from.as_ref())?.display().to_string()))
 }
 
-/// Chooses the threshold on validation, applies it once to test, and says what came out.
+/// Answers of the classifier to both parts, written into the directory, and the results that follow from them.
 fn measure(
-    config: &FinetuneConfig,
+    of: &Material<'_>,
     state: &State,
     classifier: &Classifier,
-    split: &LabelledSplit,
-    parts: &Parts,
+    audit: Option<AuditResults>,
     dir: &RunDir,
     progress: &Progress,
 ) -> Result<FinetuneResults> {
-    let device = state.params.device();
-    let batch = config.train.micro_batch_size;
-    let predict = |part: &Examples| probabilities(classifier, part, batch, &device, progress);
-    let (on_validation, on_test) = (predict(&parts.validation)?, predict(&parts.test)?);
-    let sampler = parts.train.sampler(batch, config.seed);
+    let Material { config, split, parts, .. } = of;
+    let answers = |rows: &[Example], part: &Examples| -> Result<Predictions> {
+        let (batch, device) = (config.train.micro_batch_size, state.params.device());
+        Ok(Predictions {
+            label_names: split.label_names.clone(),
+            labels: rows.iter().map(|row| row.label).collect(),
+            probabilities: probabilities(classifier, part, batch, &device, progress)?,
+            text_sha256: rows.iter().map(|row| files::sha256(row.text.as_bytes())).collect(),
+        })
+    };
+    let validation = answers(&split.validation, &parts.validation)?;
+    let test = answers(&split.test, &parts.test)?;
+    let sampler = parts.train.sampler(config.train.micro_batch_size, config.seed);
     let steps_per_epoch = sampler.batches_per_epoch().div_ceil(config.train.grad_accum_steps as u64) as f64;
-    let scores = |part: &Examples, probabilities: &[Vec<f64>], threshold| {
-        let (names, positive) = (&split.label_names, split.positive);
-        Scores::compute(part.labels(), probabilities, names, positive, threshold, Some(config.seed))
-    };
-    let said = |rows: &[Example], probabilities: &[Vec<f64>]| Predictions {
-        label_names: split.label_names.clone(),
-        labels: rows.iter().map(|row| row.label).collect(),
-        probabilities: probabilities.to_vec(),
-        text_sha256: rows.iter().map(|row| files::sha256(row.text.as_bytes())).collect(),
-    };
-    let (said_validation, said_test) = (said(&split.validation, &on_validation), said(&split.test, &on_test));
-    let ((positives, values), (test_positives, test_values)) =
-        (said_validation.one_label(split.positive), said_test.one_label(split.positive));
-    let (rows, test_rows) = ((&positives[..], &values[..]), (&test_positives[..], &test_values[..]));
-    let binary = split.label_names.len() == 2;
-
-    let frozen = Threshold::Fixed(config.decision.rule().choose(rows).0);
-    let validation = scores(&parts.validation, &on_validation, frozen)?;
-    let test = scores(&parts.test, &on_test, frozen)?;
-    let call = |probabilities: &[f64]| called(probabilities, split.positive, test.threshold);
-    said_test.write(&dir.path().join("predictions.jsonl"), call)?;
-    said_validation.write(&dir.path().join("validation_predictions.jsonl"), call)?;
-    report::write_mistakes(dir.path(), &mistakes(config.mistakes, split, &said_test, call))?;
-
-    let counters = &state.counters;
-    let (train_loss, val_loss) = counters.history.iter().copied().unzip();
-    let history = History { train_loss, val_loss };
-    let best = counters.best.as_ref().filter(|_| config.train.restore_best);
-    let best_step = best.map_or(counters.step, |best| best.step);
-    let truncated: usize =
-        [&parts.train, &parts.validation, &parts.test].map(|part| part.truncated).iter().sum();
-    let all_rows = parts.train.len() + parts.validation.len() + parts.test.len();
-    Ok(FinetuneResults {
-        phase: "finetune".into(),
-        init_from: config.init_from.clone(),
+    let (train_loss, val_loss) = state.counters.history.iter().copied().unzip();
+    let results = analysis::finetune(FinetuneRun {
+        init_from: &config.init_from,
         seed: config.seed,
-        positive: split.label_names[split.positive].clone(),
-        per_class: test.per_class.clone(),
-        verdict: Verdict::judge(&test, Some(&history)),
-        operating_points: if binary {
-            operating_points(&config.decision, rows, test_rows)
-        } else {
-            Vec::new()
-        },
-        calibration: Some(Calibration::measure(
-            (parts.validation.labels(), &on_validation),
-            (parts.test.labels(), &on_test),
-            split.positive,
-        )),
-        course: Course::of(&report::evaluations(dir.path(), steps_per_epoch), best_step),
+        positive: split.positive,
+        decision: &config.decision,
+        validation: &validation,
+        test: &test,
+        history: &History { train_loss, val_loss },
+        evaluations: &Log::read(dir.path()).evaluations(steps_per_epoch),
         parts: part_summaries(split, parts),
-        audit: None,
-        clean: None,
-        validation,
-        test,
+        audit,
+        training: training_facts(config, state, parts),
+    })?;
+    let threshold = results.scores.test.threshold;
+    test.write(&dir.path().join("predictions.jsonl"), split.positive, threshold)?;
+    validation.write(&dir.path().join("validation_predictions.jsonl"), split.positive, threshold)?;
+    Mistake::write_all(dir.path(), &mistakes(of, &test, threshold))?;
+    Ok(results)
+}
+
+/// The most confident wrong answers on test.
+fn mistakes(of: &Material<'_>, test: &Predictions, threshold: Option<f64>) -> Vec<Mistake> {
+    fn texts(rows: &[Example]) -> Vec<&str> {
+        rows.iter().map(|row| row.text.as_str()).collect()
+    }
+    let (train, asked) = (texts(&of.split.train), texts(&of.split.test));
+    let train = LabelledTexts { texts: &train, labels: of.parts.train.labels() };
+    analysis::mistakes(of.config.mistakes, test, (of.split.positive, threshold), &asked, train)
+}
+
+fn training_facts(config: &FinetuneConfig, state: &State, parts: &Parts) -> TrainingFacts {
+    let counters = &state.counters;
+    let best = counters.best.as_ref().filter(|_| config.train.restore_best);
+    let all = [&parts.train, &parts.validation, &parts.test];
+    let truncated: usize = all.map(|part| part.truncated).iter().sum();
+    let rows: usize = all.map(|part| part.len()).iter().sum();
+    let sampler = parts.train.sampler(config.train.micro_batch_size, config.seed);
+    TrainingFacts {
         train_rows: parts.train.len(),
-        train_loss: history.train_loss.last().copied(),
+        train_loss: counters.history.last().map(|(train_loss, _)| *train_loss),
         steps: counters.step,
-        best_step,
+        best_step: best.map_or(counters.step, |best| best.step),
         tokens: counters.tokens,
         parameters: state.params.count(),
         trainable_parameters: state.trainable_count(),
         padded_share: parts.train.padded_share(&sampler, 0),
-        truncated_share: truncated as f64 / all_rows as f64,
+        truncated_share: truncated as f64 / rows as f64,
         tokens_per_sec: counters.tokens as f64 / counters.elapsed_secs.max(f64::MIN_POSITIVE),
         peak_memory_bytes: process::peak_memory_bytes(),
         wall_secs: counters.elapsed_secs,
-    })
-}
-
-/// The most confident wrong answers, each with the training text nearest to it.
-fn mistakes(
-    count: usize,
-    split: &LabelledSplit,
-    said: &Predictions,
-    call: impl Fn(&[f64]) -> usize,
-) -> Vec<Mistake> {
-    let wrong = said.probabilities.iter().enumerate().filter_map(|(row, probabilities)| {
-        let called = call(probabilities);
-        (called != said.labels[row] as usize).then_some((row, called, probabilities[called]))
-    });
-    let mut wrong: Vec<(usize, usize, f64)> = wrong.collect();
-    wrong.sort_by(|a, b| b.2.total_cmp(&a.2));
-    let texts: Vec<String> = split.train.iter().map(|row| row.text.clone()).collect();
-    let name = |label: usize| split.label_names[label].clone();
-    wrong.truncate(count);
-    let asked: Vec<String> = wrong.iter().map(|(row, ..)| split.test[*row].text.clone()).collect();
-    let near = if asked.is_empty() { Vec::new() } else { nearest(&texts, &asked) };
-    let mistake = |((row, called, probability), near): ((usize, usize, f64), Option<(usize, f64)>)| Mistake {
-        id: row,
-        label: name(said.labels[row] as usize),
-        predicted: name(called),
-        probability,
-        text: split.test[row].text.clone(),
-        nearest_text: near.map(|(at, _)| texts[at].clone()),
-        nearest_label: near.map(|(at, _)| name(split.train[at].label as usize)),
-        nearest_similarity: near.map_or(0.0, |(_, cosine)| cosine),
-    };
-    wrong.into_iter().zip(near).map(mistake).collect()
+    }
 }
 
 /// Rows, labels and lengths of each part.
 fn part_summaries(split: &LabelledSplit, parts: &Parts) -> Vec<PartSummary> {
     let named = [("train", &parts.train), ("validation", &parts.validation), ("test", &parts.test)];
-    let summary = |(name, examples): (&str, &Examples)| {
-        let count = |label: usize| examples.labels().iter().filter(|own| **own as usize == label).count();
-        let labels: BTreeMap<String, usize> =
-            split.label_names.iter().enumerate().map(|(label, name)| (name.clone(), count(label))).collect();
-        let mut tokens = examples.lengths();
-        tokens.sort_unstable();
-        let quantile = |share: f64| tokens[(share * (tokens.len() - 1) as f64).round() as usize];
-        PartSummary {
-            part: name.into(),
-            rows: examples.len(),
-            labels,
-            median_tokens: quantile(0.5),
-            p95_tokens: quantile(0.95),
-            max_tokens: quantile(1.0),
-            truncated: examples.truncated,
-        }
+    let summary = |(name, of): (&str, &Examples)| {
+        PartSummary::of(name, &split.label_names, of.labels(), of.lengths(), of.truncated)
     };
     named.map(summary).into()
-}
-
-/// The label called: by threshold with two labels, the likeliest with more.
-pub fn called(probabilities: &[f64], positive: usize, threshold: Option<f64>) -> usize {
-    match threshold {
-        Some(threshold) if probabilities[positive] >= threshold => positive,
-        Some(_) => 1 - positive,
-        None => crate::metrics::classification::argmax(probabilities) as usize,
-    }
 }

@@ -1,7 +1,5 @@
 //! Pre-training: bytes -> documents -> tokens -> windows -> steps -> figures and model.
 
-use std::path::{Path, PathBuf};
-
 use candle_core::Device;
 
 use super::Context;
@@ -21,27 +19,10 @@ use crate::model::{Head, LanguageModel, ModelConfig, Pooling, flops_per_token, p
 use crate::process;
 use crate::progress::Progress;
 use crate::report::{self, Style, pretrain_report};
-use crate::results::PretrainResults;
-use crate::run_dir::{RunDir, read_json};
+pub use crate::results::Pretrained;
+use crate::results::{PretrainResults, Sample};
+use crate::run_dir::RunDir;
 use crate::trainer::{LanguageTask, Outcome, Prompts, Run, State, language_scores};
-
-/// A finished pre-training.
-#[derive(Clone, Debug)]
-pub struct Pretrained {
-    /// Its run directory; `model/` in it holds the model.
-    pub dir: PathBuf,
-    /// What came out.
-    pub results: PretrainResults,
-}
-
-impl Pretrained {
-    /// Reads the finished run at `dir`.
-    ///
-    /// Errors: no results (66) or those of another kind of run (65).
-    pub fn load(dir: &Path) -> Result<Self> {
-        Ok(Self { dir: dir.into(), results: read_json(dir, "results.json")? })
-    }
-}
 
 /// What a pre-training works on.
 struct Material<'a> {
@@ -109,7 +90,7 @@ pub fn pretrain(config: &PretrainConfig, context: &Context) -> Result<Pretrained
     let results = measure(&material, &state, &task, progress)?;
     publish(config, &results, &dir)?;
     running.done()?;
-    Ok(Pretrained { dir: dir.path().into(), results })
+    Pretrained::load(dir.path())
 }
 
 /// The text as tokens: by the tokenizer of the model that training starts from, else by the config's.
@@ -147,8 +128,7 @@ fn describe_data(data: &LanguageData, progress: &Progress) {
 
 /// Writes samples and model folder.
 fn store(of: &Material<'_>, state: &State, task: &LanguageTask<'_>, dir: &RunDir) -> Result<()> {
-    let samples: Vec<String> = task.samples()?.iter().map(|sample| format!("{sample}\n")).collect();
-    files::write_atomic(&dir.path().join("samples.jsonl"), samples.concat().as_bytes())?;
+    Sample::write_all(dir.path(), &task.samples()?)?;
     let files = ModelFiles {
         config: &of.model,
         label_names: &[],

@@ -1,7 +1,7 @@
 //! The pre-training task: predict the next token.
 
 use candle_core::{DType, Device, Tensor};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, json};
 
 use super::{Evaluation, Loss, Task};
 use crate::data::{Batch, LanguageData};
@@ -11,6 +11,7 @@ use crate::metrics::LanguageScores;
 use crate::model::{Dropout, LanguageModel, ModelConfig, Params, TokenRows};
 use crate::ops;
 use crate::progress::Progress;
+use crate::results::Sample;
 use crate::trainer::TrainConfig;
 
 /// Language modelling over a tokenised corpus.
@@ -54,13 +55,13 @@ impl<'a> LanguageTask<'a> {
         })
     }
 
-    /// Each prompt with its continuation, as JSON objects.
-    pub fn samples(&self) -> Result<Vec<Value>> {
+    /// Each prompt with its continuation.
+    pub fn samples(&self) -> Result<Vec<Sample>> {
         let (tokenizer, Prompts { texts, sampling, seed }) = (&self.data.corpus().tokenizer, &self.prompts);
         let generator = Generator { model: &self.eval_model, tokenizer };
-        let sample = |prompt: &String| -> Result<Value> {
+        let sample = |prompt: &String| -> Result<Sample> {
             let new = generator.ids(&tokenizer.encode(prompt)?, sampling, *seed)?;
-            Ok(json!({"prompt": prompt, "continuation": tokenizer.decode(&new)?, "seed": seed}))
+            Ok(Sample { prompt: prompt.clone(), continuation: tokenizer.decode(&new)?, seed: *seed })
         };
         texts.iter().map(sample).collect()
     }

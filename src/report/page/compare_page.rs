@@ -11,12 +11,11 @@ use super::plot::{Axis, Plot, Series, Shape};
 use super::run_page::facts;
 use super::seed_curves::{self, Runs};
 use super::{page, section, verdict};
-use crate::analysis::Cell;
 use crate::analysis::labels;
 use crate::error::Result;
 use crate::metrics::Scores;
 use crate::results::Predictions;
-use crate::results::{Arm, cell_folder};
+use crate::results::{Arm, Cell, cell_folder};
 use crate::results::{CompareResults, PretrainResults, Summary};
 use crate::run_dir::{Manifest, read_json};
 
@@ -34,7 +33,7 @@ pub fn comparison(path: &Path, results: &CompareResults) -> Result<Markup> {
             (differences(results).draw())
             (strip(results).draw())
         }
-        (section("scores", "Scores", &scores(results, &results.tables)))
+        (section("scores", "Scores", &scores(results, &results.scores)))
         (section("paired", "Pre-trained minus from scratch", &paired(results)))
         (section("efficiency", "How many labels pre-training is worth", &ratios(results)))
         (section("curves", "Curves of every seed", &curves(path, results)?))
@@ -67,7 +66,7 @@ pub fn comparison(path: &Path, results: &CompareResults) -> Result<Markup> {
 
 /// The line below the title: what, where and when.
 fn about(path: &Path, results: &CompareResults) -> String {
-    let (seeds, rows) = (results.seeds.len(), results.tables.test_rows);
+    let (seeds, rows) = (results.seeds.len(), results.scores.test_rows);
     let what = format!(
         "{seeds} seeds, {rows} test rows, positive label {}, {:.0} s",
         results.positive, results.wall_secs
@@ -111,7 +110,7 @@ fn efficiency(results: &CompareResults) -> Plot {
             .budgets
             .iter()
             .zip(&ticks)
-            .filter_map(|(budget, tick)| Some((tick.0, f1(&results.tables, arm, budget)?)))
+            .filter_map(|(budget, tick)| Some((tick.0, f1(&results.scores, arm, budget)?)))
             .collect();
         if points.is_empty() {
             continue;
@@ -154,7 +153,7 @@ fn differences(results: &CompareResults) -> Plot {
         .iter()
         .enumerate()
         .filter_map(|(place, budget)| {
-            let found = results.tables.paired.budgets.get(budget)?.get("f1")?;
+            let found = results.scores.paired.budgets.get(budget)?.get("f1")?;
             Some((place as f64, found.ci95[0], found.difference, found.ci95[1]))
         })
         .collect();
@@ -182,7 +181,7 @@ fn strip(results: &CompareResults) -> Plot {
     let dots = |arm: Arm, aside: f64| {
         let mut points = Vec::new();
         for (place, budget) in results.budgets.iter().enumerate() {
-            let Some(f1) = f1(&results.tables, arm, budget) else { continue };
+            let Some(f1) = f1(&results.scores, arm, budget) else { continue };
             for (seed, value) in results.seeds.iter().zip(&f1.per_seed) {
                 points.push((
                     place as f64 + aside,
@@ -233,13 +232,13 @@ fn curves(path: &Path, results: &CompareResults) -> Result<Markup> {
             (seed_curves::roc(&runs, budget).draw())
             (seed_curves::learning(&arms, budget).draw())
             (seed_curves::reliability(&arms, budget).draw())
-            @if arms.iter().any(|arm| arm.cells[0].results.test.threshold.is_some()) {
+            @if arms.iter().any(|arm| arm.cells[0].test().threshold.is_some()) {
                 (seed_curves::thresholds(&arms, budget).draw())
             }
             @for arm in &arms { (mean_confusion(arm, budget)) }
         });
     }
-    let about = match results.tables.test_rows {
+    let about = match results.scores.test_rows {
         rows if results.positive.is_empty() => format!("{rows} test rows."),
         rows => format!("Of {} on {rows} test rows. Thin lines are single seeds.", results.positive),
     };
@@ -253,7 +252,7 @@ fn read_cells(path: &Path, results: &CompareResults, budget: &str) -> Result<Vec
         let cells: Result<Vec<Cell>> = results
             .seeds
             .iter()
-            .map(|seed| Cell::read(&path.join(cell_folder(arm, budget, *seed))))
+            .map(|seed| Cell::read(arm, &path.join(cell_folder(arm, budget, *seed))))
             .collect();
         found.push((arm, cells?));
     }
@@ -280,7 +279,7 @@ fn runs_of<'a>(
 
 /// Counts on test, as means over seeds.
 fn mean_confusion(runs: &Runs<'_>, budget: &str) -> Markup {
-    let scores: Vec<&Scores> = runs.cells.iter().map(|cell| &cell.results.test).collect();
+    let scores: Vec<&Scores> = runs.cells.iter().map(|cell| cell.test()).collect();
     let names: Vec<&str> = scores[0].per_class.iter().map(|class| class.label.as_str()).collect();
     let mean = |r: usize, c: usize| {
         scores.iter().map(|scores| scores.confusion[r][c] as f64).sum::<f64>() / scores.len() as f64

@@ -10,20 +10,20 @@ use crate::analysis::{SIGNIFICANT, labels, p_words};
 use crate::error::Result;
 use crate::metrics::scores::LabelScores;
 use crate::report::compare_tables::{bound_words, summaries, times};
-use crate::results::{Arm, cell_folder};
-use crate::results::{CompareResults, FinetuneResults, Mistake, Summary, Tables};
+use crate::results::{Arm, ArmScores, cell_folder};
+use crate::results::{CompareResults, FinetuneResults, Mistake, Summary};
 use crate::run_dir::read_json;
 
 /// Mistakes shown of all that the runs kept.
 const SHOWN_MISTAKES: usize = 12;
 
 /// F1 of an arm or baseline at a budget.
-pub fn f1<'a>(tables: &'a Tables, arm: Arm, budget: &str) -> Option<&'a Summary> {
+pub fn f1<'a>(tables: &'a ArmScores, arm: Arm, budget: &str) -> Option<&'a Summary> {
     summaries(tables, arm, budget)?.get("f1")
 }
 
 /// Every score of every arm and baseline, by budget.
-pub fn scores(results: &CompareResults, tables: &Tables) -> Markup {
+pub fn scores(results: &CompareResults, tables: &ArmScores) -> Markup {
     let mut rows = Vec::new();
     for budget in &results.budgets {
         let means = Arm::ALL.map(|arm| f1(tables, arm, budget).map(|f1| f1.mean));
@@ -57,7 +57,7 @@ pub fn scores(results: &CompareResults, tables: &Tables) -> Markup {
 pub fn paired(results: &CompareResults) -> Markup {
     let mut rows = Vec::new();
     for budget in &results.budgets {
-        let Some(scores) = results.tables.paired.budgets.get(budget) else { continue };
+        let Some(scores) = results.scores.paired.budgets.get(budget) else { continue };
         let mut first = true;
         for (name, key) in [("F1", "f1"), ("PR-AUC", "pr_auc"), ("accuracy", "accuracy")] {
             let Some(found) = scores.get(key) else { continue };
@@ -106,7 +106,7 @@ pub fn ratios(results: &CompareResults) -> Markup {
         let range = format!("{} to {}", times(found.ci95[0]), times(found.ci95[1]));
         (false, vec![text(&found.budget), text(format!("{:.3}", found.score)), text(ratio), text(range)])
     };
-    let rows: Vec<(bool, Vec<Markup>)> = results.tables.label_efficiency.iter().map(row).collect();
+    let rows: Vec<(bool, Vec<Markup>)> = results.scores.label_efficiency.iter().map(row).collect();
     html! {
         (table("Label efficiency", &["labels", "F1", "from scratch needs, for the same F1", "95 %"], &rows))
         p class="soft" { "Read off the curve from scratch between its budgets; ends beyond what was measured are bounds." }
@@ -154,7 +154,7 @@ pub fn training(results: &CompareResults) -> Markup {
         for arm in Arm::ALL {
             let Some(means) = results.runs.get(arm.key()).and_then(|runs| runs.get(budget)) else { continue };
             let figures = [
-                format!("{:.1} of {:.1}", means.kept_epoch, means.epochs),
+                format!("{:.1} of {:.1}", means.best_epoch, means.epochs),
                 format!("{} of {seeds}", means.restored),
                 format!("{:.3}", means.train_loss),
                 format!("{:.3}", means.val_loss),
@@ -223,9 +223,9 @@ pub fn by_label(path: &Path, results: &CompareResults) -> Result<Markup> {
     let mut rows = Vec::new();
     for arm in [Arm::Pretrained, Arm::Scratch] {
         let runs = fine_tunings(path, results, arm, budget)?;
-        for (at, label) in runs[0].per_class.iter().enumerate() {
+        for (at, label) in runs[0].scores.per_class.iter().enumerate() {
             let mean = |value: fn(&LabelScores) -> f64| {
-                let sum: f64 = runs.iter().map(|run| value(&run.per_class[at])).sum();
+                let sum: f64 = runs.iter().map(|run| value(&run.scores.per_class[at])).sum();
                 text(format!("{:.3}", sum / runs.len() as f64))
             };
             let scores = [mean(|s| s.precision), mean(|s| s.recall), mean(|s| s.f1)];
@@ -276,7 +276,7 @@ pub fn data(path: &Path, results: &CompareResults) -> Result<Markup> {
     Ok(html! {
         (run_page::parts(&runs[0]))
         p class="soft" {
-            (format!("Lengths in tokens, after cutting; {:.1} % of all texts are cut.", 100.0 * runs[0].truncated_share))
+            (format!("Lengths in tokens, after cutting; {:.1} % of all texts are cut.", 100.0 * runs[0].training.truncated_share))
         }
     })
 }

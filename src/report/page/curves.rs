@@ -8,7 +8,6 @@ use serde_json::Value;
 use super::plot::{Axis, Plot, Series, Shape};
 use crate::metrics::Scores;
 use crate::metrics::calibration::Calibration;
-use crate::metrics::course::CoursePoint;
 use crate::metrics::curves::{cuts, pr_curve, roc_curve};
 use crate::results::Predictions;
 
@@ -16,17 +15,6 @@ use crate::results::Predictions;
 pub fn events(path: &Path) -> Vec<Value> {
     let text = std::fs::read_to_string(path.join("metrics.jsonl")).unwrap_or_default();
     text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
-}
-
-/// The evaluations that the run at `path` logged, oldest first.
-pub fn evaluations(path: &Path, steps_per_epoch: f64) -> Vec<CoursePoint> {
-    let point = |event: &Value| {
-        let step = event["step"].as_u64()?;
-        let train_loss = event["train_loss_since_eval"].as_f64()?;
-        let epoch = step as f64 / steps_per_epoch;
-        Some(CoursePoint { step, epoch, train_loss, val_loss: event["val_loss"].as_f64()? })
-    };
-    events(path).iter().filter_map(point).collect()
 }
 
 /// (step, value) of all events that have the key.

@@ -10,8 +10,6 @@ mod seed_curves;
 
 use std::path::Path;
 
-pub use curves::evaluations;
-
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use serde_json::Value;
 

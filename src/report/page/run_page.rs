@@ -86,26 +86,26 @@ pub fn fine_tuning(path: &Path, results: &FinetuneResults) -> Result<Markup> {
     // Runs of older versions kept no answers to validation rows.
     let validation = Predictions::read(&path.join("validation_predictions.jsonl")).ok();
     let positive = test.label(&results.positive);
-    let binary = results.test.threshold;
+    let binary = results.scores.test.threshold;
     let runs = curves_of(results, &test);
     let means =
         if binary.is_some() { format!("of {}", results.positive) } else { "as means of the labels".into() };
     let lead = format!(
         "F1 {:.3}, precision {:.3}, recall {:.3} {means} on {} test rows.",
-        results.test.f1,
-        results.test.precision,
-        results.test.recall,
+        results.scores.test.f1,
+        results.scores.test.precision,
+        results.scores.test.recall,
         test.labels.len()
     );
     let body = html! {
         (verdict(&results.verdict, &lead, ""))
         div class="plots" id="first" {
-            (confusion_of(&results.test))
-            (precision_recall(&runs, binary.is_some().then_some(&results.test)).draw())
-            (losses(&events, results.best_step, "nats per row").draw())
+            (confusion_of(&results.scores.test))
+            (precision_recall(&runs, binary.is_some().then_some(&results.scores.test)).draw())
+            (losses(&events, results.training.best_step, "nats per row").draw())
         }
         (section("scores", "Scores", &scores(results)))
-        @if let Some(course) = &results.course {
+        @if let Some(course) = &results.learning {
             (section("course", "How training went", &html! { p { (course.words()) } }))
         }
         (section("points", "Thresholds", &points(results)))
@@ -116,14 +116,14 @@ pub fn fine_tuning(path: &Path, results: &FinetuneResults) -> Result<Markup> {
                 @if let (Some(validation), Some(threshold)) = (&validation, binary) {
                     (thresholds(validation, positive, threshold).draw())
                 }
-                @if let Some(found) = &results.calibration { (reliability(found, &results.positive).draw()) }
+                @if let Some(found) = &results.scores.calibration { (reliability(found, &results.positive).draw()) }
                 (logged(&events, "learning_rate", "Learning rate", 2).draw())
                 (logged(&events, "val_f1", "F1 on validation", 3).draw())
                 (logged(&events, "grad_norm", "Gradient norm before clipping", 4).draw())
             }
         }
         (section("mistakes", "Most confident mistakes", &mistakes(path)))
-        @if let Some(audit) = &results.audit { (section("audit", "Overlaps", &overlaps(audit))) }
+        @if let Some(audit) = &results.leakage.audit { (section("audit", "Overlaps", &overlaps(audit))) }
         (section("data", "Data", &data(results)))
         (facts(path))
     };
@@ -135,10 +135,10 @@ fn curves_of<'a>(
     results: &FinetuneResults,
     test: &'a Predictions,
 ) -> Vec<(String, usize, &'a Predictions, usize)> {
-    if results.test.threshold.is_some() {
+    if results.scores.test.threshold.is_some() {
         return vec![(format!("test, {}", results.positive), 0, test, test.label(&results.positive))];
     }
-    let mut labels: Vec<_> = results.test.per_class.iter().filter(|label| label.support > 0).collect();
+    let mut labels: Vec<_> = results.scores.test.per_class.iter().filter(|label| label.support > 0).collect();
     labels.sort_by_key(|label| std::cmp::Reverse(label.support));
     let curve = |(colour, label): (usize, &&crate::metrics::scores::LabelScores)| {
         (label.label.clone(), colour, test, test.label(&label.label))
@@ -154,8 +154,10 @@ fn confusion_of(scores: &Scores) -> Markup {
 }
 
 fn scores(results: &FinetuneResults) -> Markup {
-    let parts: Vec<&Scores> =
-        [&results.validation, &results.test].into_iter().chain(&results.clean).collect();
+    let parts: Vec<&Scores> = [&results.scores.validation, &results.scores.test]
+        .into_iter()
+        .chain(&results.leakage.clean)
+        .collect();
     let row = |name: &str, key: &str, value: fn(&Scores) -> Option<f64>| {
         let cell = |scores: &&Scores| {
             let value = value(scores).map_or("-".into(), |value| format!("{value:.3}"));
@@ -177,6 +179,7 @@ fn scores(results: &FinetuneResults) -> Markup {
         row("loss, nats per row", "loss", |s| Some(s.loss)),
     ];
     let classes: Vec<(bool, Vec<Markup>)> = results
+        .scores
         .per_class
         .iter()
         .map(|class| {
@@ -188,8 +191,8 @@ fn scores(results: &FinetuneResults) -> Markup {
         (table("Scores", &["score", "validation", "test", "clean test rows"][..=parts.len()], &rows))
         p class="soft" {
             "In brackets: 95 % bootstrap intervals over rows."
-            @if results.clean.is_some() { " Clean are the test rows that stand nowhere else." }
-            @if results.test.roc_auc.is_none() { " An area is undefined (-) where a label has no rows." }
+            @if results.leakage.clean.is_some() { " Clean are the test rows that stand nowhere else." }
+            @if results.scores.test.roc_auc.is_none() { " An area is undefined (-) where a label has no rows." }
         }
         (table("Scores by label", &["label", "precision", "recall", "F1", "test rows"], &classes))
     }
@@ -206,7 +209,7 @@ fn points(results: &FinetuneResults) -> Markup {
         (point.chosen, [first, cells.to_vec(), counts.map(text).to_vec()].concat())
     };
     let rows: Vec<(bool, Vec<Markup>)> =
-        results.operating_points.iter().map(row).map(|(_, cells)| (false, cells)).collect();
+        results.scores.operating_points.iter().map(row).map(|(_, cells)| (false, cells)).collect();
     let head =
         ["chosen on validation by", "threshold", "precision", "recall", "F1", "false alarms", "missed"];
     html! {
@@ -278,10 +281,10 @@ fn data(results: &FinetuneResults) -> Markup {
             (format!(
                 "Lengths in tokens, after cutting; {:.1} % of all texts are cut to the longest length allowed. {} of {} \
                  parameters trained on {} tokens in {} steps, weights of step {} kept; {:.1} % padding left out, {:.1} s.",
-                100.0 * results.truncated_share, results.trainable_parameters, results.parameters, results.tokens,
-                results.steps, results.best_step, 100.0 * results.padded_share, results.wall_secs
+                100.0 * results.training.truncated_share, results.training.trainable_parameters, results.training.parameters, results.training.tokens,
+                results.training.steps, results.training.best_step, 100.0 * results.training.padded_share, results.training.wall_secs
             ))
-            @if results.truncated_share > MUCH_CUT {
+            @if results.training.truncated_share > MUCH_CUT {
                 " Much is cut: a larger train.seq_len would let the model read more."
             }
         }

@@ -4,10 +4,10 @@ use serde_json::Value;
 
 use super::curves::points;
 use super::plot::{Axis, Plot, Series, Shape};
-use crate::analysis::Cell;
 use crate::metrics::calibration::{calibration_error, reliability as bins};
 use crate::metrics::curves::{cuts, pr_curve, precision_at, roc_curve, true_positive_rate_at};
 use crate::results::Arm;
+use crate::results::Cell;
 use crate::results::Predictions;
 
 /// Places between 0 and 1 at which the mean of curves is taken.
@@ -33,7 +33,7 @@ type Line = Vec<(f64, f64)>;
 impl Runs<'_> {
     /// Whether each row is positive, and its probability.
     fn scored(&self, said: &Predictions) -> (Vec<bool>, Vec<f64>) {
-        said.one_label(said.label(&self.cells[0].results.positive))
+        said.one_label(said.label(self.cells[0].positive()))
     }
 
     fn name(&self) -> String {
@@ -67,7 +67,7 @@ fn mean_over<T>(curves: &[T], value: impl Fn(&T, f64) -> f64) -> Line {
 pub fn precision_recall(arms: &[Runs<'_>], budget: &str) -> Plot {
     let mut series = Vec::new();
     for runs in arms {
-        let curves: Vec<_> = runs.cells.iter().map(|cell| runs.scored(&cell.predictions)).collect();
+        let curves: Vec<_> = runs.cells.iter().map(|cell| runs.scored(cell.predictions())).collect();
         let curves: Vec<_> = curves.iter().map(|(p, s)| pr_curve(p, s)).filter(|c| !c.is_empty()).collect();
         let lines = curves.iter().map(|c| c.iter().map(|point| (point.recall, point.precision)).collect());
         series.extend(runs.series(
@@ -94,7 +94,7 @@ pub fn precision_recall(arms: &[Runs<'_>], budget: &str) -> Plot {
 pub fn roc(arms: &[Runs<'_>], budget: &str) -> Plot {
     let mut series = vec![Series::dashed("chance", 6, vec![(0.0, 0.0), (1.0, 1.0)])];
     for runs in arms {
-        let curves: Vec<_> = runs.cells.iter().map(|cell| runs.scored(&cell.predictions)).collect();
+        let curves: Vec<_> = runs.cells.iter().map(|cell| runs.scored(cell.predictions())).collect();
         let curves: Vec<_> = curves.iter().map(|(p, s)| roc_curve(p, s)).filter(|c| !c.is_empty()).collect();
         let line = |c: &Vec<crate::metrics::curves::RocPoint>| {
             c.iter().map(|point| (point.false_positive_rate, point.true_positive_rate)).collect()
@@ -124,12 +124,12 @@ pub fn roc(arms: &[Runs<'_>], budget: &str) -> Plot {
 pub fn reliability(arms: &[Runs<'_>], budget: &str) -> Plot {
     let mut series = vec![Series::dashed("perfect", 6, vec![(0.0, 0.0), (1.0, 1.0)])];
     for runs in arms {
-        let positive = runs.cells[0].predictions.label(&runs.cells[0].results.positive);
+        let positive = runs.cells[0].predictions().label(runs.cells[0].positive());
         let line = |labels: &[u32], probabilities: &[Vec<f64>]| -> Line {
             let bins = bins((labels, probabilities), positive);
             bins.iter().map(|bin| (bin.predicted, bin.observed)).collect()
         };
-        let said: Vec<&Predictions> = runs.cells.iter().map(|cell| &cell.predictions).collect();
+        let said: Vec<&Predictions> = runs.cells.iter().map(|cell| cell.predictions()).collect();
         let lines = said.iter().map(|said| line(&said.labels, &said.probabilities)).collect();
         let labels: Vec<u32> = said.iter().flat_map(|said| said.labels.iter().copied()).collect();
         let probabilities: Vec<Vec<f64>> =
@@ -164,7 +164,7 @@ pub fn thresholds(arms: &[Runs<'_>], budget: &str) -> Plot {
             let cuts = cuts(&positives, &probabilities);
             let f1 = cuts.iter().rev().map(|cut| (cut.threshold, cut.counts.scores().f1)).collect();
             series.push(Series { name: None, colour, shape: Shape::Thin(f1) });
-            let Some(threshold) = cell.results.test.threshold else { continue };
+            let Some(threshold) = cell.test().threshold else { continue };
             let at = cuts.iter().rfind(|cut| cut.threshold >= threshold).or(cuts.first());
             used.extend(at.map(|cut| {
                 let f1 = cut.counts.scores().f1;

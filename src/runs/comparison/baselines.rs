@@ -3,13 +3,12 @@
 use std::path::Path;
 use std::time::Instant;
 
-use crate::baseline::{Features, Loss, Majority, Ngrams};
+use crate::baseline::{Features, LinearLoss, Majority, NgramKind, Ngrams};
 use crate::data::{Example, LabelledSplit};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::metrics::{Scores, Threshold};
 use crate::results::{Arm, BaselineResults, Predictions};
-use crate::runs::finetune::called;
 
 /// Fits the baseline on the training rows, chooses setting and threshold on validation, and writes results and
 /// predictions into `folder`.
@@ -18,10 +17,11 @@ pub fn baseline(arm: Arm, split: &LabelledSplit, seed: u64, folder: &Path) -> Re
     let texts = |rows: &[Example]| rows.iter().map(|row| row.text.clone()).collect::<Vec<_>>();
     let labels = |rows: &[Example]| rows.iter().map(|row| row.label).collect::<Vec<_>>();
     let (num_labels, positive) = (split.label_names.len(), split.positive);
+    let kind = |features, loss| Some(NgramKind { features, loss });
     let kind = match arm {
-        Arm::CharSvm => Some((Features::Chars, Loss::SquaredHinge)),
-        Arm::CharNgram => Some((Features::Chars, Loss::Logistic)),
-        Arm::WordNgram => Some((Features::Words, Loss::Logistic)),
+        Arm::CharSvm => kind(Features::Chars, LinearLoss::SquaredHinge),
+        Arm::CharNgram => kind(Features::Chars, LinearLoss::Logistic),
+        Arm::WordNgram => kind(Features::Words, LinearLoss::Logistic),
         _ => None,
     };
     let (setting, on_validation, on_test) = if let Some(kind) = kind {
@@ -39,7 +39,7 @@ pub fn baseline(arm: Arm, split: &LabelledSplit, seed: u64, folder: &Path) -> Re
     let scores = |rows: &[Example], probabilities: &[Vec<f64>], threshold| {
         Scores::compute(&labels(rows), probabilities, &split.label_names, positive, threshold, Some(seed))
     };
-    // The commonest label is what it calls; a moved threshold would call everything positive.
+    // It predicts the majority class; a moved threshold would call everything positive.
     let choice = if kind.is_some() { Threshold::BestF1 } else { Threshold::Fixed(0.5) };
     let validation = scores(&split.validation, &on_validation, choice)?;
     let test = scores(&split.test, &on_test, Threshold::Fixed(validation.threshold.unwrap_or(0.5)))?;
@@ -51,7 +51,7 @@ pub fn baseline(arm: Arm, split: &LabelledSplit, seed: u64, folder: &Path) -> Re
         text_sha256: split.test.iter().map(|row| files::sha256(row.text.as_bytes())).collect(),
     };
     std::fs::create_dir_all(folder).map_err(|cause| Error::writing(folder, &cause))?;
-    predictions.write(&folder.join("predictions.jsonl"), |row| called(row, positive, test.threshold))?;
+    predictions.write(&folder.join("predictions.jsonl"), positive, test.threshold)?;
     let results = BaselineResults {
         phase: "baseline".into(),
         setting,

@@ -14,7 +14,7 @@ use super::fetch::Fetcher;
 use super::finetune::finetune;
 use super::pretrain::pretrain;
 use super::{Context, lifecycle};
-use crate::analysis::{self, Outline};
+use crate::analysis::{self, ComparisonSpec};
 use crate::config::{AuditMode, CompareConfig, Config, FinetuneConfig, PretrainConfig, SCRATCH};
 use crate::data::{LabelledConfig, LabelledSplit};
 use crate::error::Result;
@@ -22,7 +22,10 @@ use crate::files;
 use crate::hf_folder;
 use crate::progress::Progress;
 use crate::report::{self, Style, compare_report};
-use crate::results::{Arm, AuditResults, CompareResults, FinetuneResults, PretrainResults, cell_folder};
+pub use crate::results::Comparison;
+use crate::results::{
+    Arm, AuditResults, Cells, CompareResults, FinetuneResults, PretrainResults, cell_folder,
+};
 use crate::run_dir::{Existing, Manifest, RunDir, copy_run, is_done, read_json};
 
 /// Keys that may change when a comparison goes on: more seeds, budgets or arms only add runs. The first may not
@@ -30,15 +33,6 @@ use crate::run_dir::{Existing, Manifest, RunDir, copy_run, is_done, read_json};
 const HARMLESS: [&str; 6] = ["audit", "device", "seeds", "budgets", "match_compute", "transfer_checkpoints"];
 /// Below the comparison's directory: the texts that `drop` leaves out.
 const LEFT_OUT: &str = "left_out.txt";
-
-/// A finished comparison.
-#[derive(Clone, Debug)]
-pub struct Comparison {
-    /// Its directory, with a folder for each run.
-    pub dir: PathBuf,
-    /// What came out.
-    pub results: CompareResults,
-}
 
 /// Compares as the config says; afterwards the directory holds every run and the results.
 ///
@@ -82,24 +76,28 @@ pub fn compare(config: &CompareConfig, context: &Context) -> Result<Comparison> 
     };
     all_runs(config, &pretrained, &inner, progress)?;
     let transfer = transfer::points(config, &pretrained, &inner)?;
-    let results = analysis::compare(&Outline {
-        path: dir.path(),
+    let budgets: Vec<String> = budgets(config).into_iter().map(budget_name).collect();
+    let arms = [arms(config), Arm::BASELINES.to_vec()].concat();
+    let cells = Cells::read(dir.path(), &arms, &budgets, &config.seeds)?;
+    // A model from elsewhere has no record of what it cost.
+    let pretraining = read_json::<PretrainResults>(Path::new(&pretrained), "results.json").ok();
+    let spec = ComparisonSpec {
         seeds: &config.seeds,
-        budgets: &budgets(config).into_iter().map(budget_name).collect::<Vec<_>>(),
-        arms: &[arms(config), Arm::BASELINES.to_vec()].concat(),
-        pretrained: Path::new(&pretrained),
+        budgets: &budgets,
+        pretraining: pretraining.as_ref(),
         settings_tried: search::settings(config).len(),
         lora: config.finetune.lora.is_some(),
         head_first: search::always_head_first(config),
         transfer,
         audit,
         wall_secs: before + started.elapsed().as_secs_f64(),
-    })?;
+    };
+    let results = analysis::compare(&spec, &cells)?;
     dir.write_json("results.json", &results)?;
     files::write_atomic(&dir.path().join("report.md"), compare_report(&results, Style::Markdown).as_bytes())?;
     report::write_html(dir.path())?;
     running.done()?;
-    Ok(Comparison { dir: dir.path().into(), results })
+    Comparison::load(dir.path())
 }
 
 /// The pre-training inside the comparison's directory.
@@ -244,7 +242,7 @@ fn all_runs(config: &CompareConfig, pretrained: &str, context: &Context, progres
                 }
                 let results: FinetuneResults = read_json(folder, "results.json")?;
                 done += 1;
-                let f1 = results.test.f1;
+                let f1 = results.scores.test.f1;
                 let budget = budget_name(budget);
                 progress.note(format!("{} {budget} seed {seed}: test F1 {f1:.3}", arm.key()));
                 bar.advance_to(done, || format!("F1 {f1:.3}"));
@@ -261,7 +259,7 @@ fn all_runs(config: &CompareConfig, pretrained: &str, context: &Context, progres
 fn match_compute(one: &mut FinetuneConfig, scratch: &Path, pretrained: &str) -> Result<()> {
     let before: PretrainResults = read_json(Path::new(pretrained), "results.json")?;
     let plain: FinetuneResults = read_json(scratch, "results.json")?;
-    one.train.max_tokens = before.tokens + plain.tokens;
+    one.train.max_tokens = before.tokens + plain.training.tokens;
     (one.train.max_steps, one.train.max_epochs, one.train.max_minutes) = (0, 0.0, 0.0);
     Ok(())
 }

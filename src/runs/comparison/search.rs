@@ -114,7 +114,7 @@ pub fn choose(
             finetune(&one, context)?;
         }
         let found: FinetuneResults = read_json(Path::new(&one.output_dir), "results.json")?;
-        let score = rank(metric, &found.validation);
+        let score = rank(metric, &found.scores.validation);
         if best.as_ref().is_none_or(|(so_far, _)| score > *so_far) {
             let run = (!longer).then(|| PathBuf::from(&one.output_dir));
             best = Some((score, Choice { setting, run }));

@@ -27,7 +27,7 @@ pub fn points(config: &CompareConfig, pretrained: &str, context: &Context) -> Re
         .map(|seed| {
             let cell = cell_folder(Arm::Scratch, &budget_name(budget), *seed);
             read_json::<FinetuneResults>(&Path::new(&config.output_dir).join(cell), "results.json")
-                .map(|results| results.test.f1)
+                .map(|results| results.scores.test.f1)
         })
         .collect();
     let mut points =
@@ -43,7 +43,7 @@ pub fn points(config: &CompareConfig, pretrained: &str, context: &Context) -> Re
             if !is_done(Path::new(&one.output_dir)) {
                 finetune(&one, context)?;
             }
-            f1.push(read_json::<FinetuneResults>(Path::new(&one.output_dir), "results.json")?.test.f1);
+            f1.push(read_json::<FinetuneResults>(Path::new(&one.output_dir), "results.json")?.scores.test.f1);
         }
         points.push(TransferPoint { step, val_loss, budget: budget_name(budget), f1 });
     }

@@ -1,4 +1,4 @@
-//! How a fine-tuning went: where its best weights lie, and how far training and validation loss are apart there and
+//! The learning curve of a fine-tuning: where its best weights lie, and how far training and validation loss are apart there and
 //! at the end.
 
 use serde::{Deserialize, Serialize};
@@ -8,7 +8,7 @@ const LOSS_CHANGE: f64 = 0.02;
 
 /// One evaluation.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct CoursePoint {
+pub struct LearningPoint {
     /// Optimizer steps.
     pub step: u64,
     /// Passes over the training rows.
@@ -19,49 +19,50 @@ pub struct CoursePoint {
     pub val_loss: f64,
 }
 
-/// The evaluations that matter.
+/// Those evaluations of a learning curve that matter.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Course {
+pub struct LearningCurve {
     /// Whose weights the model has.
-    pub kept: CoursePoint,
+    #[serde(rename = "kept")]
+    pub best: LearningPoint,
     /// Of the lowest validation loss.
-    pub lowest: CoursePoint,
+    pub lowest: LearningPoint,
     /// The end.
-    pub last: CoursePoint,
-    /// Whether weights of an earlier evaluation were put back.
+    pub last: LearningPoint,
+    /// Whether weights of an earlier evaluation were restored at the end.
     pub restored: bool,
 }
 
-impl CoursePoint {
+impl LearningPoint {
     /// Validation minus training loss, nats per row.
     pub fn gap(&self) -> f64 {
         self.val_loss - self.train_loss
     }
 }
 
-impl Course {
-    /// From all evaluations, oldest first; None where there is none, or none at the step kept.
-    pub fn of(points: &[CoursePoint], kept: u64) -> Option<Self> {
+impl LearningCurve {
+    /// From all evaluations, oldest first; None where there is none, or none at the best step.
+    pub fn of(points: &[LearningPoint], best_step: u64) -> Option<Self> {
         let last = *points.last()?;
         let lowest = *points.iter().min_by(|a, b| a.val_loss.total_cmp(&b.val_loss))?;
-        let kept = *points.iter().find(|point| point.step == kept)?;
-        Some(Self { kept, lowest, last, restored: kept.step != last.step })
+        let best = *points.iter().find(|point| point.step == best_step)?;
+        Some(Self { best, lowest, last, restored: best.step != last.step })
     }
 
-    /// The story in plain words.
+    /// In plain words.
     pub fn words(&self) -> String {
-        let Self { kept, lowest, last, .. } = self;
-        let weights = if self.restored { "were put back" } else { "are the last" };
+        let Self { best, lowest, last, .. } = self;
+        let which = if self.restored { "best weights, restored at the end" } else { "last weights" };
         let mut words = format!(
-            "The weights kept {weights}: step {} of {} (epoch {:.1} of {:.1}), with training loss {:.3}, validation \
+            "The model has the {which}: step {} of {} (epoch {:.1} of {:.1}), with training loss {:.3}, validation \
              loss {:.3} and a gap of {:.3} nats per row.",
-            kept.step,
+            best.step,
             last.step,
-            kept.epoch,
+            best.epoch,
             last.epoch,
-            kept.train_loss,
-            kept.val_loss,
-            kept.gap()
+            best.train_loss,
+            best.val_loss,
+            best.gap()
         );
         let rose = last.val_loss > lowest.val_loss * (1.0 + LOSS_CHANGE);
         words += &match (rose, last.train_loss < lowest.train_loss) {
@@ -88,19 +89,19 @@ impl Course {
 mod tests {
     use super::*;
 
-    fn points(losses: &[(f64, f64)]) -> Vec<CoursePoint> {
+    fn points(losses: &[(f64, f64)]) -> Vec<LearningPoint> {
         let point = |(at, &(train_loss, val_loss)): (usize, &(f64, f64))| {
             let step = 10 * (at as u64 + 1);
-            CoursePoint { step, epoch: step as f64 / 20.0, train_loss, val_loss }
+            LearningPoint { step, epoch: step as f64 / 20.0, train_loss, val_loss }
         };
         losses.iter().enumerate().map(point).collect()
     }
 
     #[test]
-    fn overfitting_is_told_with_its_gap_and_the_weights_kept() {
-        let course = Course::of(&points(&[(0.6, 0.6), (0.3, 0.4), (0.1, 0.7)]), 20).unwrap();
-        assert_eq!((course.kept.step, course.lowest.step, course.restored), (20, 20, true));
-        let words = course.words();
+    fn overfitting_is_told_with_its_gap_and_the_best_weights() {
+        let curve = LearningCurve::of(&points(&[(0.6, 0.6), (0.3, 0.4), (0.1, 0.7)]), 20).unwrap();
+        assert_eq!((curve.best.step, curve.lowest.step, curve.restored), (20, 20, true));
+        let words = curve.words();
         for part in [
             "step 20 of 30 (epoch 1.0 of 1.5)",
             "gap of 0.100",
@@ -113,10 +114,10 @@ mod tests {
     }
 
     #[test]
-    fn a_healthy_course_says_so() {
-        let course = Course::of(&points(&[(0.6, 0.6), (0.3, 0.4)]), 20).unwrap();
-        assert!(!course.restored && course.words().contains("no overfitting"), "{}", course.words());
-        assert_eq!(Course::of(&points(&[(0.6, 0.6)]), 99), None);
-        assert_eq!(Course::of(&[], 0), None);
+    fn a_healthy_curve_says_so() {
+        let curve = LearningCurve::of(&points(&[(0.6, 0.6), (0.3, 0.4)]), 20).unwrap();
+        assert!(!curve.restored && curve.words().contains("no overfitting"), "{}", curve.words());
+        assert_eq!(LearningCurve::of(&points(&[(0.6, 0.6)]), 99), None);
+        assert_eq!(LearningCurve::of(&[], 0), None);
     }
 }

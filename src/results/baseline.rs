@@ -1,0 +1,48 @@
+//! What a baseline of a comparison found out.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::predictions::Predictions;
+use crate::error::Result;
+use crate::metrics::Scores;
+use crate::run_dir::read_json;
+
+/// A fitted baseline as a value.
+#[derive(Clone, Debug)]
+pub struct Baselined {
+    /// `results.json`.
+    pub results: BaselineResults,
+    /// `predictions.jsonl`: its answers to the test rows.
+    pub predictions: Predictions,
+}
+
+/// `results.json` of a baseline.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct BaselineResults {
+    /// `baseline`.
+    pub phase: String,
+    /// What was chosen on validation, in words.
+    pub setting: String,
+    /// Label that precision, recall and the threshold are about.
+    pub positive: String,
+    /// Rows fitted on.
+    pub train_rows: usize,
+    /// Scores at the threshold chosen here.
+    pub validation: Scores,
+    /// Scores at the same threshold.
+    pub test: Scores,
+    /// Seconds of fitting, the choice of the setting included.
+    pub wall_secs: f64,
+}
+
+impl Baselined {
+    /// Reads what is stored at `path`.
+    ///
+    /// Errors: missing (66), damaged (65).
+    pub fn read(path: &Path) -> Result<Self> {
+        let predictions = Predictions::read(&path.join("predictions.jsonl"))?;
+        Ok(Self { results: read_json(path, "results.json")?, predictions })
+    }
+}
