@@ -26,7 +26,7 @@ pub fn write_classifier_card(
     pooling: Pooling,
     sources: &Sources,
 ) -> Result<()> {
-    let test = &results.test;
+    let test = &results.scores.test;
     let mut figures = vec![
         ("accuracy", test.accuracy),
         ("precision", test.precision),
@@ -119,7 +119,7 @@ fn about_classifier(results: &FinetuneResults) -> String {
     format!(
         "A text classifier, fine-tuned by `train` on {} rows, starting from {}. Scores on the test part; precision, \
          recall and F1 are those of {}.\n\nVerdict: {fit}.{findings}",
-        results.train_rows,
+        results.training.train_rows,
         json!(results.init_from),
         json!(results.positive)
     )
@@ -136,7 +136,7 @@ fn about_language_model(results: &PretrainResults) -> String {
 }
 
 fn use_classifier(results: &FinetuneResults) -> String {
-    let threshold = match results.test.threshold {
+    let threshold = match results.scores.test.threshold {
         Some(threshold) => format!(
             "The scores above call a text {} from a probability of {threshold:.4} on; `pipeline` takes the likelier \
              label instead.\n",
