@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use super::gpt2::Gpt2Config;
 use super::head::Head;
 use super::llama::LlamaConfig;
-use super::spec::{FamilyKeys, ModelSpec, ParamSpec, Part, Sizes};
+use super::spec::{FamilyKeys, ModelSpec, ParamSpec, Sizes};
 use crate::error::{Error, Result};
 
 /// Which family, with its own keys.
@@ -84,11 +84,6 @@ impl ModelConfig {
             Self::Llama(c) => c.tie_word_embeddings,
             Self::Gpt2(c) => c.tie_word_embeddings,
         }
-    }
-
-    /// The part that the parameter called `name` belongs to.
-    pub fn part_of(&self, name: &str) -> Part {
-        self.spec().part_of(name)
     }
 
     /// The same model with `vocab_size` rows in its embedding.

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::spec::{
-    BlockSpec, FamilyKeys, Init, LinearSpec, ModelSpec, NormSpec, ParamSpec, Positions, Sizes,
+    BlockSpec, FamilyKeys, Init, LinearSpec, ModelSpec, NormSpec, ParamSpec, Place, Positions, Sizes,
 };
 use crate::ops::{self, WeightLayout};
 
@@ -83,14 +83,19 @@ impl Gpt2Config {
     /// Source: transformers `modeling_gpt2.py`; initial values as its `_init_weights`.
     pub(super) fn spec(&self) -> ModelSpec {
         let normal = Init::Normal(self.initializer_range);
-        let embedding = |name: &str, rows: usize| ParamSpec::new(name, &[rows, self.n_embd], normal);
+        let table = |place, name: &str, rows| ParamSpec::new(place, name, &[rows, self.n_embd], normal);
         ModelSpec {
             prefix: "transformer.",
-            embedding: embedding("transformer.wte.weight", self.vocab_size),
-            positions: Positions::Learned(embedding("transformer.wpe.weight", self.n_positions)),
+            embedding: table(Place::Embedding, "transformer.wte.weight", self.vocab_size),
+            positions: Positions::Learned(table(
+                Place::Embedding,
+                "transformer.wpe.weight",
+                self.n_positions,
+            )),
             blocks: (0..self.n_layer).map(|layer| self.block(layer)).collect(),
-            final_norm: self.norm("transformer.ln_f"),
-            lm_head: (!self.tie_word_embeddings).then(|| embedding("lm_head.weight", self.vocab_size)),
+            final_norm: self.norm(Place::FinalNorm, "transformer.ln_f"),
+            lm_head: (!self.tie_word_embeddings)
+                .then(|| table(Place::Head, "lm_head.weight", self.vocab_size)),
             layout: WeightLayout::InOut,
             activation: ops::gelu,
             head_init: normal,
@@ -103,11 +108,12 @@ impl Gpt2Config {
         let (hidden, inner) = (self.n_embd, self.sizes().intermediate_size);
         let normal = Init::Normal(self.initializer_range);
         let residual = Init::Normal(self.initializer_range / (2.0 * self.n_layer as f64).sqrt());
-        let prefix = format!("transformer.h.{layer}.");
-        let norm = |name: &str| self.norm(&format!("{prefix}{name}"));
+        let place = Place::Block(layer);
+        let at = |name: &str| format!("transformer.h.{layer}.{name}");
+        let norm = |name: &str| self.norm(place, &at(name));
         let linear = |name: &str, inputs: usize, outputs: usize, init: Init| LinearSpec {
-            weights: vec![ParamSpec::new(format!("{prefix}{name}.weight"), &[inputs, outputs], init)],
-            bias: Some(ParamSpec::new(format!("{prefix}{name}.bias"), &[outputs], Init::Zeros)),
+            weights: vec![ParamSpec::new(place, at(name) + ".weight", &[inputs, outputs], init)],
+            bias: Some(ParamSpec::new(place, at(name) + ".bias", &[outputs], Init::Zeros)),
         };
         BlockSpec {
             attention_norm: norm("ln_1"),
@@ -116,14 +122,13 @@ impl Gpt2Config {
             mlp_norm: norm("ln_2"),
             mlp_input: linear("mlp.c_fc", hidden, inner, normal),
             mlp_output: linear("mlp.c_proj", inner, hidden, residual),
-            prefix,
         }
     }
 
-    fn norm(&self, name: &str) -> NormSpec {
+    fn norm(&self, place: Place, name: &str) -> NormSpec {
         NormSpec {
-            weight: ParamSpec::new(format!("{name}.weight"), &[self.n_embd], Init::Ones),
-            bias: Some(ParamSpec::new(format!("{name}.bias"), &[self.n_embd], Init::Zeros)),
+            weight: ParamSpec::new(place, format!("{name}.weight"), &[self.n_embd], Init::Ones),
+            bias: Some(ParamSpec::new(place, format!("{name}.bias"), &[self.n_embd], Init::Zeros)),
             eps: self.layer_norm_epsilon,
         }
     }

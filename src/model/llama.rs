@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::spec::{
-    BlockSpec, FamilyKeys, Init, LinearSpec, ModelSpec, NormSpec, ParamSpec, Positions, Sizes,
+    BlockSpec, FamilyKeys, Init, LinearSpec, ModelSpec, NormSpec, ParamSpec, Place, Positions, Sizes,
 };
 use crate::ops::{self, WeightLayout};
 
@@ -98,14 +98,15 @@ impl LlamaConfig {
     /// Source: transformers `modeling_llama.py`; initial values as its `_init_weights`.
     pub(super) fn spec(&self) -> ModelSpec {
         let normal = Init::Normal(self.initializer_range);
-        let embedding = |name: &str| ParamSpec::new(name, &[self.vocab_size, self.hidden_size], normal);
+        let table =
+            |place, name: &str| ParamSpec::new(place, name, &[self.vocab_size, self.hidden_size], normal);
         ModelSpec {
             prefix: "model.",
-            embedding: embedding("model.embed_tokens.weight"),
+            embedding: table(Place::Embedding, "model.embed_tokens.weight"),
             positions: Positions::Rotary(self.rope_theta),
             blocks: (0..self.num_hidden_layers).map(|layer| self.block(layer)).collect(),
-            final_norm: self.norm("model.norm"),
-            lm_head: (!self.tie_word_embeddings).then(|| embedding("lm_head.weight")),
+            final_norm: self.norm(Place::FinalNorm, "model.norm"),
+            lm_head: (!self.tie_word_embeddings).then(|| table(Place::Head, "lm_head.weight")),
             layout: WeightLayout::OutIn,
             activation: ops::swiglu,
             head_init: normal,
@@ -116,12 +117,13 @@ impl LlamaConfig {
     fn block(&self, layer: usize) -> BlockSpec {
         let Sizes { hidden_size: hidden, intermediate_size: inner, head_dim, .. } = self.sizes();
         let (queries, keys) = (self.num_attention_heads * head_dim, self.num_key_value_heads * head_dim);
-        let prefix = format!("model.layers.{layer}.");
-        let norm = |name: &str| self.norm(&format!("{prefix}{name}"));
+        let place = Place::Block(layer);
+        let at = |name: &str| format!("model.layers.{layer}.{name}");
+        let norm = |name: &str| self.norm(place, &at(name));
         let linear = |maps: &[(&str, usize, usize)]| {
             let weight = |(name, outputs, inputs): &(&str, usize, usize)| {
-                let name = format!("{prefix}{name}.weight");
-                ParamSpec::new(name, &[*outputs, *inputs], Init::Normal(self.initializer_range))
+                let init = Init::Normal(self.initializer_range);
+                ParamSpec::new(place, at(name) + ".weight", &[*outputs, *inputs], init)
             };
             LinearSpec { weights: maps.iter().map(weight).collect(), bias: None }
         };
@@ -136,12 +138,11 @@ impl LlamaConfig {
             mlp_norm: norm("post_attention_layernorm"),
             mlp_input: linear(&[("mlp.gate_proj", inner, hidden), ("mlp.up_proj", inner, hidden)]),
             mlp_output: linear(&[("mlp.down_proj", hidden, inner)]),
-            prefix,
         }
     }
 
-    fn norm(&self, name: &str) -> NormSpec {
-        let weight = ParamSpec::new(format!("{name}.weight"), &[self.hidden_size], Init::Ones);
+    fn norm(&self, place: Place, name: &str) -> NormSpec {
+        let weight = ParamSpec::new(place, format!("{name}.weight"), &[self.hidden_size], Init::Ones);
         NormSpec { weight, bias: None, eps: self.rms_norm_eps }
     }
 

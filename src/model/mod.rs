@@ -28,7 +28,7 @@ pub use llama::LlamaConfig;
 pub use lora::LoraConfig;
 pub use params::{Params, Weights};
 pub use spec::{
-    BlockSpec, FamilyKeys, Init, LinearSpec, ModelSpec, NormSpec, ParamSpec, Part, Positions, Sizes,
+    BlockSpec, FamilyKeys, Init, LinearSpec, ModelSpec, NormSpec, ParamSpec, Place, Positions, Sizes,
 };
 pub use token_rows::TokenRows;
 pub use transformer::Transformer;

@@ -41,9 +41,24 @@ pub enum Init {
     Zeros,
 }
 
-/// Name, shape and start of one parameter.
+/// Where in a model a parameter is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Embedding of tokens or positions.
+    Embedding,
+    /// The block of this number, from 0; low-rank updates belong to the block of their map.
+    Block(usize),
+    /// The norm after the last block.
+    FinalNorm,
+    /// Of either kind.
+    Head,
+}
+
+/// Place, name, shape and start of one parameter.
 #[derive(Clone, Debug)]
 pub struct ParamSpec {
+    /// Where it is.
+    pub place: Place,
     /// Hugging Face tensor name.
     pub name: String,
     /// Shape as in the safetensors file.
@@ -54,8 +69,8 @@ pub struct ParamSpec {
 
 impl ParamSpec {
     /// A parameter called `name`.
-    pub(super) fn new(name: impl Into<String>, shape: &[usize], init: Init) -> Self {
-        Self { name: name.into(), shape: shape.to_vec(), init }
+    pub fn new(place: Place, name: impl Into<String>, shape: &[usize], init: Init) -> Self {
+        Self { place, name: name.into(), shape: shape.to_vec(), init }
     }
 
     /// The name without its last part, `weight` or `bias`.
@@ -94,8 +109,6 @@ impl NormSpec {
 /// A block: x + attention(norm(x)), then x + mlp(norm(x)).
 #[derive(Clone, Debug)]
 pub struct BlockSpec {
-    /// Beginning of all its names.
-    pub prefix: String,
     /// Norm before the attention.
     pub attention_norm: NormSpec,
     /// Queries, keys and values: one map, or one of each.
@@ -127,19 +140,6 @@ pub enum Positions {
     Rotary(f64),
     /// A table (P, C) added to the embeddings.
     Learned(ParamSpec),
-}
-
-/// Where in a model a parameter is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part {
-    /// Embedding of tokens or positions.
-    Embedding,
-    /// The block of this number, from 0; low-rank updates belong to the block of their map.
-    Block(usize),
-    /// The norm after the last block.
-    FinalNorm,
-    /// Of either kind.
-    Head,
 }
 
 /// All of a model but the classification head.
@@ -198,23 +198,10 @@ impl ModelSpec {
             Head::LanguageModel => all.extend(self.lm_head.clone()),
             Head::Classifier { num_labels, pooling } => {
                 let shape = [num_labels, pooling.width() * self.embedding.shape[1]];
-                all.push(ParamSpec::new(SCORE_WEIGHT, &shape, self.head_init));
+                all.push(ParamSpec::new(Place::Head, SCORE_WEIGHT, &shape, self.head_init));
             }
         }
         all
-    }
-
-    /// The part that the parameter called `name` belongs to.
-    pub fn part_of(&self, name: &str) -> Part {
-        if self.embedding.name == name
-            || matches!(&self.positions, Positions::Learned(table) if table.name == name)
-        {
-            return Part::Embedding;
-        }
-        if self.final_norm.parameters().any(|spec| spec.name == name) {
-            return Part::FinalNorm;
-        }
-        self.blocks.iter().position(|block| name.starts_with(&block.prefix)).map_or(Part::Head, Part::Block)
     }
 }
 
@@ -232,27 +219,32 @@ pub struct FamilyKeys {
 
 #[cfg(test)]
 mod tests {
-    use crate::model::{Gpt2Config, Head, LlamaConfig, ModelConfig, Part, Pooling, parameter_specs};
+    use crate::model::{
+        Gpt2Config, Head, LlamaConfig, LoraConfig, ModelConfig, Place, Pooling, parameter_specs,
+    };
 
     #[test]
     fn every_parameter_has_its_part() {
         let llama = ModelConfig::Llama(LlamaConfig { num_hidden_layers: 12, ..LlamaConfig::default() });
         let gpt2 = ModelConfig::Gpt2(Gpt2Config { n_layer: 12, ..Gpt2Config::default() });
-        for config in [llama, gpt2] {
-            let spec = config.spec();
-            let specs =
-                parameter_specs(&config, Head::Classifier { num_labels: 2, pooling: Pooling::Concat });
-            let count = |part| specs.iter().filter(|param| spec.part_of(&param.name) == part).count();
-            let biases = matches!(config, ModelConfig::Gpt2(_));
-            assert_eq!(count(Part::Embedding), if biases { 2 } else { 1 });
-            assert_eq!(count(Part::FinalNorm), if biases { 2 } else { 1 });
-            assert_eq!(count(Part::Head), 1);
-            for layer in [0, 1, 11] {
-                assert_eq!(count(Part::Block(layer)), if biases { 12 } else { 9 });
+        let head = Head::Classifier { num_labels: 2, pooling: Pooling::Last };
+        // Tensors of the embedding, of the final norm, of a block, and low-rank updates of a block.
+        for (config, expected) in [(llama, [1, 1, 9, 4]), (gpt2, [2, 2, 12, 2])] {
+            let all = parameter_specs(&config, head);
+            let updates = LoraConfig::default().specs(&config).unwrap();
+            let [embedding, norm, block, update] = expected;
+            let count = |place| all.iter().filter(|spec| spec.place == place).count();
+            assert_eq!(
+                (count(Place::Embedding), count(Place::FinalNorm), count(Place::Head)),
+                (embedding, norm, 1)
+            );
+            for layer in 0..12 {
+                let of_block = |name: &str| name.split('.').any(|word| word == layer.to_string());
+                let here = all.iter().filter(|spec| spec.place == Place::Block(layer));
+                assert_eq!(here.filter(|spec| of_block(&spec.name)).count(), block);
+                let here = updates.iter().filter(|spec| spec.place == Place::Block(layer));
+                assert_eq!(here.filter(|spec| of_block(&spec.name)).count(), update);
             }
-            assert_eq!(spec.part_of("lm_head.weight"), Part::Head);
-            let update = format!("{}lora_A.weight", spec.blocks[10].prefix);
-            assert_eq!(spec.part_of(&update), Part::Block(10));
         }
     }
 }

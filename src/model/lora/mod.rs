@@ -95,8 +95,13 @@ impl LoraConfig {
             if targets.iter().any(|target| ends_with(module, target)) {
                 let (outputs, inputs) = model.outputs_and_inputs(map);
                 let init = Init::Uniform(1.0 / (inputs as f64).sqrt());
-                specs.push(ParamSpec::new(format!("{module}{A}"), &[self.r, inputs], init));
-                specs.push(ParamSpec::new(format!("{module}{B}"), &[outputs, self.r], Init::Zeros));
+                specs.push(ParamSpec::new(map.place, format!("{module}{A}"), &[self.r, inputs], init));
+                specs.push(ParamSpec::new(
+                    map.place,
+                    format!("{module}{B}"),
+                    &[outputs, self.r],
+                    Init::Zeros,
+                ));
             }
         }
         Ok(specs)
