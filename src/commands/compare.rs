@@ -3,11 +3,12 @@
 use super::print_run;
 use crate::config::CompareConfig;
 use crate::error::Result;
+use crate::report;
 use crate::runs::Context;
 use crate::runs::comparison::compare;
 
 /// Compares and prints the report.
 pub fn run(config: &CompareConfig, context: &Context, json: bool) -> Result<()> {
-    compare(config, context)?;
-    print_run(config.output_dir.as_ref(), json, &context.progress)
+    let run = compare(config, context)?;
+    print_run(&run.dir, &run.results, &report::compared(&run), json, &context.progress)
 }

@@ -13,7 +13,7 @@ use crate::data::{
 use crate::error::{Error, ErrorKind, Result};
 use crate::files;
 use crate::progress::Progress;
-use crate::report::{Style, audit_table, inspect_tables};
+use crate::report;
 use crate::results::{ClassSummary, InspectResults, LengthSummary, RepeatSummary, TokenSummary};
 use crate::runs::audit::{self, TEST, VALIDATION};
 use crate::runs::fetch;
@@ -81,7 +81,7 @@ pub fn audit(options: &AuditOptions<'_>, progress: &Progress) -> Result<()> {
     if options.json {
         print(&format!("{}\n", json!(found)))?;
     } else {
-        print(&audit_table(&found, Style::Terminal))?;
+        print(&report::blocks_text(&report::overlaps(&found)))?;
     }
     if options.deny {
         if ![TEST, VALIDATION].iter().any(|part| found.rows.contains_key(*part)) {
@@ -231,7 +231,7 @@ pub fn inspect(path: &Path, options: &InspectOptions<'_>, progress: &Progress) -
     if options.json {
         print(&format!("{}\n", json!(results)))
     } else {
-        print(&inspect_tables(&results, Style::Terminal))
+        print(&report::blocks_text(&report::inspected(&results)))
     }
 }
 

@@ -14,7 +14,7 @@ use crate::hf_folder;
 use crate::metrics::{Scores, Threshold, Verdict};
 use crate::model::LanguageModel;
 use crate::progress::Progress;
-use crate::report::{Style, scores_table};
+use crate::report::{self, Style};
 use crate::runs::classifier::Predictor;
 use crate::runs::fetch;
 use crate::trainer::language_scores;
@@ -71,10 +71,7 @@ pub fn run(path: &Path, options: &EvaluateOptions<'_>, progress: &Progress) -> R
         });
         print(&format!("{results}\n"))?;
     } else {
-        let fit = if verdict.fit { "fit for use" } else { "not fit for use" };
-        let findings: String = verdict.findings.iter().map(|finding| format!("- {finding}\n")).collect();
-        let table = scores_table(&[("test", &scores)], Style::Terminal);
-        print(&format!("Verdict: {fit}\n{findings}\n{table}"))?;
+        print(&report::evaluated(&scores, &verdict).text(Style::Terminal))?;
     }
     let scores = json!(scores);
     check_gates(options.gates, |name| scores[name].as_f64())

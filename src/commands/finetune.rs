@@ -3,15 +3,15 @@
 use super::{check_gates, gate, print_run};
 use crate::config::FinetuneConfig;
 use crate::error::Result;
-use crate::run_dir::read_json;
+use crate::report;
 use crate::runs::Context;
 use crate::runs::finetune::finetune;
 
 /// Fine-tunes, prints the report and checks the gates.
 pub fn run(config: &FinetuneConfig, gates: &[String], context: &Context, json: bool) -> Result<()> {
     gates.iter().try_for_each(|text| gate(text).map(drop))?;
-    finetune(config, context)?;
-    print_run(config.output_dir.as_ref(), json, &context.progress)?;
-    let results: serde_json::Value = read_json(config.output_dir.as_ref(), "results.json")?;
-    check_gates(gates, |name| results["test"][name].as_f64())
+    let run = finetune(config, context)?;
+    print_run(&run.dir, &run.results, &report::finetuned(&run), json, &context.progress)?;
+    let test = serde_json::json!(run.results.scores.test);
+    check_gates(gates, |name| test[name].as_f64())
 }

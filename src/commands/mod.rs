@@ -14,10 +14,14 @@ pub mod predict;
 pub mod pretrain;
 pub mod tokenizer;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::progress::Progress;
+use crate::report::{self, Document, Style};
+use crate::run_dir::read_json;
 
 /// Exit code of the program after an error of this kind. Source: sysexits.h for 65 to 75.
 pub fn exit_code(kind: ErrorKind) -> u8 {
@@ -51,23 +55,30 @@ pub fn print(text: &str) -> Result<()> {
 }
 
 /// Prints the report of a finished run, or its results as one JSON object.
-pub fn print_run(path: &std::path::Path, json: bool, progress: &Progress) -> Result<()> {
+pub fn print_run(
+    dir: &Path,
+    results: &impl Serialize,
+    document: &Document,
+    json: bool,
+    progress: &Progress,
+) -> Result<()> {
     if json {
-        let results: serde_json::Value = crate::run_dir::read_json(path, "results.json")?;
-        return print(&format!("{results}\n"));
+        return print(&format!("{}\n", serde_json::json!(results)));
     }
-    progress.note(format!("run directory: {}", path.display()));
-    print(&crate::report::report(path, crate::report::Style::Terminal)?)
+    progress.note(format!("run directory: {}", dir.display()));
+    print(&document.text(Style::Terminal))
 }
 
 /// `train report RUN_DIR...`: tables and report.html again, from what the runs stored.
 pub fn report(paths: &[PathBuf], json: bool, progress: &Progress) -> Result<()> {
     paths.iter().try_for_each(|path| {
-        // A run of an older version, or in a folder that cannot be written, still has its tables.
-        if let Err(cause) = crate::report::write_html(path) {
+        let document = report::read(path)?;
+        // A run in a folder that cannot be written still has its tables.
+        if let Err(cause) = report::write_html(path, &document) {
             progress.warn(format!("no report.html: {cause}"));
         }
-        print_run(path, json, progress)
+        let results: serde_json::Value = read_json(path, "results.json")?;
+        print_run(path, &results, &document, json, progress)
     })
 }
 

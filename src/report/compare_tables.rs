@@ -1,131 +1,122 @@
-//! The comparison as tables, for the terminal and for report.md.
+//! The tables of a comparison.
 
-use std::fmt::Write;
+use std::collections::BTreeMap;
 
-use super::tables::{Style, audit_table, page, table};
-use crate::analysis::p_words;
+use super::table::{Cell, Table, score};
+use super::tables;
+use crate::analysis::{SIGNIFICANT, labels, p_words};
 use crate::metrics::efficiency::Bound;
-use crate::results::{Arm, ArmScores, CompareResults, ScoreSummaries, Summary, TrainingMeans};
+use crate::metrics::scores::LabelScores;
+use crate::metrics::stats;
+use crate::results::{Arm, ArmScores, Cells, CompareResults, Mistake, Summary, TrainingMeans, cell_folder};
 
-/// Scores, differences, label efficiency and costs, the verdict first.
-pub fn compare_report(results: &CompareResults, style: Style) -> String {
-    let mut body = scores(results, &results.scores, style);
-    let _ = write!(
-        body,
-        "\nMean ± standard deviation over {} seeds with the 95 % interval of the mean, on {} test rows; {:.0} s\n",
-        results.seeds.len(),
-        results.scores.test_rows,
-        results.wall_secs
-    );
-    let mut section = |title: &str, text: String| {
-        if !text.is_empty() {
-            let _ = write!(body, "\n## {title}\n\n{text}");
-        }
-    };
-    section("Pre-trained minus from scratch", differences(results, style));
-    section("How many labels pre-training is worth (by F1)", label_efficiency(results, style));
-    section("What each arm was given", costs(results, style));
-    section("How training went, as means over seeds", training(results, style));
-    section("Thresholds chosen on validation, scores on test as means over seeds", operating(results, style));
-    section("Pre-training loss beside F1", transfer(results, style));
-    if let Some(clean) = &results.clean {
-        let rows = clean.test_rows;
-        section(&format!("On the {rows} test rows that stand nowhere else"), scores(results, clean, style));
-    }
-    if let Some(audit) = &results.audit {
-        section("Overlaps", audit_table(audit, style));
-    }
-    section("Methods", results.methods.iter().map(|line| format!("- {line}\n")).collect());
-    page("Pre-trained against scratch", &body, Some(&results.verdict))
-}
+/// Mistakes shown of all that the runs kept.
+const SHOWN_MISTAKES: usize = 12;
 
-/// The scores of an arm or baseline at a budget.
-pub fn summaries<'a>(tables: &'a ArmScores, arm: Arm, budget: &str) -> Option<&'a ScoreSummaries> {
-    let table = if arm.is_baseline() { &tables.baselines } else { &tables.arms };
-    table.get(arm.key())?.budgets.get(budget)
-}
-
-fn scores(results: &CompareResults, tables: &ArmScores, style: Style) -> String {
-    let head = ["labels", "model", "F1", "95 %", "precision", "recall", "PR-AUC", "MCC", "accuracy"];
-    let mut table = table(style, &head);
+/// Every score of every arm and baseline, by budget.
+pub fn scores(results: &CompareResults, of: &ArmScores) -> Table {
+    let columns = ["labels", "model", "F1", "95 %", "precision", "recall", "PR-AUC", "MCC", "accuracy"];
+    let mut table = Table::new("Scores", 2, &columns);
     for budget in &results.budgets {
+        table.begin_group();
+        let means = Arm::ALL.map(|arm| of.f1(arm, budget).map(|f1| f1.mean));
+        let best = means.iter().flatten().copied().fold(f64::NEG_INFINITY, f64::max);
         for arm in Arm::ALL {
-            let Some(scores) = summaries(tables, arm, budget) else { continue };
-            let cell = |name: &str| scores.get(name).map_or("-".into(), mean_std);
-            let interval = scores.get("f1").map_or("-".into(), |f1| range(f1.ci95));
-            let figures = ["precision", "recall", "pr_auc", "mcc", "accuracy"].map(cell);
-            let first = vec![budget.clone(), arm.name().into(), cell("f1"), interval];
-            table.add_row([first, figures.to_vec()].concat());
+            let Some(scores) = of.of(arm, budget) else { continue };
+            let cell = |key: &str| scores.get(key).map_or("-".into(), mean_std);
+            let f1 = scores.get("f1");
+            let leads = f1.is_some_and(|f1| f1.mean == best);
+            let interval = f1.map_or("-".into(), |f1| range(f1.ci95, score));
+            let first: [Cell; 4] =
+                [budget.into(), arm.name().into(), Cell::strong(cell("f1"), leads), interval.into()];
+            let rest = ["precision", "recall", "pr_auc", "mcc", "accuracy"].map(|key| cell(key).into());
+            table.row(first.into_iter().chain(rest));
         }
     }
-    format!("{table}\n")
+    table.note(format!(
+        "Mean ± standard deviation over {} seeds on {} test rows, with the 95 % interval of the mean F1; the best F1 of \
+         each budget is bold.",
+        results.seeds.len(),
+        of.test_rows
+    ))
 }
 
 fn mean_std(summary: &Summary) -> String {
     format!("{:.3} ±{:.3}", summary.mean, summary.std)
 }
 
-fn range([low, high]: [f64; 2]) -> String {
-    format!("{low:.3} to {high:.3}")
+fn range([low, high]: [f64; 2], figure: fn(f64) -> String) -> String {
+    format!("{} to {}", figure(low), figure(high))
 }
 
-fn differences(results: &CompareResults, style: Style) -> String {
-    let head =
-        ["labels", "score", "difference", "95 %", "p", "corrected", "better seeds", "sign test", "McNemar"];
-    let mut table = table(style, &head);
+fn signed(value: f64) -> String {
+    format!("{value:+.3}")
+}
+
+/// Differences of the two arms with intervals and tests.
+pub fn differences(results: &CompareResults) -> Table {
+    let columns = [
+        "labels",
+        "score",
+        "difference",
+        "95 %",
+        "p",
+        "corrected p",
+        "better seeds",
+        "sign test",
+        "McNemar, seed by seed",
+    ];
+    let mut table = Table::new("Paired differences", 2, &columns);
     for budget in &results.budgets {
+        table.begin_group();
         let Some(scores) = results.scores.paired.budgets.get(budget) else { continue };
         for (name, key) in [("F1", "f1"), ("PR-AUC", "pr_auc"), ("accuracy", "accuracy")] {
             let Some(found) = scores.get(key) else { continue };
             let p_values: Vec<String> =
                 found.mcnemar.iter().map(|test| p_words(test.p_value).replace("p = ", "")).collect();
             let sign = &found.sign_test;
-            table.add_row([
-                budget.clone(),
-                name.into(),
-                format!("{:+.3}", found.difference),
-                format!("{:+.3} to {:+.3}", found.ci95[0], found.ci95[1]),
-                format!("{:.3}", found.p_value),
-                format!("{:.3}", found.p_value_holm),
+            let difference = Cell::strong(signed(found.difference), found.p_value_holm < SIGNIFICANT);
+            let first: [Cell; 3] = [budget.into(), name.into(), difference];
+            let rest = [
+                range(found.ci95, signed),
+                score(found.p_value),
+                score(found.p_value_holm),
                 format!("{} of {}", sign.wins, found.per_seed.len()),
-                format!("{:.3}", sign.p_value),
+                score(sign.p_value),
                 p_values.join(", "),
-            ]);
+            ];
+            table.row(first.into_iter().chain(rest.map(Cell::from)));
         }
     }
-    format!("{table}\n")
+    table.note("Bold: shown at the 5 % level after correction.")
 }
 
-fn label_efficiency(results: &CompareResults, style: Style) -> String {
-    let mut table = table(style, &["labels", "F1", "worth times the labels", "95 %"]);
+/// How many labels pre-training is worth.
+pub fn label_efficiency(results: &CompareResults) -> Table {
+    let columns = ["labels", "F1", "from scratch needs, for the same F1", "95 %"];
+    let mut table = Table::new("Label efficiency", 1, &columns);
     for found in &results.scores.label_efficiency {
-        table.add_row([
-            found.budget.clone(),
-            format!("{:.3}", found.score),
-            format!("{} {}", bound_words(found.bound), times(found.ratio)),
-            format!("{} to {}", times(found.ci95[0]), times(found.ci95[1])),
-        ]);
+        let bound = match found.bound {
+            Bound::About => "about",
+            Bound::AtLeast => "at least",
+            Bound::AtMost => "at most",
+        };
+        let ratio = format!("{bound} {} times the labels", times(found.ratio));
+        table.row([found.budget.clone(), score(found.score), ratio, range(found.ci95, times)]);
     }
-    let rows = !results.scores.label_efficiency.is_empty();
-    if rows { format!("{table}\n") } else { String::new() }
-}
-
-/// `about`, `at least`, `at most`.
-pub fn bound_words(bound: Bound) -> &'static str {
-    match bound {
-        Bound::About => "about",
-        Bound::AtLeast => "at least",
-        Bound::AtMost => "at most",
-    }
+    table.note(
+        "Read off the curve from scratch between its budgets; ends beyond what was measured are bounds.",
+    )
 }
 
 /// A ratio of labels; one below 1 would lose itself in one decimal.
-pub fn times(ratio: f64) -> String {
+fn times(ratio: f64) -> String {
     if ratio < 0.95 { format!("{ratio:.2}") } else { format!("{ratio:.1}") }
 }
 
-fn costs(results: &CompareResults, style: Style) -> String {
-    let head = [
+/// Tokens and seconds of each arm.
+pub fn costs(results: &CompareResults) -> Table {
+    let columns = [
         "labels",
         "model",
         "tokens",
@@ -134,86 +125,176 @@ fn costs(results: &CompareResults, style: Style) -> String {
         "pre-training seconds",
         "settings tried",
     ];
-    let mut table = table(style, &head);
+    let mut table = Table::new("Costs", 2, &columns);
     for budget in &results.budgets {
+        table.begin_group();
         for arm in Arm::ALL {
             let Some(cost) = results.costs.get(arm.key()).and_then(|costs| costs.get(budget)) else {
                 continue;
             };
-            let tokens = [cost.tokens, cost.pretraining_tokens].map(|count| format!("{count:.0}"));
-            let secs = [cost.wall_secs, cost.pretraining_secs].map(|secs| format!("{secs:.1}"));
-            let [tokens, before] = tokens;
-            let [secs, secs_before] = secs;
-            let tried = cost.settings_tried.to_string();
-            table.add_row([budget.clone(), arm.name().into(), tokens, secs, before, secs_before, tried]);
+            table.row([
+                budget.clone(),
+                arm.name().into(),
+                format!("{:.0}", cost.tokens),
+                format!("{:.1}", cost.wall_secs),
+                format!("{:.0}", cost.pretraining_tokens),
+                format!("{:.1}", cost.pretraining_secs),
+                cost.settings_tried.to_string(),
+            ]);
         }
     }
-    format!("{table}\n")
-}
-
-fn training(results: &CompareResults, style: Style) -> String {
-    let head = [
-        "labels",
-        "model",
-        "epoch kept",
-        "of",
-        "put back",
-        "training loss",
-        "validation loss",
-        "gap at the end",
-        "calibration error",
-        "temperature",
-        "error after",
-    ];
-    let mut table = table(style, &head);
-    for (budget, arm, means) in run_means(results) {
-        let epochs = [means.best_epoch, means.epochs].map(|epochs| format!("{epochs:.1}"));
-        let losses = [means.train_loss, means.val_loss, means.last_gap, means.ece];
-        let rest = [format!("{:.2}", means.temperature), format!("{:.3}", means.ece_tempered)];
-        let losses = losses.map(|value| format!("{value:.3}"));
-        let first = [budget.clone(), arm.name().into()];
-        let restored = [means.restored.to_string()];
-        table.add_row([&first[..], &epochs, &restored, &losses, &rest].concat());
-    }
-    if results.runs.is_empty() { String::new() } else { format!("{table}\n") }
-}
-
-fn operating(results: &CompareResults, style: Style) -> String {
-    let head =
-        ["labels", "model", "rule", "threshold", "precision", "recall", "F1", "false alarms", "missed"];
-    let mut table = table(style, &head);
-    let mut some = false;
-    for (budget, arm, means) in run_means(results) {
-        for point in &means.operating_points {
-            some = true;
-            let used = if point.chosen { " (used)" } else { "" };
-            let scores = [point.threshold, point.precision, point.recall, point.f1];
-            let counts = [point.false_alarms, point.missed].map(|count| format!("{count:.1}"));
-            let first = [budget.clone(), arm.name().into(), format!("{}{used}", point.rule)];
-            table.add_row([&first[..], &scores.map(|score| format!("{score:.3}")), &counts].concat());
-        }
-    }
-    if some { format!("{table}\n") } else { String::new() }
+    table.note("Means over seeds. Pre-training is paid once for all seeds and budgets.")
 }
 
 /// By budget, then by arm.
-fn run_means(results: &CompareResults) -> impl Iterator<Item = (&String, Arm, &TrainingMeans)> {
+fn means(results: &CompareResults) -> impl Iterator<Item = (&String, Arm, &TrainingMeans)> {
     results.budgets.iter().flat_map(move |budget| {
         let of_arm = move |arm: Arm| Some((budget, arm, results.runs.get(arm.key())?.get(budget)?));
         Arm::ALL.into_iter().filter_map(of_arm)
     })
 }
 
-fn transfer(results: &CompareResults, style: Style) -> String {
-    let mut table = table(style, &["pre-training step", "its validation loss", "labels", "F1 seed by seed"]);
-    for point in &results.transfer {
-        let f1: Vec<String> = point.f1.iter().map(|f1| format!("{f1:.3}")).collect();
-        table.add_row([
-            point.step.to_string(),
-            point.val_loss.map_or("random weights".into(), |loss| format!("{loss:.3}")),
-            point.budget.clone(),
-            f1.join(", "),
+/// How training went and how far the probabilities can be believed.
+pub fn training(results: &CompareResults) -> Table {
+    let columns = [
+        "labels",
+        "model",
+        "best epoch",
+        "restored",
+        "training loss",
+        "validation loss",
+        "gap",
+        "gap at the end",
+        "calibration error",
+        "temperature",
+        "error after it",
+    ];
+    let mut table = Table::new("Training", 2, &columns);
+    let mut group = None;
+    for (budget, arm, means) in means(results) {
+        if group.replace(budget) != Some(budget) {
+            table.begin_group();
+        }
+        table.row([
+            budget.clone(),
+            arm.name().into(),
+            format!("{:.1} of {:.1}", means.best_epoch, means.epochs),
+            format!("{} of {}", means.restored, results.seeds.len()),
+            score(means.train_loss),
+            score(means.val_loss),
+            signed(means.val_loss - means.train_loss),
+            signed(means.last_gap),
+            score(means.ece),
+            format!("{:.2}", means.temperature),
+            score(means.ece_tempered),
         ]);
     }
-    if results.transfer.is_empty() { String::new() } else { format!("{table}\n") }
+    table.note(
+        "Means over seeds. Losses in nats per row at the best weights, which are restored where training went on after \
+         them; the gap is validation minus training loss, and one that grows towards the end is overfitting. The \
+         temperature is fitted on validation.",
+    )
+}
+
+/// What each rule for the threshold gives on test.
+pub fn operating(results: &CompareResults) -> Table {
+    let columns = [
+        "labels",
+        "model",
+        "threshold chosen by",
+        "threshold",
+        "precision",
+        "recall",
+        "F1",
+        "false alarms",
+        "missed",
+    ];
+    let mut table = Table::new("Thresholds", 3, &columns);
+    let seeds = results.seeds.len();
+    for (budget, arm, means) in means(results) {
+        table.begin_group();
+        for point in &means.operating_points {
+            let used = if point.chosen { " (used)" } else { "" };
+            let met = match point.met < seeds {
+                true => format!(" (reached on {} of {seeds} seeds)", point.met),
+                false => String::new(),
+            };
+            let scores = [point.threshold, point.precision, point.recall, point.f1].map(score);
+            let counts = [point.false_alarms, point.missed].map(|count| format!("{count:.1}"));
+            let first = [budget.clone(), arm.name().into(), format!("{}{used}{met}", point.rule)];
+            table.row(first.into_iter().chain(scores).chain(counts));
+        }
+    }
+    table.note(
+        "Scores on test, means over seeds. Each threshold was chosen on validation before test was looked at.",
+    )
+}
+
+/// Pre-training loss beside the task's score.
+pub fn transfer(results: &CompareResults) -> Table {
+    let columns = ["pre-training step", "its validation loss", "labels", "F1, seed by seed"];
+    let mut table = Table::new("Transfer", 1, &columns);
+    for point in &results.transfer {
+        let f1: Vec<String> = point.f1.iter().copied().map(score).collect();
+        let loss = point.val_loss.map_or("random weights".into(), score);
+        table.row([point.step.to_string(), loss, point.budget.clone(), f1.join(", ")]);
+    }
+    table
+}
+
+/// Every label's scores on test with the most labels, as means over seeds.
+pub fn by_label(results: &CompareResults, cells: &Cells) -> Table {
+    let mut table =
+        Table::new("Scores by label", 2, &["label", "model", "precision", "recall", "F1", "test rows"]);
+    let Some(budget) = results.budgets.last() else { return table };
+    for arm in [Arm::Pretrained, Arm::Scratch] {
+        table.begin_group();
+        let runs = cells.of(arm, budget);
+        for (at, label) in runs.iter().take(1).flat_map(|run| run.test().per_class.iter().enumerate()) {
+            let mean = |value: fn(&LabelScores) -> f64| {
+                score(stats::mean(runs.iter().map(|run| value(&run.test().per_class[at]))))
+            };
+            let scores = [mean(|s| s.precision), mean(|s| s.recall), mean(|s| s.f1)];
+            let (name, support) = (label.label.clone(), label.support.to_string());
+            table.row([name, arm.name().into()].into_iter().chain(scores).chain([support]));
+        }
+    }
+    table.note(format!("With {}, means over seeds.", labels(budget)))
+}
+
+/// Rows that the pre-trained arm with the most labels answers wrongly, those of most seeds first, and what is
+/// nearest to them in training.
+pub fn mistakes(results: &CompareResults, cells: &Cells) -> Table {
+    let Some(budget) = results.budgets.last() else { return Table::default() };
+    let mut by_row: BTreeMap<usize, Vec<&Mistake>> = BTreeMap::new();
+    for mistake in cells.finetuned(Arm::Pretrained, budget).iter().flat_map(|run| &run.mistakes) {
+        by_row.entry(mistake.id).or_default().push(mistake);
+    }
+    let mean = |of: &[&Mistake]| stats::mean(of.iter().map(|mistake| mistake.probability));
+    let mut of_rows: Vec<Vec<&Mistake>> = by_row.into_values().collect();
+    of_rows.sort_by(|a, b| b.len().cmp(&a.len()).then(mean(b).total_cmp(&mean(a))));
+    let shown = of_rows.iter().take(SHOWN_MISTAKES).map(|of| {
+        let seeds = format!("{} of {}", of.len(), results.seeds.len());
+        (Mistake { probability: mean(of), ..of[0].clone() }, Some(seeds))
+    });
+    tables::mistakes(&shown.collect::<Vec<_>>()).note(format!(
+        "Of the most confident mistakes of each seed with {}; probabilities are means.",
+        labels(budget)
+    ))
+}
+
+/// The page of every fine-tuning.
+pub fn runs(results: &CompareResults, cells: &Cells) -> Table {
+    let mut table = Table::new("Runs", 3, &["labels", "model", "report"]);
+    for budget in &results.budgets {
+        table.begin_group();
+        for arm in cells.arms().filter(|arm| !arm.is_baseline()) {
+            let page = |seed: &u64| {
+                (format!("seed {seed}"), format!("{}/report.html", cell_folder(arm, budget, *seed).display()))
+            };
+            let links = tables::link(results.seeds.iter().map(page).collect());
+            table.row([Cell::from(budget), Cell::from(arm.name()), links]);
+        }
+    }
+    table
 }

@@ -19,9 +19,9 @@ use crate::metrics::History;
 use crate::model::{Classifier, Head, ModelConfig, Pooling, parameter_specs};
 use crate::process;
 use crate::progress::Progress;
-use crate::report::{self, Style, finetune_report};
+use crate::report;
 pub use crate::results::Finetuned;
-use crate::results::{AuditResults, FinetuneResults, Log, Mistake, PartSummary, Predictions, TrainingFacts};
+use crate::results::{AuditResults, Log, Mistake, PartSummary, Predictions, RunFacts, TrainingFacts};
 use crate::run_dir::RunDir;
 use crate::tokenizer::Tokenizer;
 use crate::trainer::{ClassificationData, ClassificationTask, Outcome, Run, State, probabilities};
@@ -95,10 +95,10 @@ pub fn finetune(config: &FinetuneConfig, context: &Context) -> Result<Finetuned>
         return Err(running.interrupted(signal));
     }
     let classifier = store(&material, &state, commit.as_deref(), &dir)?;
-    let results = measure(&material, &state, &classifier, audit, &dir, progress)?;
-    publish(config, &results, &dir)?;
+    let run = measure(&material, &state, &classifier, audit, &dir, progress)?;
+    publish(config, &run, &dir)?;
     running.done()?;
-    Finetuned::load(dir.path())
+    Ok(Finetuned { facts: RunFacts::read(dir.path()), ..run })
 }
 
 /// Everything that training changes, before its first step.
@@ -168,14 +168,11 @@ fn train(
     Ok(outcome)
 }
 
-fn publish(config: &FinetuneConfig, results: &FinetuneResults, dir: &RunDir) -> Result<()> {
-    dir.write_json("results.json", results)?;
+fn publish(config: &FinetuneConfig, run: &Finetuned, dir: &RunDir) -> Result<()> {
     let data = [config.data.train.clone(), config.data.validation.clone(), config.data.test.clone()];
     let sources = Sources { init_from: &config.init_from, data: &data };
-    write_classifier_card(&dir.model(), dir.name(), results, config.classifier.pooling, &sources)?;
-    let text = finetune_report(results, Style::Markdown);
-    files::write_atomic(&dir.path().join("report.md"), text.as_bytes())?;
-    report::write_html(dir.path())
+    write_classifier_card(&dir.model(), dir.name(), &run.results, config.classifier.pooling, &sources)?;
+    report::publish(dir.path(), &run.results, &report::finetuned(run))
 }
 
 /// Looks for rows that leak, before any training; with `drop` they leave validation and test.
@@ -284,7 +281,7 @@ fn base(init_from: &str) -> Result<Option<String>> {
     Ok(Some(hf_folder::locate(init_from.as_ref())?.display().to_string()))
 }
 
-/// Answers of the classifier to both parts, written into the directory, and the results that follow from them.
+/// Answers of the classifier to both parts, written into the directory, and what follows from them.
 fn measure(
     of: &Material<'_>,
     state: &State,
@@ -292,7 +289,7 @@ fn measure(
     audit: Option<AuditResults>,
     dir: &RunDir,
     progress: &Progress,
-) -> Result<FinetuneResults> {
+) -> Result<Finetuned> {
     let Material { config, split, parts, .. } = of;
     let answers = |rows: &[Example], part: &Examples| -> Result<Predictions> {
         let (batch, device) = (config.train.micro_batch_size, state.params.device());
@@ -308,6 +305,7 @@ fn measure(
     let sampler = parts.train.sampler(config.train.micro_batch_size, config.seed);
     let steps_per_epoch = sampler.batches_per_epoch().div_ceil(config.train.grad_accum_steps as u64) as f64;
     let (train_loss, val_loss) = state.counters.history.iter().copied().unzip();
+    let log = Log::read(dir.path());
     let results = analysis::finetune(FinetuneRun {
         init_from: &config.init_from,
         seed: config.seed,
@@ -316,7 +314,7 @@ fn measure(
         validation: &validation,
         test: &test,
         history: &History { train_loss, val_loss },
-        evaluations: &Log::read(dir.path()).evaluations(steps_per_epoch),
+        evaluations: &log.evaluations(steps_per_epoch),
         parts: part_summaries(split, parts),
         audit,
         training: training_facts(config, state, parts),
@@ -324,8 +322,11 @@ fn measure(
     let threshold = results.scores.test.threshold;
     test.write(&dir.path().join("predictions.jsonl"), split.positive, threshold)?;
     validation.write(&dir.path().join("validation_predictions.jsonl"), split.positive, threshold)?;
-    Mistake::write_all(dir.path(), &mistakes(of, &test, threshold))?;
-    Ok(results)
+    let mistakes = mistakes(of, &test, threshold);
+    Mistake::write_all(dir.path(), &mistakes)?;
+    let (predictions, validation_predictions) = (test, Some(validation));
+    let (dir, facts) = (dir.path().into(), RunFacts::read(dir.path()));
+    Ok(Finetuned { dir, facts, results, predictions, validation_predictions, mistakes, log })
 }
 
 /// The most confident wrong answers on test.

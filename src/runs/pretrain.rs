@@ -11,16 +11,15 @@ use crate::checkpoint::Fingerprints;
 use crate::config::{Config, PretrainConfig};
 use crate::data::{self, LanguageData};
 use crate::error::Result;
-use crate::files;
 use crate::generate::{Generator, Sampling};
 use crate::hf_folder::{self, ModelFiles, Sources, write_language_card};
 use crate::metrics::Bleu;
 use crate::model::{Head, LanguageModel, ModelConfig, Pooling, flops_per_token, parameter_specs};
 use crate::process;
 use crate::progress::Progress;
-use crate::report::{self, Style, pretrain_report};
+use crate::report;
 pub use crate::results::Pretrained;
-use crate::results::{PretrainResults, Sample};
+use crate::results::{Log, PretrainResults, RunFacts, Sample};
 use crate::run_dir::RunDir;
 use crate::trainer::{LanguageTask, Outcome, Prompts, Run, State, language_scores};
 
@@ -86,11 +85,13 @@ pub fn pretrain(config: &PretrainConfig, context: &Context) -> Result<Pretrained
     if config.train.restore_best {
         state.restore_best()?;
     }
-    store(&material, &state, &task, &dir)?;
+    let samples = store(&material, &state, &task, &dir)?;
     let results = measure(&material, &state, &task, progress)?;
-    publish(config, &results, &dir)?;
+    let (facts, log) = (RunFacts::read(dir.path()), Log::read(dir.path()));
+    let run = Pretrained { dir: dir.path().into(), facts, results, samples, log };
+    publish(config, &run, &dir)?;
     running.done()?;
-    Pretrained::load(dir.path())
+    Ok(Pretrained { facts: RunFacts::read(dir.path()), ..run })
 }
 
 /// The text as tokens: by the tokenizer of the model that training starts from, else by the config's.
@@ -127,8 +128,9 @@ fn describe_data(data: &LanguageData, progress: &Progress) {
 }
 
 /// Writes samples and model folder.
-fn store(of: &Material<'_>, state: &State, task: &LanguageTask<'_>, dir: &RunDir) -> Result<()> {
-    Sample::write_all(dir.path(), &task.samples()?)?;
+fn store(of: &Material<'_>, state: &State, task: &LanguageTask<'_>, dir: &RunDir) -> Result<Vec<Sample>> {
+    let samples = task.samples()?;
+    Sample::write_all(dir.path(), &samples)?;
     let files = ModelFiles {
         config: &of.model,
         label_names: &[],
@@ -137,7 +139,8 @@ fn store(of: &Material<'_>, state: &State, task: &LanguageTask<'_>, dir: &RunDir
         weights: &state.params.detached(),
         tokenizer: &of.data.corpus().tokenizer,
     };
-    hf_folder::save(&dir.model(), &files)
+    hf_folder::save(&dir.model(), &files)?;
+    Ok(samples)
 }
 
 /// Final figures of the weights that are kept.
@@ -178,13 +181,10 @@ fn measure(
     })
 }
 
-fn publish(config: &PretrainConfig, results: &PretrainResults, dir: &RunDir) -> Result<()> {
-    dir.write_json("results.json", results)?;
+fn publish(config: &PretrainConfig, run: &Pretrained, dir: &RunDir) -> Result<()> {
     let sources = Sources { init_from: &config.init_from, data: &config.data.train };
-    write_language_card(&dir.model(), dir.name(), results, &sources)?;
-    let text = pretrain_report(results, Style::Markdown);
-    files::write_atomic(&dir.path().join("report.md"), text.as_bytes())?;
-    report::write_html(dir.path())
+    write_language_card(&dir.model(), dir.name(), &run.results, &sources)?;
+    report::publish(dir.path(), &run.results, &report::pretrained(run))
 }
 
 /// Tokens of a held-out document given as prompt, and continued for BLEU.

@@ -6,16 +6,11 @@ use super::paths::uses;
 use super::tokens::Kind;
 
 /// Uses that may close a circle: folder, user, used, and why.
-const ALLOWED: [[&str; 4]; 11] = [
+const ALLOWED: [[&str; 4]; 6] = [
     ["config", "schema", "load", ""],
     ["ops", "base", "add", ""],
     ["ops", "base", "mod", ""],
     ["ops/base", "real", "matmul", ""],
-    ["report", "tables", "compare_tables", ""],
-    ["report/page", "compare_page", "mod", ""],
-    ["report/page", "compare_sections", "mod", ""],
-    ["report/page", "overlaps", "mod", ""],
-    ["report/page", "run_page", "mod", ""],
     ["runs/comparison", "search", "mod", ""],
     ["runs/comparison", "transfer", "mod", ""],
 ];

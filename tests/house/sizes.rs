@@ -3,13 +3,12 @@
 use super::source::sources;
 
 /// Functions that may be longer, as `file: name`, and why.
-const LONG: [[&str; 2]; 9] = [
+const LONG: [[&str; 2]; 8] = [
     ["benches/ops.rs: shape", ""],
     ["benches/step.rs: bench", ""],
     ["src/main.rs: run", ""],
     ["src/ops/base/cuda/gemm.rs: new", ""],
     ["src/ops/base/kernel_checks.rs: cases", ""],
-    ["src/report/page/compare_sections.rs: training", ""],
     ["src/runs/finetune.rs: finetune", ""],
     ["src/runs/finetune.rs: measure", ""],
     ["tests/audit.rs: a_fine_tuning_warns_drops_or_denies", ""],

@@ -21,10 +21,11 @@ use crate::error::Result;
 use crate::files;
 use crate::hf_folder;
 use crate::progress::Progress;
-use crate::report::{self, Style, compare_report};
+use crate::report;
 pub use crate::results::Comparison;
 use crate::results::{
-    Arm, AuditResults, Cells, CompareResults, FinetuneResults, PretrainResults, cell_folder,
+    Arm, AuditResults, Cells, CompareResults, FinetuneResults, PretrainResults, Pretrained, RunFacts,
+    cell_folder,
 };
 use crate::run_dir::{Existing, Manifest, RunDir, copy_run, is_done, read_json};
 
@@ -80,11 +81,11 @@ pub fn compare(config: &CompareConfig, context: &Context) -> Result<Comparison> 
     let arms = [arms(config), Arm::BASELINES.to_vec()].concat();
     let cells = Cells::read(dir.path(), &arms, &budgets, &config.seeds)?;
     // A model from elsewhere has no record of what it cost.
-    let pretraining = read_json::<PretrainResults>(Path::new(&pretrained), "results.json").ok();
+    let before_it = Pretrained::load(Path::new(&pretrained)).ok();
     let spec = ComparisonSpec {
         seeds: &config.seeds,
         budgets: &budgets,
-        pretraining: pretraining.as_ref(),
+        pretraining: before_it.as_ref().map(|run| &run.results),
         settings_tried: search::settings(config).len(),
         lora: config.finetune.lora.is_some(),
         head_first: search::always_head_first(config),
@@ -93,11 +94,12 @@ pub fn compare(config: &CompareConfig, context: &Context) -> Result<Comparison> 
         wall_secs: before + started.elapsed().as_secs_f64(),
     };
     let results = analysis::compare(&spec, &cells)?;
-    dir.write_json("results.json", &results)?;
-    files::write_atomic(&dir.path().join("report.md"), compare_report(&results, Style::Markdown).as_bytes())?;
-    report::write_html(dir.path())?;
+    let pretrained = before_it.filter(|_| config.pretrained.is_empty());
+    let facts = RunFacts::read(dir.path());
+    let run = Comparison { dir: dir.path().into(), facts, results, pretrained, cells };
+    report::publish(dir.path(), &run.results, &report::compared(&run))?;
     running.done()?;
-    Comparison::load(dir.path())
+    Ok(Comparison { facts: RunFacts::read(dir.path()), ..run })
 }
 
 /// The pre-training inside the comparison's directory.

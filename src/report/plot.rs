@@ -3,6 +3,8 @@
 
 use maud::{Markup, html};
 
+use super::axis::{Axis, Scale};
+
 /// Size of the drawing in its own units; the page scales it.
 const WIDTH: f64 = 400.0;
 const HEIGHT: f64 = 270.0;
@@ -12,15 +14,8 @@ const RIGHT: f64 = 20.0;
 const TOP: f64 = 12.0;
 const BOTTOM: f64 = 44.0;
 
-/// One axis.
-pub struct Axis {
-    name: String,
-    range: [f64; 2],
-    logarithmic: bool,
-    ticks: Vec<(f64, String)>,
-}
-
 /// What is drawn of a series.
+#[derive(Clone, Debug)]
 pub enum Shape {
     /// Points joined in order.
     Line(Vec<(f64, f64)>),
@@ -36,49 +31,39 @@ pub enum Shape {
     Bars(Vec<(f64, f64, f64, f64)>),
 }
 
-/// Shapes of one colour under one name; without a name it is left out of the legend.
+/// A shape of one colour; without a name it is left out of the legend.
+#[derive(Clone, Debug)]
 pub struct Series {
-    /// In the legend.
-    pub name: Option<String>,
-    /// Number of its colour, 0 to 7.
-    pub colour: usize,
-    /// Drawn in order.
-    pub shape: Shape,
+    name: Option<String>,
+    colour: usize,
+    shape: Shape,
 }
 
-/// A plot with its words.
+/// A plot with its words, made step by step.
 pub struct Plot {
-    /// Unique on the page, without spaces.
-    pub id: String,
-    /// Heading above it and its accessible name.
-    pub title: String,
-    /// What it shows, for those who cannot see it.
-    pub description: String,
-    /// Horizontal.
-    pub x: Axis,
-    /// Vertical.
-    pub y: Axis,
-    /// Drawn in order.
-    pub series: Vec<Series>,
-    /// Vertical lines at these places, with a label.
-    pub marks: Vec<(f64, String)>,
-    /// A horizontal line at this height.
-    pub level: Option<f64>,
+    id: String,
+    title: String,
+    description: String,
+    x: Axis,
+    y: Axis,
+    series: Vec<Series>,
+    marks: Vec<(f64, String)>,
+    level: Option<f64>,
 }
 
 impl Series {
-    /// A named line.
-    pub fn line(name: &str, colour: usize, points: Vec<(f64, f64)>) -> Self {
-        Self { name: Some(name.into()), colour, shape: Shape::Line(points) }
+    /// A shape in the colour of this number, 0 to 7.
+    pub fn new(colour: usize, shape: Shape) -> Self {
+        Self { name: None, colour, shape }
     }
 
-    /// A named dashed line.
-    pub fn dashed(name: &str, colour: usize, points: Vec<(f64, f64)>) -> Self {
-        Self { name: Some(name.into()), colour, shape: Shape::Dashed(points) }
+    /// The same, in the legend under this name.
+    pub fn named(self, name: impl Into<String>) -> Self {
+        Self { name: Some(name.into()), ..self }
     }
 
     /// Where it is drawn; a band or bar at both of its ends.
-    pub fn points(&self) -> Vec<(f64, f64)> {
+    fn points(&self) -> Vec<(f64, f64)> {
         match &self.shape {
             Shape::Line(points) | Shape::Thin(points) | Shape::Dashed(points) => points.clone(),
             Shape::Band(points) => points.iter().flat_map(|p| [(p.0, p.1), (p.0, p.2)]).collect(),
@@ -88,93 +73,78 @@ impl Series {
     }
 }
 
-impl Axis {
-    /// From 0 to 1.
-    pub fn share(name: &str) -> Self {
-        Self::spanning(name, [0.0, 1.0])
-    }
-
-    /// Over all values of the series, `x` or `y` of each point.
-    pub fn over(name: &str, series: &[Series], value: fn(&(f64, f64)) -> f64) -> Self {
-        let values: Vec<f64> = series
-            .iter()
-            .flat_map(Series::points)
-            .map(|point| value(&point))
-            .filter(|v| v.is_finite())
-            .collect();
-        let low = values.iter().copied().fold(f64::INFINITY, f64::min);
-        let high = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        if low > high {
-            return Self::spanning(name, [0.0, 1.0]);
+impl Plot {
+    /// An empty plot; `id` is unique on the page and has no spaces, the title is also its accessible name.
+    pub fn new(id: impl Into<String>, title: impl Into<String>, x: Axis, y: Axis) -> Self {
+        let (id, title) = (id.into(), title.into());
+        Self {
+            id,
+            title,
+            description: String::new(),
+            x,
+            y,
+            series: Vec::new(),
+            marks: Vec::new(),
+            level: None,
         }
-        let margin = if high > low { 0.04 * (high - low) } else { 0.5 * high.abs().max(1e-9) };
-        // Counts and losses do not go below zero, and neither should their axis.
-        let floor = if low >= 0.0 { (low - margin).max(0.0) } else { low - margin };
-        Self::spanning(name, [floor, high + margin])
     }
 
-    /// Optimizer steps, over all values of the series; ticks are whole.
-    pub fn steps(series: &[Series]) -> Self {
-        let Self { name, range, .. } = Self::over("step", series, |point| point.0);
-        Self::with_step(&name, range, round_step((range[1] - range[0]) / 4.0).ceil())
+    /// What it shows, for those who cannot see it.
+    pub fn describe(self, description: impl Into<String>) -> Self {
+        Self { description: description.into(), ..self }
     }
 
-    /// Ticks at round numbers within `range`.
-    pub fn spanning(name: &str, range: [f64; 2]) -> Self {
-        Self::with_step(name, range, round_step((range[1] - range[0]) / 4.0))
+    /// Drawn after those that are there.
+    pub fn series(mut self, series: impl IntoIterator<Item = Series>) -> Self {
+        self.series.extend(series);
+        self
     }
 
-    fn with_step(name: &str, range: [f64; 2], step: f64) -> Self {
-        let first = (range[0] / step).ceil() as i64;
-        let last = (range[1] / step + 1e-9).floor() as i64;
-        let ticks = (first..=last).map(|i| (i as f64 * step, number(i as f64 * step, step)));
-        Self { name: name.into(), range, logarithmic: false, ticks: ticks.collect() }
+    /// A vertical line at `x` with a label.
+    pub fn mark(mut self, x: f64, label: impl Into<String>) -> Self {
+        self.marks.push((x, label.into()));
+        self
     }
 
-    /// Logarithmic, with ticks at the given places alone; all are above zero.
-    pub fn logarithmic(name: &str, ticks: Vec<(f64, String)>) -> Self {
-        let low = ticks.iter().map(|tick| tick.0).fold(f64::INFINITY, f64::min);
-        let high = ticks.iter().map(|tick| tick.0).fold(f64::NEG_INFINITY, f64::max);
-        let margin = if high > low { (high / low).powf(0.06) } else { 1.5 };
-        Self { name: name.into(), range: [low / margin, high * margin], logarithmic: true, ticks }
+    /// A horizontal line at this height, which the vertical axis reaches.
+    pub fn level(self, level: f64) -> Self {
+        Self { level: Some(level), ..self }
     }
 
-    /// One place per name: 0, 1, 2 and so on.
-    pub fn places(name: &str, names: &[String]) -> Self {
-        let ticks = names.iter().enumerate().map(|(place, name)| (place as f64, name.clone())).collect();
-        Self { name: name.into(), range: [-0.5, names.len() as f64 - 0.5], logarithmic: false, ticks }
-    }
-
-    /// Where a value lies, 0 to 1; values outside are put on the edge.
-    fn share_of(&self, value: f64) -> f64 {
-        let [low, high] = self.range;
-        let share = if self.logarithmic {
-            (value / low).ln() / (high / low).ln()
-        } else {
-            (value - low) / (high - low)
-        };
-        if share.is_finite() { share.clamp(0.0, 1.0) } else { 0.0 }
+    /// The figure: heading, drawing, legend.
+    pub fn draw(&self) -> Markup {
+        let points: Vec<(f64, f64)> = self.series.iter().flat_map(Series::points).collect();
+        let x = self.x.scale(points.iter().map(|point| point.0));
+        let y = self.y.scale(points.iter().map(|point| point.1).chain(self.level));
+        Drawing { plot: self, x, y }.figure()
     }
 }
 
-impl Plot {
+/// A plot with the scales that its values give.
+struct Drawing<'a> {
+    plot: &'a Plot,
+    x: Scale,
+    y: Scale,
+}
+
+impl Drawing<'_> {
     fn at(&self, (x, y): (f64, f64)) -> (f64, f64) {
         let across = LEFT + self.x.share_of(x) * (WIDTH - LEFT - RIGHT);
         (across, HEIGHT - BOTTOM - self.y.share_of(y) * (HEIGHT - TOP - BOTTOM))
     }
 
     /// The figure: heading, drawing, legend.
-    pub fn draw(&self) -> Markup {
-        let (title, description) = (format!("{}-title", self.id), format!("{}-text", self.id));
+    fn figure(&self) -> Markup {
+        let (title, description) = (format!("{}-title", self.plot.id), format!("{}-text", self.plot.id));
         html! {
-            figure id=(self.id) {
-                figcaption { (self.title) }
+            figure id=(self.plot.id) {
+                figcaption { (self.plot.title) }
                 svg viewBox=(format!("0 0 {WIDTH} {HEIGHT}")) role="img" aria-labelledby=(format!("{title} {description}")) {
-                    title id=(title) { (self.title) }
-                    desc id=(description) { (self.description) }
+                    title id=(title) { (self.plot.title) }
+                    desc id=(description) { (self.plot.description) }
                     (self.frame())
-                    @for series in &self.series { (self.series(series)) }
-                    @for (x, label) in &self.marks {
+                    @for series in &self.plot.series { (self.series(series)) }
+                    @for (x, label) in &self.plot.marks {
                         @let (across, _) = self.at((*x, 0.0));
                         path class="mark" d=(format!("M{across:.1} {TOP} V{:.1}", HEIGHT - BOTTOM)) {}
                         @let right = across > WIDTH / 2.0;
@@ -195,19 +165,19 @@ impl Plot {
                 path class="grid" d=(format!("M{LEFT} {y:.1} H{right}")) {}
                 text class="tick" x=(LEFT - 6.0) y=(format!("{:.1}", y + 4.0)) text-anchor="end" { (label) }
             }
-            @if let Some(level) = self.level {
+            @if let Some(level) = self.plot.level {
                 @let (_, y) = self.at((0.0, level));
                 path class="level" d=(format!("M{LEFT} {y:.1} H{right}")) {}
             }
-            @for (value, label) in readable(&self.x, WIDTH - LEFT - RIGHT) {
+            @for (value, label) in self.x.readable(WIDTH - LEFT - RIGHT) {
                 @let (x, _) = self.at((value, 0.0));
                 path class="axis" d=(format!("M{x:.1} {bottom} v4")) {}
                 text class="tick" x=(format!("{x:.1}")) y=(bottom + 17.0) text-anchor="middle" { (label) }
             }
             path class="axis" d=(format!("M{LEFT} {TOP} V{bottom} H{right}")) {}
-            text class="name" x=((LEFT + right) / 2.0) y=(HEIGHT - 8.0) text-anchor="middle" { (self.x.name) }
+            text class="name" x=((LEFT + right) / 2.0) y=(HEIGHT - 8.0) text-anchor="middle" { (self.plot.x.name) }
             text class="name" transform=(format!("translate(12 {}) rotate(-90)", (TOP + bottom) / 2.0))
-                text-anchor="middle" { (self.y.name) }
+                text-anchor="middle" { (self.plot.y.name) }
         }
     }
 
@@ -268,7 +238,7 @@ impl Plot {
 
     fn legend(&self) -> Markup {
         let named: Vec<(&String, &Series)> =
-            self.series.iter().filter_map(|series| Some((series.name.as_ref()?, series))).collect();
+            self.plot.series.iter().filter_map(|series| Some((series.name.as_ref()?, series))).collect();
         html! {
             @if named.len() > 1 {
                 ul class="legend" {
@@ -308,74 +278,14 @@ fn thinned(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
     kept
 }
 
-/// Ticks whose labels do not run into each other, the last one preferred.
-fn readable(axis: &Axis, width: f64) -> Vec<(f64, &str)> {
-    const CHARACTER: f64 = 7.5;
-    let mut kept: Vec<(f64, &str)> = Vec::new();
-    let mut free = f64::INFINITY;
-    for (value, label) in axis.ticks.iter().rev() {
-        let (middle, half) = (axis.share_of(*value) * width, CHARACTER * label.chars().count() as f64 / 2.0);
-        if middle + half <= free {
-            kept.push((*value, label));
-            free = middle - half - CHARACTER;
-        }
-    }
-    kept
-}
-
-/// The nearest of 1, 2, 2.5 and 5 times a power of ten at or above `step`.
-fn round_step(step: f64) -> f64 {
-    let unit = 10_f64.powf(step.max(f64::MIN_POSITIVE).log10().floor());
-    let factor = [1.0, 2.0, 2.5, 5.0, 10.0].into_iter().find(|factor| factor * unit >= step * 0.999);
-    factor.unwrap_or(10.0) * unit
-}
-
-/// With as many decimals as the step between ticks needs; thousands in short.
-fn number(value: f64, step: f64) -> String {
-    if value != 0.0 && step < 1e-4 {
-        return format!("{value:.0e}");
-    }
-    if step >= 1000.0 {
-        let thousands = value / 1000.0;
-        return if thousands.fract() == 0.0 {
-            format!("{thousands:.0}k")
-        } else {
-            format!("{thousands:.1}k")
-        };
-    }
-    let decimals = (0..6).find(|d| (step * 10_f64.powi(*d)).fract().abs() < 1e-6).unwrap_or(6);
-    format!("{value:.*}", decimals as usize)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn ticks_are_round_and_inside() {
-        let axis = Axis::spanning("x", [0.13, 0.98]);
-        assert_eq!(
-            axis.ticks.iter().map(|tick| tick.1.as_str()).collect::<Vec<_>>(),
-            ["0.25", "0.50", "0.75"]
-        );
-        let axis = Axis::spanning("x", [0.0, 23_000.0]);
-        assert_eq!(axis.ticks.last().map(|tick| tick.1.as_str()), Some("20k"));
-        assert_eq!(number(0.001, 0.0005), "0.0010");
-    }
-
     fn drawn(points: Vec<(f64, f64)>) -> String {
-        let series = vec![Series::line("<b>", 0, points)];
-        let plot = Plot {
-            id: "p".into(),
-            title: "a < b & c".into(),
-            description: "\"d\"".into(),
-            x: Axis::share("x"),
-            y: Axis::over("y", &series, |point| point.1),
-            series,
-            marks: vec![(0.5, "<script>".into())],
-            level: None,
-        };
-        plot.draw().into_string()
+        let line = Series::new(0, Shape::Line(points)).named("<b>");
+        let plot = Plot::new("p", "a < b & c", Axis::share("x"), Axis::values("y")).describe("\"d\"");
+        plot.series([line]).mark(0.5, "<script>").draw().into_string()
     }
 
     #[test]
@@ -396,13 +306,5 @@ mod tests {
         let points: Vec<(f64, f64)> = (0..10_001).map(|x| (f64::from(x), 0.0)).collect();
         let kept = thinned(&points);
         assert!(kept.len() <= MAX_POINTS + 1 && kept.last() == points.last());
-    }
-
-    #[test]
-    fn crowded_tick_labels_give_way_to_the_last() {
-        let ticks = [50.0, 52.0, 100.0, 1000.0].map(|labels| (labels, format!("{labels}")));
-        let axis = Axis::logarithmic("labels", ticks.into());
-        let kept: Vec<&str> = readable(&axis, 300.0).into_iter().map(|tick| tick.1).collect();
-        assert_eq!(kept, ["1000", "100", "52"]);
     }
 }
