@@ -240,16 +240,20 @@ mod tests {
 impl From<candle_core::Error> for Error {
     fn from(cause: candle_core::Error) -> Self {
         let text = cause.to_string();
-        let lower = text.to_lowercase();
-        let full = ["out_of_memory", "out of memory", "alloc_failed"];
-        if full.iter().any(|words| lower.contains(words)) {
-            return Self::new(
+        // Known by its words: the types of CUDA's errors exist with the feature alone, and cuBLASLt's and our
+        // kernels' come as text.
+        let words = text.to_lowercase();
+        let full = ["out_of_memory", "out of memory", "alloc_failed"].iter().any(|full| words.contains(full));
+        let error = match full {
+            true => Self::new(
                 ErrorKind::Device,
                 format!(
-                    "the device is out of memory: {text}; halve train.micro_batch_size and double train.grad_accum_steps, or set train.recompute"
+                    "the device is out of memory: {text}; halve train.micro_batch_size and double \
+                     train.grad_accum_steps, or set train.recompute"
                 ),
-            );
-        }
-        Self::new(ErrorKind::Failed, format!("tensor operation failed: {text}"))
+            ),
+            false => Self::new(ErrorKind::Failed, format!("tensor operation failed: {text}")),
+        };
+        error.caused_by(cause)
     }
 }

@@ -3,6 +3,7 @@
 //! Layer 0. Errors are made where the cause is known; the program prints one line and exits by their kind.
 
 use std::fmt::Display;
+use std::io;
 use std::path::Path;
 
 /// Result with the program's own error.
@@ -66,14 +67,19 @@ impl Error {
         Self::new(ErrorKind::Usage, message)
     }
 
+    /// A value that may not be: `key` is `value`; it must `range` (exit 2).
+    pub fn outside(key: &str, value: impl Display, range: impl Display) -> Self {
+        Self::usage(format!("{key} is {value}; it must {range}"))
+    }
+
     /// Damaged or unsuitable data (exit 65).
     pub fn data(message: impl Display) -> Self {
         Self::new(ErrorKind::BadData, message)
     }
 
     /// A failed read of an input: missing or unreadable is exit 66, anything else 74.
-    pub fn reading(path: &Path, cause: &std::io::Error) -> Self {
-        use std::io::ErrorKind::{IsADirectory, NotFound, PermissionDenied};
+    pub fn reading(path: &Path, cause: &io::Error) -> Self {
+        use io::ErrorKind::{IsADirectory, NotFound, PermissionDenied};
         let (kind, hint) = match cause.kind() {
             NotFound => {
                 (ErrorKind::MissingInput, "; check the path, it is relative to the working directory")
@@ -82,14 +88,12 @@ impl Error {
             IsADirectory => (ErrorKind::MissingInput, "; name a file in it"),
             _ => (ErrorKind::Io, ""),
         };
-        Self::new(kind, format!("cannot read {}: {cause}{hint}", path.display()))
+        Self::new(kind, format!("cannot read {}: {cause}{hint}", path.display())).caused_by(copy(cause))
     }
 
     /// A failed write (exit 74; 73 where the place itself cannot be created).
-    pub fn writing(path: &Path, cause: &std::io::Error) -> Self {
-        use std::io::ErrorKind::{
-            NotADirectory, NotFound, PermissionDenied, ReadOnlyFilesystem, StorageFull,
-        };
+    pub fn writing(path: &Path, cause: &io::Error) -> Self {
+        use io::ErrorKind::{NotADirectory, NotFound, PermissionDenied, ReadOnlyFilesystem, StorageFull};
         let (kind, hint) = match cause.kind() {
             NotFound | NotADirectory | PermissionDenied | ReadOnlyFilesystem => {
                 (ErrorKind::Output, "; choose another output_dir or fix its permissions")
@@ -97,6 +101,36 @@ impl Error {
             StorageFull => (ErrorKind::Io, "; free space and go on with --resume"),
             _ => (ErrorKind::Io, ""),
         };
-        Self::new(kind, format!("cannot write {}: {cause}{hint}", path.display()))
+        Self::new(kind, format!("cannot write {}: {cause}{hint}", path.display())).caused_by(copy(cause))
+    }
+}
+
+fn copy(cause: &io::Error) -> io::Error {
+    cause
+        .raw_os_error()
+        .map_or_else(|| io::Error::new(cause.kind(), cause.to_string()), io::Error::from_raw_os_error)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error as _;
+
+    use super::*;
+
+    #[test]
+    fn the_cause_of_an_error_is_kept_and_its_message_is_one_line() {
+        let missing = std::fs::read("none").unwrap_err();
+        let error = Error::reading(Path::new("none"), &missing);
+        let source = error.source().unwrap().downcast_ref::<io::Error>().unwrap();
+        assert_eq!(
+            (error.kind, source.kind(), source.to_string()),
+            (ErrorKind::MissingInput, io::ErrorKind::NotFound, missing.to_string())
+        );
+        let error = Error::data("two\n  lines").caused_by(io::Error::other("ours"));
+        assert_eq!(
+            (error.to_string(), error.source().unwrap().to_string()),
+            ("two lines".into(), "ours".into())
+        );
+        assert!(Error::usage("no cause").source().is_none());
     }
 }

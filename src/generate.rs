@@ -8,8 +8,9 @@ use rand_chacha::ChaCha8Rng;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::model::{KvCache, LanguageModel};
+use crate::ranges;
 use crate::rng;
 use crate::tokenizer::Tokenizer;
 
@@ -43,13 +44,7 @@ impl Sampling {
 
     /// Errors: a value outside its range.
     pub fn check(&self) -> Result<()> {
-        if !(self.temperature >= 0.0 && self.temperature.is_finite()) {
-            return Err(Error::usage(format!("temperature is {}; it must be 0 or more", self.temperature)));
-        }
-        if !(self.top_p > 0.0 && self.top_p <= 1.0) {
-            return Err(Error::usage(format!("top_p is {}; it must lie above 0 and up to 1", self.top_p)));
-        }
-        Ok(())
+        ranges::check("sampling", self)
     }
 }
 

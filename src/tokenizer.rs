@@ -49,8 +49,8 @@ impl TokenizerConfig {
     /// Errors: a vocabulary too small for the bytes or too large for any token file.
     pub fn check(&self) -> Result<()> {
         if self.path.is_empty() && !(258..=1 << 20).contains(&self.vocab_size) {
-            let why = "it must lie between 258 (256 bytes and two special tokens) and 1048576";
-            return Err(Error::usage(format!("tokenizer.vocab_size is {}; {why}", self.vocab_size)));
+            let range = "lie between 258 (256 bytes and two special tokens) and 1048576";
+            return Err(Error::outside("tokenizer.vocab_size", self.vocab_size, range));
         }
         Ok(())
     }

@@ -355,8 +355,15 @@ fn the_schema_knows_the_keys_that_a_config_may_have() {
     }
 }
 
-/// Every key of `value` is in the schema with the right type.
+/// Every key of `value` is in the schema, in one of its shapes where there are several, with the right type.
 fn assert_described(schema: &Value, value: &toml::Value, place: &str) {
+    if let Some(shapes) = schema["oneOf"].as_array() {
+        let chosen = |shape: &&Value| match value.get("model_type") {
+            Some(family) => shape["properties"]["model_type"]["const"].as_str() == family.as_str(),
+            None => shape["const"].as_str() == value.as_str(),
+        };
+        return assert_described(shapes.iter().find(chosen).expect(place), value, place);
+    }
     let kinds: &[&str] = match value {
         toml::Value::Table(keys) => {
             for (key, value) in keys {

@@ -8,6 +8,8 @@ mod finetune;
 mod load;
 mod pretrain;
 mod schema;
+#[cfg(test)]
+mod tests;
 
 pub use compare::{CompareConfig, SearchConfig};
 pub use finetune::{AuditMode, FinetuneConfig};

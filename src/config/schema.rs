@@ -19,6 +19,9 @@ fn put_defaults(schema: &mut Value, default: &Value) {
     let Value::Object(parts) = schema else { return };
     // Size of the type in memory, which says nothing about TOML.
     parts.remove("format");
+    if let Some(Value::String(description)) = parts.get_mut("description") {
+        *description = description.replace('\n', " ");
+    }
     if let Some(Value::Object(keys)) = parts.get_mut("properties") {
         keys.iter_mut().for_each(|(key, schema)| put_defaults(schema, &default[key]));
         parts.remove("default");

@@ -72,9 +72,8 @@ impl CorpusConfig {
             return Err(Error::usage("data.train is empty; name text files, folders or globs"));
         }
         if self.validation.is_empty() && !(self.validation_fraction > 0.0 && self.validation_fraction < 1.0) {
-            let value = self.validation_fraction;
-            let why = "it must lie between 0 and 1 when data.validation is empty";
-            return Err(Error::usage(format!("data.validation_fraction is {value}; {why}")));
+            let range = "lie between 0 and 1 when data.validation is empty";
+            return Err(Error::outside("data.validation_fraction", self.validation_fraction, range));
         }
         if self.text_column.is_empty() {
             return Err(Error::usage("data.text_column is empty; name the column or key of the text"));

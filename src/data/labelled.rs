@@ -96,8 +96,8 @@ impl LabelledConfig {
                 continue;
             }
             if !(fraction > 0.0 && fraction < 1.0) {
-                let why = format!("data.{part}_fraction is {fraction}; it must lie between 0 and 1");
-                return Err(Error::usage(format!("{why} when data.{part} is empty")));
+                let range = format!("lie between 0 and 1 when data.{part} is empty");
+                return Err(Error::outside(&format!("data.{part}_fraction"), fraction, range));
             }
             sum += fraction;
         }

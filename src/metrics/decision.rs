@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::classification::BinaryCounts;
 use super::curves::{Cut, cuts};
 use crate::error::{Error, Result};
+use crate::ranges;
 
 /// Wanted precision or recall where the config names none.
 const USUAL_WISH: f64 = 0.95;
@@ -81,16 +82,7 @@ pub type Scored<'a> = (&'a [bool], &'a [f64]);
 impl DecisionConfig {
     /// Errors: two rules at once, or a value outside its range, by key (2).
     pub fn check(&self) -> Result<()> {
-        for (key, value) in [("min_precision", self.min_precision), ("min_recall", self.min_recall)] {
-            if !(0.0..=1.0).contains(&value) {
-                return Err(Error::usage(format!("decision.{key} is {value}; it must lie in 0..=1")));
-            }
-        }
-        for (key, value) in [("cost_fp", self.cost_fp), ("cost_fn", self.cost_fn)] {
-            if !(value >= 0.0 && value.is_finite()) {
-                return Err(Error::usage(format!("decision.{key} is {value}; it must be 0 or more")));
-            }
-        }
+        ranges::check("decision", self)?;
         if (self.cost_fp > 0.0) != (self.cost_fn > 0.0) {
             let why = "decision.cost_fp and decision.cost_fn go together";
             return Err(Error::usage(format!("{why}; set both above 0, or neither")));

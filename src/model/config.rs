@@ -11,6 +11,7 @@ use super::head::Head;
 use super::llama::LlamaConfig;
 use super::spec::{FamilyKeys, ModelSpec, ParamSpec, Sizes};
 use crate::error::{Error, Result};
+use crate::ranges;
 
 /// Which family, with its own keys.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
@@ -100,21 +101,10 @@ impl ModelConfig {
     ///
     /// Errors: a size outside its range, or sizes that do not divide each other (2).
     pub fn check(&self) -> Result<()> {
+        ranges::check("model", self)?;
         let sizes = self.sizes();
         let (c, h, k) = (sizes.hidden_size, sizes.num_attention_heads, sizes.num_key_value_heads);
         let wrong = |why: String| Err(Error::usage(format!("model: {why}")));
-        for (name, value) in [
-            ("hidden size", c),
-            ("number of layers", sizes.num_hidden_layers),
-            ("number of attention heads", h),
-            ("number of key-value heads", k),
-            ("intermediate size", sizes.intermediate_size),
-            ("number of positions", sizes.max_position_embeddings),
-        ] {
-            if value == 0 || value > 1 << 20 {
-                return wrong(format!("the {name} is {value}; it must lie in 1..=1048576"));
-            }
-        }
         if c % h != 0 {
             return wrong(format!("hidden size {c} is not divisible by {h} attention heads"));
         }

@@ -13,7 +13,8 @@ pub use schedule::{Schedule, ScheduleKind};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::ranges;
 
 /// `[optim]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -72,20 +73,6 @@ impl Default for OptimConfig {
 impl OptimConfig {
     /// Errors: a value outside its range, by key.
     pub fn check(&self) -> Result<()> {
-        let in_range = |key: &str, value: f64, range: std::ops::RangeInclusive<f64>| {
-            if range.contains(&value) {
-                return Ok(());
-            }
-            let (low, high) = (range.start(), range.end());
-            Err(Error::usage(format!("optim.{key} is {value}; it must lie between {low} and {high}")))
-        };
-        in_range("learning_rate", self.learning_rate, 0.0..=100.0)?;
-        in_range("min_lr_ratio", self.min_lr_ratio, 0.0..=1.0)?;
-        in_range("decay_fraction", self.decay_fraction, 0.0..=1.0)?;
-        in_range("weight_decay", self.weight_decay, 0.0..=100.0)?;
-        in_range("beta1", self.beta1, 0.0..=0.9999999)?;
-        in_range("beta2", self.beta2, 0.0..=0.9999999)?;
-        in_range("eps", self.eps, 1e-30..=1.0)?;
-        in_range("max_grad_norm", self.max_grad_norm, 0.0..=1e30)
+        ranges::check("optim", self)
     }
 }

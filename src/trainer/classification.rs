@@ -12,6 +12,7 @@ use crate::metrics::{Scores, Threshold};
 use crate::model::{Classifier, Dropout, LoraConfig, ModelConfig, Pooling, SCORE_WEIGHT, TokenRows, Weights};
 use crate::ops::{self, Traced};
 use crate::progress::Progress;
+use crate::ranges;
 use crate::trainer::TrainConfig;
 
 /// Which parameters of the trunk stay as they are.
@@ -116,38 +117,15 @@ impl Default for ClassifierConfig {
 impl ClassifierConfig {
     /// Errors: settings that exclude each other or lie outside their range.
     pub fn check(&self) -> Result<()> {
+        ranges::check("classifier", self)?;
         if self.balanced && !self.class_weights.is_empty() {
             return Err(Error::usage("classifier.balanced and classifier.class_weights exclude each other"));
-        }
-        if let Some(weight) = self.class_weights.iter().find(|weight| !(**weight > 0.0 && weight.is_finite()))
-        {
-            return Err(Error::usage(format!(
-                "classifier.class_weights holds {weight}; weights are above 0"
-            )));
-        }
-        if !(self.head_learning_rate >= 0.0 && self.head_learning_rate <= 100.0) {
-            let value = self.head_learning_rate;
-            return Err(Error::usage(format!(
-                "classifier.head_learning_rate is {value}; it must lie in 0..=100"
-            )));
-        }
-        if !(0.0..1.0).contains(&self.head_only_fraction) {
-            let value = self.head_only_fraction;
-            return Err(Error::usage(format!(
-                "classifier.head_only_fraction is {value}; it must be 0 or more and below 1"
-            )));
         }
         if self.head_only_fraction > 0.0 && self.freeze == Freeze::AllButHead {
             return Err(Error::usage(
                 "classifier.freeze = \"all_but_head\" trains the head alone to the end; set \
                  classifier.head_only_fraction to 0 or another freeze",
             ));
-        }
-        if !(self.language_model_weight >= 0.0 && self.language_model_weight <= 100.0) {
-            let value = self.language_model_weight;
-            return Err(Error::usage(format!(
-                "classifier.language_model_weight is {value}; it must lie in 0..=100"
-            )));
         }
         if self.language_model_weight > 0.0 && self.freeze == Freeze::AllButHead {
             return Err(Error::usage(

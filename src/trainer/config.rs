@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::checkpoint::Counters;
 use crate::device::Precision;
 use crate::error::{Error, Result};
+use crate::ranges;
 
 /// `[train]`; a budget of 0 sets no limit, the first one reached ends the run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -79,30 +80,12 @@ impl Default for TrainConfig {
 impl TrainConfig {
     /// Errors: a value outside its range, or no budget, by key.
     pub fn check(&self, max_position_embeddings: usize) -> Result<()> {
-        let positive = |key: &str, value: usize| {
-            let ok = (1..=1 << 24).contains(&value);
-            let why = format!("train.{key} is {value}; it must lie in 1..=16777216");
-            if ok { Ok(()) } else { Err(Error::usage(why)) }
-        };
-        positive("micro_batch_size", self.micro_batch_size)?;
-        positive("grad_accum_steps", self.grad_accum_steps)?;
-        positive("log_interval", self.log_interval as usize)?;
-        if self.seq_len < 2 || self.seq_len > max_position_embeddings {
-            let why =
-                format!("it must lie in 2..={max_position_embeddings}, the model's number of positions");
-            return Err(Error::usage(format!("train.seq_len is {}; {why}", self.seq_len)));
-        }
-        if !(0.0..1.0).contains(&self.dropout) {
-            return Err(Error::usage(format!(
-                "train.dropout is {}; it must be 0 or more and below 1",
-                self.dropout
-            )));
+        ranges::check("train", self)?;
+        if self.seq_len > max_position_embeddings {
+            let range = format!("lie in 2..={max_position_embeddings}, the model's number of positions");
+            return Err(Error::outside("train.seq_len", self.seq_len, range));
         }
         let no_budget = self.max_steps == 0 && self.max_tokens == 0;
-        let finite = self.max_epochs.is_finite() && self.max_minutes.is_finite();
-        if !finite || self.max_epochs < 0.0 || self.max_minutes < 0.0 {
-            return Err(Error::usage("train.max_epochs and train.max_minutes must be 0 or more"));
-        }
         if no_budget && self.max_epochs == 0.0 && self.max_minutes == 0.0 {
             let keys = "train.max_steps, train.max_tokens, train.max_epochs or train.max_minutes";
             return Err(Error::usage(format!("the run has no end: set {keys}")));

@@ -17,6 +17,7 @@ use super::params::Weights;
 use super::spec::{Init, ParamSpec};
 use crate::error::{Error, Result};
 use crate::ops::{self, Traced, WeightLayout};
+use crate::ranges;
 
 const A: &str = ".lora_A.weight";
 const B: &str = ".lora_B.weight";
@@ -48,18 +49,7 @@ impl Default for LoraConfig {
 impl LoraConfig {
     /// Errors: a value outside its range, by key (2).
     pub fn check(&self) -> Result<()> {
-        for (key, value) in [("r", self.r), ("lora_alpha", self.lora_alpha)] {
-            if !(1..=1 << 16).contains(&value) {
-                return Err(Error::usage(format!("lora.{key} is {value}; it must lie in 1..=65536")));
-            }
-        }
-        if !(0.0..1.0).contains(&self.lora_dropout) {
-            let dropout = self.lora_dropout;
-            return Err(Error::usage(format!(
-                "lora.lora_dropout is {dropout}; it must be 0 or more and below 1"
-            )));
-        }
-        Ok(())
+        ranges::check("lora", self)
     }
 
     /// The last parts of the names of the linear maps that get an update.
