@@ -27,8 +27,5 @@ pub use heads::{Classifier, LanguageModel};
 pub use llama::LlamaConfig;
 pub use lora::LoraConfig;
 pub use params::{Params, Weights};
-pub use spec::{
-    BlockSpec, FamilyKeys, Init, LinearSpec, ModelSpec, NormSpec, ParamSpec, Place, Positions, Sizes,
-};
+pub use spec::{Init, ModelSpec, ParamSpec, Place, Positions, Sizes};
 pub use token_rows::TokenRows;
-pub use transformer::Transformer;
