@@ -1,59 +1,54 @@
 //! Fused, differentiable tensor operations: where nearly all of a training step's time goes.
 //!
-//! Layer 1. Each op is a folder: `mod.rs` (the function, its checks and its gradient), `reference.rs` (the
-//! same math in candle's own ops: the specification, and what runs where there is no kernel), `cpu.rs`
-//! (kernels on slices), `cuda.cu` and `cuda.rs` (kernels of the GPU and their launches) and `tests.rs`. Knows
-//! nothing of models.
-//!
-//! Shape letters: B batch, T sequence, C hidden, H heads, K key-value heads, D head dimension, I MLP inner,
-//! V vocabulary, N rows (B * T).
+//! A folder for each op: `mod.rs` (function, checks, gradient), `reference.rs` (the same in candle's own ops: the
+//! specification, and what runs where there is no kernel), `cpu.rs`, `cuda.cu` and `cuda.rs` (kernels), `tests.rs`.
+//! Letters: B batch, T sequence, C hidden, H heads, K key-value heads, D head dimension, V vocabulary, N rows (B * T).
 
-mod adamw;
-mod add;
-mod attention;
-mod base;
-mod cross_entropy;
-mod dropout_mask;
-mod embedding;
-mod gelu;
-mod head_cross_entropy;
-mod layer_norm;
-mod linear;
-mod pool;
-mod rms_norm;
-mod rope;
-mod sum_of_squares;
-mod swiglu;
+mod adamw; // Update of all parameters, with the gradient clipped.
+mod add; // Residual stream plus branch, with dropout.
+mod add_columns; // Low-rank update into the columns of its weight.
+mod attention; // Causal self-attention over sequences of any lengths.
+mod cross_entropy; // Loss of each row of logits.
+mod dropout_mask; // Factors of dropout, the same on every device.
+mod embedding; // Rows of a table by id.
+mod gelu; // Activation of GPT-2's MLP.
+mod global_norm; // Norm of all gradients together.
+mod head_cross_entropy; // Language-model head and its loss, a block of rows at a time.
+mod layer_norm; // Rows to zero mean and unit variance.
+mod linear; // Products with one weight or several side by side.
+mod multiply; // Dropout without a residual stream.
+mod pool; // One row for each sequence.
+mod rms_norm; // Rows to unit mean square.
+mod rope; // Rotary position embedding of queries and keys.
+mod swiglu; // Activation of Llama's MLP.
+mod weighted_sum; // Loss of a batch from those of its rows.
+
+mod base; // No op: what they are made of.
 
 pub use adamw::{AdamwParam, AdamwStep, Clip, adamw, adamw_all};
-pub use add::{add, add_columns, multiply, weighted_sum};
+pub use add::add;
+pub use add_columns::add_columns;
 pub use attention::{attention, attention_cached};
-pub use base::kernel_checks::{KernelCheck, check_kernels};
-pub use base::tape::{GradientSums, Traced, recompute};
-pub use base::upload::{upload, upload_f32};
 pub use cross_entropy::{IGNORE_INDEX, cross_entropy};
 pub use dropout_mask::dropout_mask;
 pub use embedding::embedding;
 pub use gelu::gelu;
+pub use global_norm::global_norm;
 pub use head_cross_entropy::{head_cross_entropy, head_losses};
 pub use layer_norm::layer_norm;
 pub use linear::{WeightLayout, linear};
+pub use multiply::multiply;
 pub use pool::{Pool, pool};
 pub use rms_norm::rms_norm;
 pub use rope::rope;
-pub use sum_of_squares::global_norm;
 pub use swiglu::swiglu;
+pub use weighted_sum::weighted_sum;
 
-#[cfg(feature = "cuda")]
-pub use base::cuda::{kernel_times, time_kernels};
-
-/// Whether matrix products of f32 on a GPU may round their factors to TF32; no other device does.
-pub fn allow_tf32(allowed: bool) {
-    #[cfg(feature = "cuda")]
-    base::cuda::allow_tf32(allowed);
-    #[cfg(not(feature = "cuda"))]
-    let _ = allowed;
-}
+pub use base::elements::{expect_like, expect_shape};
+pub use base::gpu::{allow_tf32, kernel_times, time_kernels};
+pub use base::kernel_checks::{KernelCheck, check_kernels};
+pub use base::tape::{Gradient, GradientSums, Traced, by_reference, recompute, record};
+pub use base::upload::{upload, upload_f32};
 
 /// The same math in candle's own differentiable operations: what the ops are checked and measured against.
 pub mod reference {

@@ -21,7 +21,7 @@ impl Gradients {
     pub fn of(mut sums: GradientSums, params: &Params, trainable: impl Fn(&str) -> bool) -> Result<Self> {
         let mut gradients = BTreeMap::new();
         for (name, var) in params.iter().filter(|(name, _)| trainable(name)) {
-            let Some(gradient) = sums.remove(params.computed_with(name).unwrap_or(var)) else {
+            let Some(gradient) = sums.remove(params.computed_with(name).unwrap_or(var))? else {
                 return Err(Error::new(ErrorKind::Failed, format!("no gradient reaches parameter {name}")));
             };
             gradients.insert(name.to_string(), gradient);

@@ -3,7 +3,7 @@
 #include <string>
 #include <tuple>
 
-#include "../../src/ops/base/cuda/common.cuh"
+#include "../../src/ops/base/cuda/table.cuh"
 #include "fake_gpu.hpp"
 
 using std::isfinite;
@@ -12,11 +12,14 @@ using std::isfinite;
 namespace partials {
 #include "../../src/ops/base/cuda/partials.cu"
 }
+namespace global_norm_ {
+#include "../../src/ops/global_norm/cuda.cu"
+}
 namespace adamw_ {
 #include "../../src/ops/adamw/cuda.cu"
 }
-namespace add_ {
-#include "../../src/ops/add/cuda.cu"
+namespace combine_ {
+#include "../../src/ops/base/cuda/combine.cu"
 #undef KERNELS
 }
 namespace attention_ {
@@ -99,11 +102,11 @@ __attribute__((constructor)) void list() {
     KERNEL(partials, sum_partials)
     KERNEL(partials, sum_all)
     BOTH(partials, scale_by)
-    KERNEL(adamw_, chunk_squares)
-    KERNEL(adamw_, finish_norm)
+    KERNEL(global_norm_, chunk_squares)
+    KERNEL(global_norm_, finish_norm)
     KERNEL(adamw_, gate)
     KERNEL(adamw_, adamw)
-    ALL(add_, add)
+    ALL(combine_, combine)
     ATTENTION_OF(bf16)
     ATTENTION_OF(tf32)
     ATTENTION_OF(f32)

@@ -3,7 +3,7 @@
 #include <random>
 #include <string>
 
-#include "../../src/ops/base/cuda/common.cuh"
+#include "../../src/ops/base/cuda/table.cuh"
 
 using std::isfinite;
 
@@ -31,7 +31,7 @@ namespace gelus {
 #undef KERNELS
 }
 namespace sums {
-#include "../../src/ops/add/cuda.cu"
+#include "../../src/ops/base/cuda/combine.cu"
 #undef KERNELS
 }
 namespace dropout {
@@ -53,6 +53,9 @@ namespace ce {
 namespace pooled {
 #include "../../src/ops/pool/cuda.cu"
 #undef KERNELS
+}
+namespace norms {
+#include "../../src/ops/global_norm/cuda.cu"
 }
 namespace adam {
 #include "../../src/ops/adamw/cuda.cu"
@@ -322,7 +325,7 @@ void adamw(double max_norm, bool finite) {
     std::vector<std::vector<float>> p, m, v, g;
     std::vector<std::vector<bf16>> copies;
     std::vector<Numbers> p_expected, m_expected, v_expected;
-    std::vector<adam::Entry> entries;
+    std::vector<Entry> entries;
     double squares = 0;
     for (size_t len : lens) {
         Numbers first = normal(len), second = normal(len), grad = normal(len + 1), param = normal(len);
@@ -354,8 +357,8 @@ void adamw(double max_norm, bool finite) {
     std::vector<unsigned> halted(1, 0);
     auto gates = unwritten<float>(2);
     const auto before = p;
-    launch("chunk_squares", chunks, 256, 0, {parts}, [&] { adam::chunk_squares(entries.data(), 3, parts.data()); });
-    launch("finish_norm", 1, 1024, 0, {norm}, [&] { adam::finish_norm(parts.data(), chunks, norm.data()); });
+    launch("chunk_squares", chunks, 256, 0, {parts}, [&] { norms::chunk_squares(entries.data(), 3, parts.data()); });
+    launch("finish_norm", 1, 1024, 0, {norm}, [&] { norms::finish_norm(parts.data(), chunks, norm.data()); });
     launch("gate", 1, 32, 0, {halted, gates}, [&] { adam::gate(norm.data(), loss.data(), max_norm, halted.data(), gates.data()); });
     launch("adamw", chunks, 256, 0, {p[0], p[1], p[2], m[0], m[1], m[2], v[0], v[1], v[2], copies[0], copies[1]}, [&] {
         adam::adamw(entries.data(), 3, gates.data(), beta1, beta2, eps, 0.271f, 1 / std::sqrt(0.0297f));
@@ -423,7 +426,7 @@ template <class T, class F> void dropout_mask(const char* name, size_t count, F 
     rope<T>("rope " #suffix, 5, columns, width, turn::rope_##suffix);                                                   \
     swiglu<T>("swiglu " #suffix, 5, columns, width, glu::swiglu_forward_##suffix, glu::swiglu_backward_##suffix);       \
     gelu<T>("gelu " #suffix, 40 * width, width, gelus::gelu_forward_##suffix, gelus::gelu_backward_##suffix);           \
-    add<T>("add " #suffix, 40 * width, width, sums::add_##suffix);                                                      \
+    add<T>("add " #suffix, 40 * width, width, sums::combine_##suffix);                                                      \
     column_sums<T>("column_sums " #suffix, 70, 9 * columns, width, bias::column_sums_##suffix);                         \
     cross_entropy<T>("cross_entropy " #suffix, 6, 203, width == 1 ? 203 : 208, ce::cross_entropy_##suffix);             \
     cross_entropy<T>("cross_entropy " #suffix, 6, 3, 8, ce::cross_entropy_##suffix);

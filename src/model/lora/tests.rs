@@ -127,7 +127,7 @@ fn gradients_agree_with_central_differences() {
                 let mut sums = GradientSums::default();
                 sums.backward(&loss(&tracked, recompute)).unwrap();
                 let flat = |tensor: Tensor| tensor.flatten_all().unwrap().to_vec1::<f64>().unwrap();
-                vars.iter().map(|(_, var)| flat(sums.remove(var).unwrap())).collect::<Vec<_>>()
+                vars.iter().map(|(_, var)| flat(sums.remove(var).unwrap().unwrap())).collect::<Vec<_>>()
             };
             let found = gradients(false);
             assert_eq!(found, gradients(true), "recomputed activations change the gradients");

@@ -1,81 +1,12 @@
-// AdamW over all parameters in one launch, and the norm of all gradients in two. Parameters, moments and
-// gradients are f32; where a parameter has a copy in bf16, which the model computes with, it is written too.
+// AdamW over all parameters in one launch. Parameters, moments and gradients are f32; where a parameter has a copy in
+// bf16, which the model computes with, it is written too.
 //
 // Clipping and the check for numbers that are not finite happen on the device, so the host waits for nothing:
 // `gate` makes {factor of the gradients, 1 or 0} out of loss and norm, and a 0 stops this and every later update
 // until the host looks.
 //
-// Launch: a block of 256 threads per chunk of CHUNK elements; the block finds its tensor by bisection in the
-// table. Bound by memory: 28 bytes per element, 30 with a copy; the norm reads 4.
-#include "../base/cuda/common.cuh"
-
-static constexpr unsigned CHUNK = 8192;
-
-struct Entry {
-  float* param;
-  bf16* copy; // May be null.
-  float* m;
-  float* v;
-  const float* grad;
-  unsigned long long first_chunk;
-  unsigned long long len;
-  float learning_rate;
-  float weight_decay;
-};
-
-// The entry whose chunk this block works on.
-static __device__ const Entry* find(const Entry* entries, int count) {
-  int low = 0, high = count - 1;
-  while (low < high) {
-    const int middle = (low + high + 1) / 2;
-    if (entries[middle].first_chunk <= blockIdx.x) {
-      low = middle;
-    } else {
-      high = middle - 1;
-    }
-  }
-  return entries + low;
-}
-
-// The sum of squares of each chunk, in f32 within it.
-extern "C" __global__ void chunk_squares(const Entry* __restrict__ entries, int count, double* __restrict__ sums) {
-  __shared__ float scratch[32];
-  const Entry* entry = find(entries, count);
-  const unsigned long long start = (blockIdx.x - entry->first_chunk) * CHUNK;
-  const unsigned long long rest = entry->len - start;
-  const unsigned len = rest < CHUNK ? (unsigned)rest : CHUNK;
-  const float* grad = entry->grad + start;
-  float sum = 0.0f;
-  unsigned i = threadIdx.x * 4;
-  if (reinterpret_cast<uintptr_t>(grad) % 16 == 0) {
-    for (; i + 4 <= len; i += blockDim.x * 4) {
-      float g[4];
-      load<float, 4>(grad + i, g);
-#pragma unroll
-      for (int k = 0; k < 4; k++) sum += g[k] * g[k];
-    }
-  } else {
-    for (; i + 4 <= len; i += blockDim.x * 4) {
-      for (int k = 0; k < 4; k++) sum += grad[i + k] * grad[i + k];
-    }
-  }
-  for (; i < len; i++) sum += grad[i] * grad[i]; // The last elements belong to one thread.
-  sum = block_sum(sum, scratch);
-  if (threadIdx.x == 0) sums[blockIdx.x] = (double)sum;
-}
-
-// *norm = root of the sum of n doubles; one block of 1024 threads.
-extern "C" __global__ void finish_norm(const double* __restrict__ sums, int n, double* norm) {
-  __shared__ double shared[1024];
-  double sum = 0.0;
-  for (int i = threadIdx.x; i < n; i += 1024) sum += sums[i];
-  shared[threadIdx.x] = sum;
-  for (int half = 512; half > 0; half /= 2) {
-    __syncthreads();
-    if (threadIdx.x < half) shared[threadIdx.x] += shared[threadIdx.x + half];
-  }
-  if (threadIdx.x == 0) *norm = sqrt(shared[0]);
-}
+// Launch: a block of 256 threads per chunk of CHUNK elements. Bound by memory: 28 bytes per element, 30 with a copy.
+#include "../base/cuda/table.cuh"
 
 // gate = {factor that clips the norm to max_norm (0: none), go}; `halted` stays 1 once something was not finite.
 extern "C" __global__ void gate(

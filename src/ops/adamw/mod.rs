@@ -1,17 +1,15 @@
 //! AdamW updates in place: of one parameter, or of all at once with the gradient clipped.
 
 mod cpu;
-#[cfg(feature = "cuda")]
-pub(super) mod cuda;
+mod cuda;
 mod reference;
 #[cfg(test)]
 mod tests;
 
-#[cfg(feature = "cuda")]
-use candle_core::DType;
 use candle_core::{CpuStorage, InplaceOp2, Layout, Result, Tensor, Var, bail};
 
 use super::base::elements::{elements, elements_mut, expect_like, expect_shape};
+use super::base::gpu::on_gpu;
 use super::base::real::by_dtype;
 
 const NAME: &str = "adamw";
@@ -99,12 +97,7 @@ pub struct Clip<'a> {
 ///
 /// Errors: as [`adamw`]; off the GPU, a loss or norm that is not finite is for the caller to look at first.
 pub fn adamw_all(params: &[AdamwParam], clip: &Clip) -> Result<()> {
-    #[cfg(feature = "cuda")]
-    if let Some(halted) = clip.halted
-        && params.iter().all(|p| super::base::cuda::runs(p.param) && p.param.dtype() == DType::F32)
-    {
-        return cuda::update(params, clip, halted);
-    }
+    on_gpu!(if cuda::fits(params, clip) => cuda::update(params, clip));
     let norm = clip.norm.to_scalar::<f64>()?;
     let clips = clip.max_norm > 0. && norm > clip.max_norm;
     let grad_scale = if clips { clip.max_norm / norm } else { 1. };

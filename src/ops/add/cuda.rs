@@ -1,20 +1,25 @@
-//! Launch of the kernel of sums and products.
+//! Launches of the kernel of sums and products.
+
+#![cfg(feature = "cuda")]
 
 use candle_core::{Result, Tensor};
 
-use super::super::base::cuda::{self, Arg, Grid, Kernels};
+use crate::ops::base::cuda::combine;
+use crate::ops::base::tape::{Gradient, Traced, record};
 
-static KERNELS: Kernels = cuda::kernels!("add");
-
-/// a + b * factors; without `a` the product, without `factors` the sum.
-pub fn combine(a: Option<&Tensor>, b: &Tensor, factors: Option<&Tensor>) -> Result<Tensor> {
-    let y = cuda::empty(b.shape(), b.dtype(), b.device())?;
-    let tensors: Vec<&Tensor> = [b].into_iter().chain(a).chain(factors).collect();
-    let (width, suffix) = cuda::width_and_suffix(&tensors, b.elem_count())?;
-    let threads = b.elem_count() / width;
-    let args =
-        [Arg::of_option(a)?, Arg::of(b)?, Arg::of_option(factors)?, Arg::of(&y)?, Arg::U64(threads as u64)];
-    let grid = Grid::of_threads(threads);
-    cuda::launch(cuda::device_of(b)?, &KERNELS, &format!("add_{suffix}"), grid, &args)?;
-    Ok(y)
+/// The op on contiguous inputs, with its backward.
+pub fn add(residual: &Traced, branch: &Traced, factors: Option<Tensor>) -> Result<Traced> {
+    let y = combine(Some(residual.value()), branch.value(), factors.as_ref())?;
+    let (residual, branch) = (residual.place()?, branch.place()?);
+    Ok(record(y, residual.is_tracked() || branch.is_tracked(), move |d_y, gradients| {
+        let [d_residual, d_branch] = match &factors {
+            Some(factors) => {
+                let d_branch = combine(None, d_y.values(), Some(factors))?;
+                [d_y, Gradient::own(d_branch)]
+            }
+            None => d_y.share(),
+        };
+        gradients.add(&branch, d_branch)?;
+        gradients.add(&residual, d_residual)
+    }))
 }

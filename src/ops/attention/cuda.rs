@@ -1,6 +1,8 @@
 //! Launches of the attention kernels. Their tile sizes stand in the `KERNELS` lines of cuda.cu alone, and are
 //! read from there.
 
+#![cfg(feature = "cuda")]
+
 use candle_core::{CudaDevice, DType, Result, Tensor, bail};
 
 use super::super::base::cuda::{self, Arg, Grid, Kernels};
@@ -174,7 +176,7 @@ pub fn attention(qkv: &Traced, sizes: Sizes) -> Result<Traced> {
     let (y, lse) = forward(qkv.value(), &sizes, &variant)?;
     let (qkv, kept) = (qkv.clone(), y.clone());
     Ok(record(y, qkv.is_tracked(), move |d_y, gradients| {
-        let d_qkv = backward(qkv.value(), &kept, &lse, &d_y.contiguous()?, &sizes, &variant)?;
+        let d_qkv = backward(qkv.value(), &kept, &lse, d_y.values(), &sizes, &variant)?;
         gradients.add(&qkv, d_qkv)
     }))
 }

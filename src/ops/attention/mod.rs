@@ -4,7 +4,6 @@
 //! buffers that stay in the cache. Backward computes the probabilities again.
 
 mod cpu;
-#[cfg(feature = "cuda")]
 mod cuda;
 pub(super) mod reference;
 mod softmax;
@@ -14,8 +13,9 @@ mod tests;
 use candle_core::{Result, Tensor, bail};
 
 use super::base::elements::Elements;
+use super::base::gpu::on_gpu;
 use super::base::real::by_dtype;
-use super::base::tape::{Traced, by_reference, record};
+use super::base::tape::{Gradient, Traced, by_reference, record};
 
 pub use reference::attention_cached;
 
@@ -46,10 +46,7 @@ pub fn attention(qkv: &Traced, lengths: &[usize], num_heads: usize, num_kv_heads
     }
     let (qkv, head_dim) = (qkv.contiguous()?, width / heads);
     let sizes = cpu::Sizes { lengths: lengths.to_vec(), num_heads, num_kv_heads, head_dim };
-    #[cfg(feature = "cuda")]
-    if super::base::cuda::runs(qkv.value()) && cuda::fits(&qkv, head_dim)? {
-        return cuda::attention(&qkv, sizes);
-    }
+    on_gpu!(cuda::fits(&qkv, head_dim)?, qkv.value() => cuda::attention(&qkv, sizes));
     if !qkv.device().is_cpu() {
         return by_reference(&[&qkv], move |t| {
             reference::attention(&t[0], &sizes.lengths, num_heads, num_kv_heads)
@@ -59,9 +56,9 @@ pub fn attention(qkv: &Traced, lengths: &[usize], num_heads: usize, num_kv_heads
         let y = cpu::forward(&Elements::<T>::of(NAME, qkv.value())?, &sizes);
         let y = Tensor::from_vec(y, (rows, num_heads * head_dim), qkv.device())?;
         Ok(record(y, qkv.is_tracked(), move |d_y, gradients| {
-            let d_y = Elements::<T>::of(NAME, &d_y)?;
+            let d_y = Elements::<T>::of(NAME, d_y.values())?;
             let d_qkv = cpu::backward(&Elements::of(NAME, qkv.value())?, &d_y, &sizes);
-            gradients.add(&qkv, Tensor::from_vec(d_qkv, qkv.dims(), qkv.device())?)
+            gradients.add(&qkv, Gradient::new(d_qkv, qkv.dims())?)
         }))
     })
 }

@@ -1,9 +1,9 @@
 //! What the ops are made of.
 
-#[cfg(feature = "cuda")]
 pub mod cuda;
 pub mod elements;
 mod exp;
+pub mod gpu;
 pub mod kernel_checks;
 pub mod matmul;
 pub mod real;

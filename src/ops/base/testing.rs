@@ -108,14 +108,14 @@ fn run(inputs: &[Tensor], dtype: DType, op: Fused) -> (Tensor, Vec<Tensor>) {
     let y = op(&traced).unwrap();
     gradients.backward_from(&y, weights_of_sum(y.value())).unwrap();
     let first: Vec<Tensor> =
-        vars.iter().map(|var| gradients.remove(var).expect("no gradient").copy().unwrap()).collect();
+        vars.iter().map(|var| gradients.remove(var).unwrap().expect("no gradient").copy().unwrap()).collect();
     // The same gradients twice over are double the gradients.
     for _ in 0..2 {
         let y = op(&traced).unwrap();
         gradients.backward_from(&y, weights_of_sum(y.value())).unwrap();
     }
     for (var, first) in vars.iter().zip(&first) {
-        let twice = gradients.remove(var).expect("no gradient");
+        let twice = gradients.remove(var).unwrap().expect("no gradient");
         assert_close("two backward passes", &twice, &(first * 2.).unwrap(), Tolerance::of(dtype));
     }
     (y.value().clone(), first)

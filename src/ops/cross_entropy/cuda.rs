@@ -1,5 +1,7 @@
 //! Launch of the cross-entropy kernel.
 
+#![cfg(feature = "cuda")]
+
 use candle_core::{DType, Result, Tensor, bail};
 
 use super::super::base::cuda::{self, Arg, Grid, Kernels};

@@ -2,7 +2,6 @@
 //! in between. The row's log-sum-exp is not stored: backward finds it as loss + logit of the target.
 
 mod cpu;
-#[cfg(feature = "cuda")]
 pub(super) mod cuda;
 pub(super) mod reference;
 #[cfg(test)]
@@ -11,8 +10,9 @@ mod tests;
 use candle_core::{DType, Result, Tensor, bail};
 
 use super::base::elements::{Elements, expect_same_device, expect_shape};
+use super::base::gpu::on_gpu;
 use super::base::real::by_dtype;
-use super::base::tape::{Traced, by_reference, record};
+use super::base::tape::{Gradient, Traced, by_reference, record};
 
 const NAME: &str = "cross_entropy";
 
@@ -33,10 +33,7 @@ pub fn cross_entropy(logits: &Traced, targets: &Tensor) -> Result<Traced> {
     };
     expect_targets(NAME, targets, rows, vocab_size, logits.value())?;
     let (logits, targets) = (logits.contiguous()?, targets.contiguous()?);
-    #[cfg(feature = "cuda")]
-    if super::base::cuda::runs(logits.value()) {
-        return cuda::cross_entropy(&logits, targets);
-    }
+    on_gpu!(logits.value() => cuda::cross_entropy(&logits, targets));
     if !logits.device().is_cpu() {
         return by_reference(&[&logits], move |t| reference::cross_entropy(&t[0], &targets));
     }
@@ -52,10 +49,10 @@ pub fn cross_entropy(logits: &Traced, targets: &Tensor) -> Result<Traced> {
                 &Elements::<T>::of(NAME, logits.value())?,
                 &Elements::of(NAME, &targets)?,
                 &Elements::of(NAME, &losses)?,
-                &Elements::of(NAME, &d_losses)?,
+                &Elements::of(NAME, d_losses.values())?,
                 vocab_size,
             );
-            gradients.add(&logits, Tensor::from_vec(d_logits, logits.dims(), logits.device())?)
+            gradients.add(&logits, Gradient::new(d_logits, logits.dims())?)
         }))
     })
 }

@@ -13,7 +13,7 @@ fn with_gradient(logits: &Var, targets: &Tensor) -> (Tensor, Tensor) {
     let losses = super::cross_entropy(&logits.as_tensor().into(), targets).unwrap();
     let mut gradients = GradientSums::default();
     gradients.backward_from(&losses, losses.value().ones_like().unwrap()).unwrap();
-    (losses.value().clone(), gradients.remove(logits).unwrap())
+    (losses.value().clone(), gradients.remove(logits).unwrap().unwrap())
 }
 
 fn targets(values: Vec<u32>) -> Tensor {

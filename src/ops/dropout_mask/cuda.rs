@@ -1,5 +1,7 @@
 //! Launch of the mask kernel.
 
+#![cfg(feature = "cuda")]
+
 use candle_core::{DType, Device, Result, Shape, Tensor};
 
 use super::super::base::cuda::{self, Arg, Grid, Kernels};

@@ -4,13 +4,13 @@
 //! makes its own part. There is no gradient and no reference: nothing is computed from a tensor.
 
 mod cpu;
-#[cfg(feature = "cuda")]
 mod cuda;
 #[cfg(test)]
 mod tests;
 
 use candle_core::{DType, Device, Result, Shape, Tensor};
 
+use super::base::gpu::on_gpu;
 use super::base::real::by_dtype;
 
 const NAME: &str = "dropout_mask";
@@ -42,9 +42,6 @@ pub fn dropout_mask(
         threshold: (probability * f64::from(u32::MAX)) as u32,
         scale: (1.0 / (1.0 - probability)) as f32,
     };
-    #[cfg(feature = "cuda")]
-    if device.is_cuda() && matches!(dtype, DType::F32 | DType::BF16) {
-        return cuda::dropout_mask(key, factors, &shape, dtype, device);
-    }
+    on_gpu!(if device.is_cuda() && matches!(dtype, DType::F32 | DType::BF16) => cuda::dropout_mask(key, factors, &shape, dtype, device));
     by_dtype!(NAME, dtype, T => Tensor::from_vec(cpu::mask::<T>(key, factors, shape.elem_count()), shape, device))
 }

@@ -1,9 +1,11 @@
 //! Launches of the embedding kernels.
 
-use candle_core::{DType, Result, Tensor};
+#![cfg(feature = "cuda")]
+
+use candle_core::{DType, Result, Tensor, bail};
 
 use super::super::base::cuda::{self, Arg, Grid, Kernels};
-use super::super::base::tape::{Traced, record};
+use super::super::base::tape::{Gradient, Traced, record};
 
 static KERNELS: Kernels = cuda::kernels!("embedding");
 
@@ -32,6 +34,9 @@ pub fn forward(weight: &Tensor, ids: &Tensor, shape: &[usize]) -> Result<Tensor>
 /// Adds the rows of d_y to the rows of d_weight, f32, that they came from.
 pub fn backward(d_y: &Tensor, ids: &Tensor, d_weight: &Tensor) -> Result<()> {
     let (vocab_size, columns) = d_weight.dims2()?;
+    if d_weight.dtype() != DType::F32 {
+        bail!("embedding: expected a gradient of f32, got {}", d_weight.dtype().as_str());
+    }
     let shares = columns.div_ceil(256).max(1);
     let owners = (BLOCKS / shares).max(1).min(vocab_size);
     let name = if d_y.dtype() == DType::F32 { "embedding_backward_f32" } else { "embedding_backward_bf16" };
@@ -52,11 +57,17 @@ pub fn embedding(weight: &Traced, ids: Tensor, shape: &[usize]) -> Result<Traced
     let y = forward(weight.value(), &ids, shape)?;
     let weight = weight.clone();
     Ok(record(y, weight.is_tracked(), move |d_y, gradients| {
-        let d_weight = match gradients.take(&weight, DType::F32) {
-            Some(sum) => sum,
-            None => Tensor::zeros(weight.dims(), DType::F32, weight.device())?,
-        };
-        backward(&d_y, &ids, &d_weight)?;
-        gradients.add(&weight, d_weight)
+        gradients.change(&weight, |sum| {
+            let mut sum = match sum {
+                Some(sum) => sum.exclusive()?,
+                None => {
+                    Gradient::own(Tensor::zeros(weight.dims(), weight.gradient_dtype(), weight.device())?)
+                }
+            };
+            if let Some(d_weight) = sum.values_mut() {
+                backward(d_y.values(), &ids, d_weight)?;
+            }
+            Ok(sum)
+        })
     }))
 }

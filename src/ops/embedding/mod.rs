@@ -1,7 +1,6 @@
 //! Rows of a table by id.
 
 mod cpu;
-#[cfg(feature = "cuda")]
 mod cuda;
 pub(super) mod reference;
 #[cfg(test)]
@@ -10,6 +9,7 @@ mod tests;
 use candle_core::{DType, Result, Tensor, bail};
 
 use super::base::elements::{Elements, expect_same_device};
+use super::base::gpu::on_gpu;
 use super::base::real::by_dtype;
 use super::base::tape::{Traced, by_reference, record};
 
@@ -30,10 +30,7 @@ pub fn embedding(weight: &Traced, ids: &Tensor) -> Result<Traced> {
     }
     let (weight, ids) = (weight.contiguous()?, ids.contiguous()?);
     let shape = [ids.dims(), &[columns]].concat();
-    #[cfg(feature = "cuda")]
-    if super::base::cuda::runs(weight.value()) {
-        return cuda::embedding(&weight, ids, &shape);
-    }
+    on_gpu!(weight.value() => cuda::embedding(&weight, ids, &shape));
     if !weight.device().is_cpu() {
         return by_reference(&[&weight], move |t| reference::embedding(&t[0], &ids));
     }
@@ -46,7 +43,7 @@ pub fn embedding(weight: &Traced, ids: &Tensor) -> Result<Traced> {
         drop(values);
         let y = Tensor::from_vec(y, shape, weight.device())?;
         Ok(record(y, weight.is_tracked(), move |d_y, gradients| {
-            let (d_y, ids) = (Elements::<T>::of(NAME, &d_y)?, Elements::of(NAME, &ids)?);
+            let (d_y, ids) = (Elements::<T>::of(NAME, d_y.values())?, Elements::of(NAME, &ids)?);
             gradients.add_with(&weight, |d_weight: &mut [T]| cpu::backward(&d_y, &ids, columns, d_weight))
         }))
     })

@@ -1,5 +1,7 @@
 //! Launches of the GELU kernels.
 
+#![cfg(feature = "cuda")]
+
 use candle_core::{Result, Tensor};
 
 use super::super::base::cuda::{self, Arg, Grid, Kernels};
@@ -33,7 +35,7 @@ pub fn gelu(x: &Traced) -> Result<Traced> {
     let y = forward(x.value())?;
     let x = x.clone();
     Ok(record(y, x.is_tracked(), move |d_y, gradients| {
-        let d_x = backward(x.value(), &d_y)?;
+        let d_x = backward(x.value(), d_y.values())?;
         gradients.add(&x, d_x)
     }))
 }

@@ -1,7 +1,6 @@
 //! The activation of GPT-2's MLP.
 
 mod cpu;
-#[cfg(feature = "cuda")]
 mod cuda;
 pub(super) mod reference;
 #[cfg(test)]
@@ -10,8 +9,9 @@ mod tests;
 use candle_core::{Result, Tensor};
 
 use super::base::elements::Elements;
+use super::base::gpu::on_gpu;
 use super::base::real::by_dtype;
-use super::base::tape::{Traced, by_reference, record};
+use super::base::tape::{Gradient, Traced, by_reference, record};
 
 const NAME: &str = "gelu";
 
@@ -26,10 +26,7 @@ const CUBIC: f64 = 0.044_715;
 /// Source: Hendrycks and Gimpel 2016, arXiv 1606.08415, section 2.
 pub fn gelu(x: &Traced) -> Result<Traced> {
     let x = x.contiguous()?;
-    #[cfg(feature = "cuda")]
-    if super::base::cuda::runs(x.value()) {
-        return cuda::gelu(&x);
-    }
+    on_gpu!(x.value() => cuda::gelu(&x));
     if !x.device().is_cpu() {
         return by_reference(&[&x], |t| reference::gelu(&t[0]));
     }
@@ -37,8 +34,8 @@ pub fn gelu(x: &Traced) -> Result<Traced> {
         let y = cpu::forward(&Elements::<T>::of(NAME, x.value())?);
         let y = Tensor::from_vec(y, x.dims(), x.device())?;
         Ok(record(y, x.is_tracked(), move |d_y, gradients| {
-            let d_x = cpu::backward(&Elements::<T>::of(NAME, x.value())?, &Elements::of(NAME, &d_y)?);
-            gradients.add(&x, Tensor::from_vec(d_x, x.dims(), x.device())?)
+            let d_x = cpu::backward(&Elements::<T>::of(NAME, x.value())?, &Elements::of(NAME, d_y.values())?);
+            gradients.add(&x, Gradient::new(d_x, x.dims())?)
         }))
     })
 }

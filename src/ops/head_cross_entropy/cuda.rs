@@ -1,10 +1,12 @@
 //! Head and cross-entropy on the device, in chunks of rows: products by cuBLASLt, the rest by the cross-entropy
 //! kernel, which writes the gradient over the logits.
 
+#![cfg(feature = "cuda")]
+
 use candle_core::{DType, Result, Tensor};
 
 use super::super::base::cuda::{self, Matrix, Output};
-use super::super::base::tape::{Traced, record};
+use super::super::base::tape::{Gradient, Traced, record};
 use super::super::cross_entropy::cuda::{Factor, Logits, rows};
 use super::cpu::Sizes;
 
@@ -110,8 +112,8 @@ pub fn head_cross_entropy(
     Ok(record(loss, wanted != [false; 2], move |d_loss, gradients| {
         for (input, gradient) in [(&hidden, d_hidden), (&weight, d_weight)] {
             let Some(gradient) = gradient else { continue };
-            cuda::scale_by(&gradient, &d_loss)?;
-            gradients.add(input, gradient)?;
+            cuda::scale_by(&gradient, d_loss.values())?;
+            gradients.add(input, Gradient::own(gradient))?;
         }
         Ok(())
     }))

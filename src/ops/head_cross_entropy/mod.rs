@@ -4,7 +4,6 @@
 //! hidden states and weight are ready when the loss is; backward only hands them on.
 
 mod cpu;
-#[cfg(feature = "cuda")]
 mod cuda;
 pub(super) mod reference;
 #[cfg(test)]
@@ -13,8 +12,9 @@ mod tests;
 use candle_core::{Result, Tensor, bail};
 
 use super::base::elements::{Elements, expect_like, expect_shape};
+use super::base::gpu::on_gpu;
 use super::base::real::by_dtype;
-use super::base::tape::{Traced, by_reference, record};
+use super::base::tape::{Gradient, Traced, by_reference, record};
 use super::cross_entropy::expect_targets;
 
 const NAME: &str = "head_cross_entropy";
@@ -29,10 +29,7 @@ const NAME: &str = "head_cross_entropy";
 pub fn head_cross_entropy(hidden: &Traced, weight: &Traced, targets: &Tensor, scale: f64) -> Result<Traced> {
     let sizes = sizes(hidden, weight, targets)?;
     let (hidden, weight, targets) = (hidden.contiguous()?, weight.contiguous()?, targets.contiguous()?);
-    #[cfg(feature = "cuda")]
-    if super::base::cuda::runs(hidden.value()) {
-        return cuda::head_cross_entropy(&hidden, &weight, &targets, scale, &sizes);
-    }
+    on_gpu!(hidden.value() => cuda::head_cross_entropy(&hidden, &weight, &targets, scale, &sizes));
     if !hidden.device().is_cpu() {
         return by_reference(&[&hidden, &weight], move |t| {
             reference::losses(&t[0], &t[1], &targets)?.sum_all()? * scale
@@ -50,13 +47,13 @@ pub fn head_cross_entropy(hidden: &Traced, weight: &Traced, targets: &Tensor, sc
         );
         let loss = Tensor::from_vec(vec![T::from_f64(loss)], (), hidden.device())?;
         Ok(record(loss, hidden.is_tracked() || weight.is_tracked(), move |d_loss, gradients| {
-            let d_loss = d_loss.to_scalar::<T>()?;
+            let d_loss = d_loss.values().to_scalar::<T>()?;
             for (input, gradient) in [(&hidden, d_hidden), (&weight, d_weight)] {
                 let Some(mut gradient) = gradient else { continue };
                 if d_loss != T::from_f64(1.) {
                     gradient.iter_mut().for_each(|gradient| *gradient *= d_loss);
                 }
-                gradients.add(input, Tensor::from_vec(gradient, input.dims(), input.device())?)?;
+                gradients.add(input, Gradient::new(gradient, input.dims())?)?;
             }
             Ok(())
         }))
@@ -69,10 +66,7 @@ pub fn head_cross_entropy(hidden: &Traced, weight: &Traced, targets: &Tensor, sc
 pub fn head_losses(hidden: &Traced, weight: &Traced, targets: &Tensor) -> Result<Tensor> {
     let sizes = sizes(hidden, weight, targets)?;
     let (hidden, weight, targets) = (hidden.contiguous()?, weight.contiguous()?, targets.contiguous()?);
-    #[cfg(feature = "cuda")]
-    if super::base::cuda::runs(hidden.value()) {
-        return cuda::losses(hidden.value(), weight.value(), &targets, &sizes);
-    }
+    on_gpu!(hidden.value() => cuda::losses(hidden.value(), weight.value(), &targets, &sizes));
     if !hidden.device().is_cpu() {
         return reference::losses(hidden.value(), weight.value(), &targets);
     }

@@ -1,7 +1,7 @@
 //! Layer norm kernels; rows in parallel, mean and variance in two passes over a row in the cache.
 
 use super::super::base::real::{Real, sum_of, vectorised};
-use super::super::base::rows::{fill_rows, fill_rows_and_sum};
+use super::super::base::rows::{add_to, fill_rows, fill_rows_and_sum};
 
 /// y = (x - mean) rstd weight + bias, x (rows, weight.len()).
 pub fn forward<T: Real>(x: &[T], weight: &[T], bias: &[T], eps: T) -> Vec<T> {
@@ -11,15 +11,24 @@ pub fn forward<T: Real>(x: &[T], weight: &[T], bias: &[T], eps: T) -> Vec<T> {
     })
 }
 
-/// (d_x, d_weight, d_bias). With g = d_y weight and n = (x - mean) rstd:
+/// (d_x, onto which `onto` is added, d_weight, d_bias). With g = d_y weight and n = (x - mean) rstd:
 /// d_x = rstd (g - mean(g) - n mean(g n)), d_weight = sum over rows of d_y n, d_bias = that of d_y.
-pub fn backward<T: Real>(x: &[T], weight: &[T], d_y: &[T], eps: T) -> (Vec<T>, Vec<T>, Vec<T>) {
+pub fn backward<T: Real>(
+    x: &[T],
+    weight: &[T],
+    d_y: &[T],
+    onto: Option<&[T]>,
+    eps: T,
+) -> (Vec<T>, Vec<T>, Vec<T>) {
     let columns = weight.len();
     let rows = x.len() / columns.max(1);
     let (d_x, mut sums) = fill_rows_and_sum(rows, columns, 2 * columns, |rows, d_x, sums| {
         let chunk = rows.start * columns..rows.end * columns;
         let (d_weight, d_bias) = sums.split_at_mut(columns);
-        backward_rows(&x[chunk.clone()], weight, &d_y[chunk], eps, d_x, d_weight, d_bias);
+        backward_rows(&x[chunk.clone()], weight, &d_y[chunk.clone()], eps, d_x, d_weight, d_bias);
+        if let Some(onto) = onto {
+            add_to(d_x, &onto[chunk]);
+        }
     });
     let d_bias = sums.split_off(columns);
     (d_x, sums, d_bias)

@@ -1,9 +1,11 @@
 //! Launches of the layer norm kernels.
 
+#![cfg(feature = "cuda")]
+
 use candle_core::{DType, Result, Tensor};
 
 use super::super::base::cuda::{self, Arg, Grid, Kernels, PARTS};
-use super::super::base::tape::{Traced, record};
+use super::super::base::tape::{Gradient, Traced, record};
 
 static KERNELS: Kernels = cuda::kernels!("layer_norm");
 
@@ -72,8 +74,9 @@ pub fn layer_norm(x: &Traced, weight: &Traced, bias: &Traced, eps: f64) -> Resul
     let y = forward(x.value(), weight.value(), bias.value(), eps)?;
     let (x, weight, bias) = (x.clone(), weight.clone(), bias.clone());
     Ok(record(y, x.is_tracked() || weight.is_tracked() || bias.is_tracked(), move |d_y, gradients| {
-        let onto = gradients.take(&x, x.dtype());
-        let (d_x, partials) = backward(x.value(), weight.value(), &d_y, onto.as_ref(), eps)?;
+        let onto = gradients.take(&x);
+        let (d_x, partials) =
+            backward(x.value(), weight.value(), d_y.values(), onto.as_ref().map(Gradient::values), eps)?;
         gradients.add(&x, d_x)?;
         let columns = weight.dims()[0];
         let sums = cuda::empty(2 * columns, DType::F32, x.device())?;

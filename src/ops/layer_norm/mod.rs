@@ -1,7 +1,6 @@
 //! Layer normalisation of rows.
 
 mod cpu;
-#[cfg(feature = "cuda")]
 mod cuda;
 pub(super) mod reference;
 #[cfg(test)]
@@ -10,8 +9,9 @@ mod tests;
 use candle_core::{Result, Tensor};
 
 use super::base::elements::{Elements, expect_like, expect_shape, last_dim};
+use super::base::gpu::on_gpu;
 use super::base::real::by_dtype;
-use super::base::tape::{Traced, by_reference, record};
+use super::base::tape::{Gradient, Traced, by_reference, record};
 
 const NAME: &str = "layer_norm";
 
@@ -30,10 +30,7 @@ pub fn layer_norm(x: &Traced, weight: &Traced, bias: &Traced, eps: f64) -> Resul
         expect_like(NAME, name, tensor.value(), x.value())?;
     }
     let (x, weight, bias) = (x.contiguous()?, weight.contiguous()?, bias.contiguous()?);
-    #[cfg(feature = "cuda")]
-    if super::base::cuda::runs(x.value()) && cuda::fits(columns) {
-        return cuda::layer_norm(&x, &weight, &bias, eps);
-    }
+    on_gpu!(cuda::fits(columns), x.value() => cuda::layer_norm(&x, &weight, &bias, eps));
     if !x.device().is_cpu() {
         return by_reference(&[&x, &weight, &bias], move |t| reference::layer_norm(&t[0], &t[1], &t[2], eps));
     }
@@ -47,15 +44,20 @@ pub fn layer_norm(x: &Traced, weight: &Traced, bias: &Traced, eps: f64) -> Resul
         );
         let y = Tensor::from_vec(y, x.dims(), x.device())?;
         Ok(record(y, x.is_tracked() || weight.is_tracked() || bias.is_tracked(), move |d_y, gradients| {
-            let (d_x, d_weight, d_bias) = cpu::backward(
-                &Elements::<T>::of(NAME, x.value())?,
-                &Elements::of(NAME, weight.value())?,
-                &Elements::of(NAME, &d_y)?,
-                eps,
-            );
-            gradients.add(&x, Tensor::from_vec(d_x, x.dims(), x.device())?)?;
-            gradients.add(&weight, Tensor::from_vec(d_weight, weight.dims(), weight.device())?)?;
-            gradients.add(&bias, Tensor::from_vec(d_bias, bias.dims(), bias.device())?)
+            let onto = gradients.take(&x);
+            let (d_x, d_weight, d_bias) = {
+                let onto = onto.as_ref().map(|onto| Elements::of(NAME, onto.values())).transpose()?;
+                cpu::backward(
+                    &Elements::<T>::of(NAME, x.value())?,
+                    &Elements::of(NAME, weight.value())?,
+                    &Elements::of(NAME, d_y.values())?,
+                    onto.as_deref(),
+                    eps,
+                )
+            };
+            gradients.add(&x, Gradient::new(d_x, x.dims())?)?;
+            gradients.add(&weight, Gradient::new(d_weight, weight.dims())?)?;
+            gradients.add(&bias, Gradient::new(d_bias, bias.dims())?)
         }))
     })
 }

@@ -1,5 +1,7 @@
 //! `linear` by cuBLASLt, which adds the bias too, and a kernel for the gradient of the bias.
 
+#![cfg(feature = "cuda")]
+
 use candle_core::{DType, Result, Tensor};
 
 use super::super::base::cuda::{self, Arg, Grid, Kernels, Matrix, Output};
@@ -115,17 +117,17 @@ pub fn linear(
     let x = x.clone();
     let tracked = weights.iter().chain(&bias).chain([&x]).any(Traced::is_tracked);
     Ok(record(y, tracked, move |d_y, gradients| {
-        let d_y = d_y.contiguous()?;
+        let d_y = d_y.values();
         if let Some(bias) = &bias {
-            gradients.add_on_gpu(bias, |d_bias, onto| backward_bias(&d_y, d_bias, onto, &sizes))?;
+            gradients.add_on_gpu(bias, |d_bias, onto| backward_bias(d_y, d_bias, onto, &sizes))?;
         }
         for (i, weight) in weights.iter().enumerate() {
             gradients.add_on_gpu(weight, |d_weight, onto| {
-                backward_weight(i, x.value(), &d_y, d_weight, onto, &sizes)
+                backward_weight(i, x.value(), d_y, d_weight, onto, &sizes)
             })?;
         }
         if x.is_tracked() {
-            gradients.add(&x, backward_input(x.value(), &values(&weights), &d_y, &sizes)?)?;
+            gradients.add(&x, backward_input(x.value(), &values(&weights), d_y, &sizes)?)?;
         }
         Ok(())
     }))

@@ -1,7 +1,6 @@
 //! Matrix product with a weight, and the bias in the same pass.
 
 mod cpu;
-#[cfg(feature = "cuda")]
 mod cuda;
 pub(super) mod reference;
 #[cfg(test)]
@@ -10,8 +9,9 @@ mod tests;
 use candle_core::{Result, Tensor, bail};
 
 use super::base::elements::{Elements, expect_like, expect_shape, last_dim};
+use super::base::gpu::on_gpu;
 use super::base::real::by_dtype;
-use super::base::tape::{Traced, by_reference, record};
+use super::base::tape::{Gradient, Traced, by_reference, record};
 
 const NAME: &str = "linear";
 
@@ -36,10 +36,7 @@ pub fn linear(x: &Traced, weights: &[Traced], bias: Option<&Traced>, layout: Wei
     let (x, bias) = (x.contiguous()?, bias.map(Traced::contiguous).transpose()?);
     let weights = weights.iter().map(Traced::contiguous).collect::<Result<Vec<_>>>()?;
     let shape = [&x.dims()[..x.dims().len() - 1], &[sizes.width()]].concat();
-    #[cfg(feature = "cuda")]
-    if super::base::cuda::runs(x.value()) {
-        return cuda::linear(&x, weights, bias, &shape, sizes);
-    }
+    on_gpu!(x.value() => cuda::linear(&x, weights, bias, &shape, sizes));
     if !x.device().is_cpu() {
         let (count, has_bias) = (weights.len(), bias.is_some());
         let inputs: Vec<&Traced> = [&x].into_iter().chain(&weights).chain(&bias).collect();
@@ -60,7 +57,7 @@ pub fn linear(x: &Traced, weights: &[Traced], bias: Option<&Traced>, layout: Wei
 
         let tracked = weights.iter().chain(bias.as_ref()).chain([&x]).any(Traced::is_tracked);
         Ok(record(y, tracked, move |d_y, gradients| {
-            let d_y = Elements::<T>::of(NAME, &d_y)?;
+            let d_y = Elements::<T>::of(NAME, d_y.values())?;
             if let Some(bias) = &bias {
                 gradients.add_with(bias, |d_bias: &mut [T]| cpu::backward_bias(&d_y, d_bias))?;
             }
@@ -75,7 +72,7 @@ pub fn linear(x: &Traced, weights: &[Traced], bias: Option<&Traced>, layout: Wei
                 for (i, weight) in weights.iter().enumerate() {
                     d_x.add(i, &Elements::of(NAME, weight.value())?, &d_y);
                 }
-                gradients.add(&x, Tensor::from_vec(d_x.finish(), x.dims(), x.device())?)?;
+                gradients.add(&x, Gradient::new(d_x.finish(), x.dims())?)?;
             }
             Ok(())
         }))

@@ -1,5 +1,7 @@
 //! Launches of the pooling kernels.
 
+#![cfg(feature = "cuda")]
+
 use candle_core::{DType, Result, Tensor};
 
 use super::super::base::cuda::{self, Arg, Grid, Kernels};
@@ -40,6 +42,6 @@ pub fn pool(x: &Traced, lengths: Vec<usize>, columns: usize, which: Pool) -> Res
     let y = forward(x.value(), &lengths, columns, which)?;
     let x = x.clone();
     Ok(record(y, x.is_tracked(), move |d_y, gradients| {
-        gradients.add(&x, backward(&d_y, &lengths, columns, which)?)
+        gradients.add(&x, backward(d_y.values(), &lengths, columns, which)?)
     }))
 }

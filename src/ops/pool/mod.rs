@@ -1,7 +1,6 @@
 //! One row for each sequence, from its rows.
 
 mod cpu;
-#[cfg(feature = "cuda")]
 mod cuda;
 pub(super) mod reference;
 #[cfg(test)]
@@ -10,8 +9,9 @@ mod tests;
 use candle_core::{Result, Tensor, bail};
 
 use super::base::elements::Elements;
+use super::base::gpu::on_gpu;
 use super::base::real::by_dtype;
-use super::base::tape::{Traced, by_reference, record};
+use super::base::tape::{Gradient, Traced, by_reference, record};
 
 const NAME: &str = "pool";
 
@@ -47,10 +47,7 @@ pub fn pool(x: &Traced, lengths: &[usize], which: Pool) -> Result<Traced> {
         bail!("{NAME}: expected lengths above 0 that add up to {rows} rows, got {lengths:?}");
     }
     let (x, lengths) = (x.contiguous()?, lengths.to_vec());
-    #[cfg(feature = "cuda")]
-    if super::base::cuda::runs(x.value()) && which != Pool::Concat {
-        return cuda::pool(&x, lengths, columns, which);
-    }
+    on_gpu!(which != Pool::Concat, x.value() => cuda::pool(&x, lengths, columns, which));
     if !x.device().is_cpu() {
         return by_reference(&[&x], move |t| reference::pool(&t[0], &lengths, which));
     }
@@ -58,9 +55,9 @@ pub fn pool(x: &Traced, lengths: &[usize], which: Pool) -> Result<Traced> {
         let y = cpu::forward(&Elements::<T>::of(NAME, x.value())?, &lengths, columns, which);
         let y = Tensor::from_vec(y, (lengths.len(), which.width() * columns), x.device())?;
         Ok(record(y, x.is_tracked(), move |d_y, gradients| {
-            let (d_y, values) = (Elements::<T>::of(NAME, &d_y)?, Elements::<T>::of(NAME, x.value())?);
+            let (d_y, values) = (Elements::<T>::of(NAME, d_y.values())?, Elements::<T>::of(NAME, x.value())?);
             let d_x = cpu::backward(&d_y, &values, &lengths, columns, which);
-            gradients.add(&x, Tensor::from_vec(d_x, x.dims(), x.device())?)
+            gradients.add(&x, Gradient::new(d_x, x.dims())?)
         }))
     })
 }

@@ -1,7 +1,7 @@
 //! RMS norm kernels; rows in parallel.
 
 use super::super::base::real::{Real, sum_of, vectorised};
-use super::super::base::rows::{fill_rows, fill_rows_and_sum};
+use super::super::base::rows::{add_to, fill_rows, fill_rows_and_sum};
 
 /// y = x rstd weight, x (rows, weight.len()).
 pub fn forward<T: Real>(x: &[T], weight: &[T], eps: T) -> Vec<T> {
@@ -11,13 +11,16 @@ pub fn forward<T: Real>(x: &[T], weight: &[T], eps: T) -> Vec<T> {
     })
 }
 
-/// (d_x, d_weight). With g = d_y weight and n = x rstd: d_x = rstd (g - n mean(g n)),
+/// (d_x, onto which `onto` is added, d_weight). With g = d_y weight and n = x rstd: d_x = rstd (g - n mean(g n)),
 /// d_weight = sum over rows of d_y n.
-pub fn backward<T: Real>(x: &[T], weight: &[T], d_y: &[T], eps: T) -> (Vec<T>, Vec<T>) {
+pub fn backward<T: Real>(x: &[T], weight: &[T], d_y: &[T], onto: Option<&[T]>, eps: T) -> (Vec<T>, Vec<T>) {
     let columns = weight.len();
     fill_rows_and_sum(x.len() / columns.max(1), columns, columns, |rows, d_x, d_weight| {
         let chunk = rows.start * columns..rows.end * columns;
-        backward_rows(&x[chunk.clone()], weight, &d_y[chunk], eps, d_x, d_weight);
+        backward_rows(&x[chunk.clone()], weight, &d_y[chunk.clone()], eps, d_x, d_weight);
+        if let Some(onto) = onto {
+            add_to(d_x, &onto[chunk]);
+        }
     })
 }
 

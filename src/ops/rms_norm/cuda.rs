@@ -1,9 +1,11 @@
 //! Launches of the RMS norm kernels.
 
+#![cfg(feature = "cuda")]
+
 use candle_core::{DType, Result, Tensor};
 
 use super::super::base::cuda::{self, Arg, Grid, Kernels, PARTS};
-use super::super::base::tape::{Traced, record};
+use super::super::base::tape::{Gradient, Traced, record};
 
 static KERNELS: Kernels = cuda::kernels!("rms_norm");
 
@@ -70,8 +72,9 @@ pub fn rms_norm(x: &Traced, weight: &Traced, eps: f64) -> Result<Traced> {
     let y = forward(x.value(), weight.value(), eps)?;
     let (x, weight) = (x.clone(), weight.clone());
     Ok(record(y, x.is_tracked() || weight.is_tracked(), move |d_y, gradients| {
-        let onto = gradients.take(&x, x.dtype());
-        let (d_x, partials) = backward(x.value(), weight.value(), &d_y, onto.as_ref(), eps)?;
+        let onto = gradients.take(&x);
+        let (d_x, partials) =
+            backward(x.value(), weight.value(), d_y.values(), onto.as_ref().map(Gradient::values), eps)?;
         gradients.add(&x, d_x)?;
         gradients.add_on_gpu(&weight, |d_weight, adds| cuda::sum_partials(&partials, d_weight, adds))
     }))

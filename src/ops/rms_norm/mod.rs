@@ -1,7 +1,6 @@
 //! Root-mean-square normalisation of rows.
 
 mod cpu;
-#[cfg(feature = "cuda")]
 mod cuda;
 pub(super) mod reference;
 #[cfg(test)]
@@ -10,8 +9,9 @@ mod tests;
 use candle_core::{Result, Tensor};
 
 use super::base::elements::{Elements, expect_like, expect_shape, last_dim};
+use super::base::gpu::on_gpu;
 use super::base::real::by_dtype;
-use super::base::tape::{Traced, by_reference, record};
+use super::base::tape::{Gradient, Traced, by_reference, record};
 
 const NAME: &str = "rms_norm";
 
@@ -28,10 +28,7 @@ pub fn rms_norm(x: &Traced, weight: &Traced, eps: f64) -> Result<Traced> {
     expect_shape(NAME, "weight", weight.value(), &[columns])?;
     expect_like(NAME, "weight", weight.value(), x.value())?;
     let (x, weight) = (x.contiguous()?, weight.contiguous()?);
-    #[cfg(feature = "cuda")]
-    if super::base::cuda::runs(x.value()) && cuda::fits(columns) {
-        return cuda::rms_norm(&x, &weight, eps);
-    }
+    on_gpu!(cuda::fits(columns), x.value() => cuda::rms_norm(&x, &weight, eps));
     if !x.device().is_cpu() {
         return by_reference(&[&x, &weight], move |t| reference::rms_norm(&t[0], &t[1], eps));
     }
@@ -40,14 +37,19 @@ pub fn rms_norm(x: &Traced, weight: &Traced, eps: f64) -> Result<Traced> {
         let y = cpu::forward(&Elements::<T>::of(NAME, x.value())?, &Elements::of(NAME, weight.value())?, eps);
         let y = Tensor::from_vec(y, x.dims(), x.device())?;
         Ok(record(y, x.is_tracked() || weight.is_tracked(), move |d_y, gradients| {
-            let (d_x, d_weight) = cpu::backward(
-                &Elements::<T>::of(NAME, x.value())?,
-                &Elements::of(NAME, weight.value())?,
-                &Elements::of(NAME, &d_y)?,
-                eps,
-            );
-            gradients.add(&x, Tensor::from_vec(d_x, x.dims(), x.device())?)?;
-            gradients.add(&weight, Tensor::from_vec(d_weight, weight.dims(), weight.device())?)
+            let onto = gradients.take(&x);
+            let (d_x, d_weight) = {
+                let onto = onto.as_ref().map(|onto| Elements::of(NAME, onto.values())).transpose()?;
+                cpu::backward(
+                    &Elements::<T>::of(NAME, x.value())?,
+                    &Elements::of(NAME, weight.value())?,
+                    &Elements::of(NAME, d_y.values())?,
+                    onto.as_deref(),
+                    eps,
+                )
+            };
+            gradients.add(&x, Gradient::new(d_x, x.dims())?)?;
+            gradients.add(&weight, Gradient::new(d_weight, weight.dims())?)
         }))
     })
 }

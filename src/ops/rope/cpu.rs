@@ -2,22 +2,15 @@
 
 use super::super::base::real::{Real, vectorised};
 use super::super::base::rows::fill_rows;
+use super::Tables;
 
-/// Where each row stands, and the angles of each position, `half` per position.
-pub struct Tables<'a, T> {
-    pub positions: &'a [u32],
-    pub cos: &'a [T],
-    pub sin: &'a [T],
-    pub half: usize,
-}
-
-/// Rotates the rows of x (N, width) by `sign` times their angles: 1 forward, -1 for the gradient.
+/// The rows of x (N, width) with their first heads turned by `sign` times their angles: 1 forward, -1 for the gradient.
 pub fn rotate<T: Real>(
     x: &[T],
-    sign: T,
-    tables: &Tables<T>,
+    tables: &Tables<&[u32], &[T]>,
     width: usize,
     num_rotated_heads: usize,
+    sign: T,
 ) -> Vec<T> {
     let &Tables { positions, cos, sin, half } = tables;
     fill_rows(positions.len(), width, |rows, out| {

@@ -1,7 +1,6 @@
 //! Rotary position embedding of the queries and keys in a packed tensor.
 
 mod cpu;
-#[cfg(feature = "cuda")]
 mod cuda;
 pub(super) mod reference;
 #[cfg(test)]
@@ -10,10 +9,20 @@ mod tests;
 use candle_core::{DType, Result, Tensor, bail};
 
 use super::base::elements::{Elements, expect_like, expect_same_device, expect_shape};
+use super::base::gpu::on_gpu;
 use super::base::real::by_dtype;
-use super::base::tape::{Traced, by_reference, record};
+use super::base::tape::{Gradient, Traced, by_reference, record};
 
 const NAME: &str = "rope";
+
+/// Where each row stands, and cosine and sine of the angles of each position, as tensors or as slices.
+struct Tables<I, A> {
+    positions: I,
+    cos: A,
+    sin: A,
+    /// Angles of a position: D / 2.
+    half: usize,
+}
 
 /// Rotates the first `num_rotated_heads` heads by the angles of their position; copies the others.
 ///
@@ -58,28 +67,29 @@ pub fn rope(
     }
     let qkv = qkv.contiguous()?;
     let [positions, cos, sin] = [positions.contiguous()?, cos.contiguous()?, sin.contiguous()?];
-    #[cfg(feature = "cuda")]
-    if super::base::cuda::runs(qkv.value()) {
-        return cuda::rope(&qkv, positions, [cos, sin], num_rotated_heads);
-    }
+    let tables = Tables { positions, cos, sin, half };
+    on_gpu!(qkv.value() => cuda::rope(&qkv, tables, num_rotated_heads));
     if !qkv.device().is_cpu() {
         return by_reference(&[&qkv], move |t| {
-            let [cos, sin] = [cos.to_dtype(t[0].dtype())?, sin.to_dtype(t[0].dtype())?];
-            reference::rope(&t[0], &positions, &cos, &sin, num_rotated_heads)
+            let [cos, sin] = [tables.cos.to_dtype(t[0].dtype())?, tables.sin.to_dtype(t[0].dtype())?];
+            reference::rope(&t[0], &tables.positions, &cos, &sin, num_rotated_heads)
         });
     }
     by_dtype!(NAME, qkv.dtype(), T => {
         let rotate = move |x: &Tensor, sign: T| {
-            let positions = Elements::<u32>::of(NAME, &positions)?;
+            let positions = Elements::<u32>::of(NAME, &tables.positions)?;
             if let Some(position) = positions.iter().find(|&&position| position as usize >= num_positions) {
                 bail!("{NAME}: expected positions below {num_positions}, got {position}");
             }
-            let (cos, sin) = (Elements::<T>::of(NAME, &cos)?, Elements::of(NAME, &sin)?);
-            let tables = cpu::Tables { positions: &positions, cos: &cos, sin: &sin, half };
-            let y = cpu::rotate(&Elements::of(NAME, x)?, sign, &tables, width, num_rotated_heads);
-            Tensor::from_vec(y, x.shape(), x.device())
+            let (cos, sin) = (Elements::<T>::of(NAME, &tables.cos)?, Elements::<T>::of(NAME, &tables.sin)?);
+            let tables = Tables { positions: &positions[..], cos: &cos[..], sin: &sin[..], half };
+            Ok(cpu::rotate(&Elements::<T>::of(NAME, x)?, &tables, width, num_rotated_heads, sign))
         };
-        let y = rotate(qkv.value(), T::from_f64(1.))?;
-        Ok(record(y, qkv.is_tracked(), move |d_y, gradients| gradients.add(&qkv, rotate(&d_y, -T::from_f64(1.))?)))
+        let y = Tensor::from_vec(rotate(qkv.value(), T::from_f64(1.))?, qkv.dims(), qkv.device())?;
+        let qkv = qkv.place()?;
+        Ok(record(y, qkv.is_tracked(), move |d_y, gradients| {
+            let d_qkv = rotate(d_y.values(), T::from_f64(-1.))?;
+            gradients.add(&qkv, Gradient::new(d_qkv, qkv.dims())?)
+        }))
     })
 }

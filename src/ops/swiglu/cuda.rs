@@ -1,5 +1,7 @@
 //! Launches of the SwiGLU kernels.
 
+#![cfg(feature = "cuda")]
+
 use candle_core::{Result, Tensor};
 
 use super::super::base::cuda::{self, Arg, Grid, Kernels};
@@ -36,7 +38,7 @@ pub fn swiglu(gate_up: &Traced, shape: &[usize]) -> Result<Traced> {
     let y = forward(gate_up.value(), shape)?;
     let gate_up = gate_up.clone();
     Ok(record(y, gate_up.is_tracked(), move |d_y, gradients| {
-        let d = backward(gate_up.value(), &d_y)?;
+        let d = backward(gate_up.value(), d_y.values())?;
         gradients.add(&gate_up, d)
     }))
 }

@@ -1,7 +1,6 @@
 //! The gated activation of Llama's MLP.
 
 mod cpu;
-#[cfg(feature = "cuda")]
 mod cuda;
 pub(super) mod reference;
 #[cfg(test)]
@@ -10,8 +9,9 @@ mod tests;
 use candle_core::{Result, Tensor, bail};
 
 use super::base::elements::{Elements, last_dim};
+use super::base::gpu::on_gpu;
 use super::base::real::by_dtype;
-use super::base::tape::{Traced, by_reference, record};
+use super::base::tape::{Gradient, Traced, by_reference, record};
 
 const NAME: &str = "swiglu";
 
@@ -30,10 +30,7 @@ pub fn swiglu(gate_up: &Traced) -> Result<Traced> {
     let gate_up = gate_up.contiguous()?;
     let half = width / 2;
     let shape = [&gate_up.dims()[..gate_up.dims().len() - 1], &[half]].concat();
-    #[cfg(feature = "cuda")]
-    if super::base::cuda::runs(gate_up.value()) {
-        return cuda::swiglu(&gate_up, &shape);
-    }
+    on_gpu!(gate_up.value() => cuda::swiglu(&gate_up, &shape));
     if !gate_up.device().is_cpu() {
         return by_reference(&[&gate_up], |t| reference::swiglu(&t[0]));
     }
@@ -41,8 +38,8 @@ pub fn swiglu(gate_up: &Traced) -> Result<Traced> {
         let y = cpu::forward(&Elements::<T>::of(NAME, gate_up.value())?, half);
         let y = Tensor::from_vec(y, shape, gate_up.device())?;
         Ok(record(y, gate_up.is_tracked(), move |d_y, gradients| {
-            let d = cpu::backward(&Elements::<T>::of(NAME, gate_up.value())?, &Elements::of(NAME, &d_y)?, half);
-            gradients.add(&gate_up, Tensor::from_vec(d, gate_up.dims(), gate_up.device())?)
+            let d = cpu::backward(&Elements::<T>::of(NAME, gate_up.value())?, &Elements::of(NAME, d_y.values())?, half);
+            gradients.add(&gate_up, Gradient::new(d, gate_up.dims())?)
         }))
     })
 }

@@ -4,7 +4,10 @@
 //! into one fat binary each, which is loaded into the device at the first launch. Everything runs on the one
 //! stream of the device, in order, and nothing here waits for it.
 
+#![cfg(feature = "cuda")]
+
 mod gemm;
+mod table;
 mod times;
 mod upload;
 
@@ -21,7 +24,10 @@ use candle_core::cuda_backend::cudarc::driver::{
 use candle_core::cuda_backend::{CudaStorageSlice, DeviceId, WrapErr, cudarc};
 use candle_core::{CudaDevice, DType, Device, Result, Shape, Storage, Tensor, bail};
 
+use super::tape::{Gradient, GradientSums, Traced};
+
 pub use gemm::{Matrix, Output, allow_tf32, gemm, tf32_is_allowed};
+pub use table::Table;
 pub use times::{kernel_times, time_kernels};
 pub use upload::{offsets, remembered, upload, upload_f32};
 
@@ -50,6 +56,7 @@ macro_rules! kernels {
 pub(in crate::ops) use kernels;
 
 static PARTIALS: Kernels = kernels!("partials");
+static COMBINE: Kernels = kernels!("combine");
 
 /// Blocks among which a backward pass divides its rows where each has a sum of its own: four for each of a
 /// hundred multiprocessors. Fixed, so that the order of the sums is that of every other run.
@@ -246,6 +253,18 @@ pub fn launch(device: &CudaDevice, kernels: &Kernels, name: &str, grid: Grid, ar
     })
 }
 
+/// a + b * factors; without `a` the product, without `factors` the sum.
+pub fn combine(a: Option<&Tensor>, b: &Tensor, factors: Option<&Tensor>) -> Result<Tensor> {
+    let y = empty(b.shape(), b.dtype(), b.device())?;
+    let tensors: Vec<&Tensor> = [b].into_iter().chain(a).chain(factors).collect();
+    let (width, suffix) = width_and_suffix(&tensors, b.elem_count())?;
+    let threads = b.elem_count() / width;
+    let args =
+        [Arg::of_option(a)?, Arg::of(b)?, Arg::of_option(factors)?, Arg::of(&y)?, Arg::U64(threads as u64)];
+    launch(device_of(b)?, &COMBINE, &format!("combine_{suffix}"), Grid::of_threads(threads), &args)?;
+    Ok(y)
+}
+
 /// Sums the rows of `partials` (parts, columns) into `sums`, f32, or adds them onto it.
 pub fn sum_partials(partials: &Tensor, sums: &Tensor, onto: bool) -> Result<()> {
     let (parts, columns) = partials.dims2()?;
@@ -277,4 +296,26 @@ pub fn scale_by(x: &Tensor, factor: &Tensor) -> Result<()> {
 pub fn warps_with(floats: usize) -> Option<(usize, usize)> {
     let warps = [8, 4, 2, 1].into_iter().find(|warps| warps * floats * 4 <= UNASKED_SHARED_BYTES)?;
     Some((32 * warps, warps * floats * 4))
+}
+
+impl GradientSums {
+    /// As [`add`](Self::add), where `kernel` writes a tensor, or adds to it when told so; it is of f32 where the
+    /// input is a variable.
+    pub fn add_on_gpu(
+        &mut self,
+        input: &Traced,
+        kernel: impl FnOnce(&Tensor, bool) -> Result<()>,
+    ) -> Result<()> {
+        self.change(input, |sum| {
+            let adds = sum.is_some();
+            let mut sum = match sum {
+                Some(sum) => sum.exclusive()?,
+                None => Gradient::own(empty(input.dims(), input.gradient_dtype(), input.device())?),
+            };
+            if let Some(values) = sum.values_mut() {
+                kernel(values, adds)?;
+            }
+            Ok(sum)
+        })
+    }
 }

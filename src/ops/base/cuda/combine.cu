@@ -1,11 +1,11 @@
 // y = a + b, y = a + b * factors, y = a * factors, element by element.
 //
 // A thread per W elements; 256 threads per block. Bound by memory.
-#include "../base/cuda/common.cuh"
+#include "common.cuh"
 
 // `a` and `factors` may be null: then nothing is added, or the factors are 1.
 template <typename T, int W>
-static __device__ void combine(const T* a, const T* b, const T* factors, T* y, unsigned long long threads) {
+static __device__ void combined(const T* a, const T* b, const T* factors, T* y, unsigned long long threads) {
   const unsigned long long thread = (unsigned long long)blockIdx.x * blockDim.x + threadIdx.x;
   if (thread >= threads) return;
   float sum[W];
@@ -26,9 +26,9 @@ static __device__ void combine(const T* a, const T* b, const T* factors, T* y, u
 }
 
 #define KERNELS(suffix, T, W)                                                                            \
-  extern "C" __global__ void add_##suffix(                                                               \
+  extern "C" __global__ void combine_##suffix(                                                               \
       const T* __restrict__ a, const T* __restrict__ b, const T* __restrict__ factors, T* __restrict__ y, \
       unsigned long long threads) {                                                                      \
-    combine<T, W>(a, b, factors, y, threads);                                                            \
+    combined<T, W>(a, b, factors, y, threads);                                                            \
   }
 FOR_EACH_TYPE(KERNELS)
