@@ -2,11 +2,14 @@
 //!
 //! `cargo bench --bench ops -- [NAME]` prints a line per op and size; NAME picks those whose name contains it.
 //! Sizes are those of shapes S1 and S2 of `benches/step.rs`. Rates count the arithmetic of products, or for the
-//! other ops the bytes that must be read and written once.
+//! other ops the bytes that must be read and written once. The products of a linear map have two lines: beside
+//! candle's differentiable ops, and beside the bare products of crate gemm, on as many threads.
 
+use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use candle_core::{DType, Device, Result, Tensor, Var};
+use gemm::Parallelism;
 use train::ops::{self, GradientSums, Traced, WeightLayout, reference};
 use train::process;
 
@@ -42,8 +45,13 @@ fn bench() -> Result<()> {
     for (shape, vocab_size, hidden, heads, lengths) in
         [("S1", 4096, 128, 4, vec![128; 32]), ("S2", 8192, 256, 8, vec![256; 16])]
     {
-        let bench = Bench { wanted: &wanted, shape, peak: &peak };
-        bench.shape(vocab_size, hidden, heads, &lengths)?;
+        let rows = lengths.iter().sum();
+        let bench = Bench { wanted: &wanted, shape, peak: &peak, rows, hidden, heads, vocab_size };
+        bench.products()?;
+        bench.attention(&lengths)?;
+        bench.tables()?;
+        bench.norms()?;
+        bench.activations()?;
     }
     Ok(())
 }
@@ -52,95 +60,140 @@ struct Bench<'a> {
     wanted: &'a str,
     shape: &'a str,
     peak: &'a Peak,
+    rows: usize,
+    hidden: usize,
+    heads: usize,
+    vocab_size: usize,
 }
 
 impl Bench<'_> {
-    fn shape(&self, vocab_size: usize, hidden: usize, heads: usize, lengths: &[usize]) -> Result<()> {
-        let rows: usize = lengths.iter().sum();
-        let half = hidden / heads / 2;
-        let x = random(&[rows, hidden])?;
-        let ids = Tensor::arange(0, rows as u32, &Device::Cpu)?;
-        let targets = Tensor::from_vec(
-            (0..rows as u32).map(|row| row.wrapping_mul(2_654_435_761) % vocab_size as u32).collect(),
-            rows,
-            &Device::Cpu,
-        )?;
-        let row = |width: usize| random(&[width]);
-        let n = |width: usize| (rows * width) as f64;
+    /// Elements of a tensor with a row for each token.
+    fn elements(&self, width: usize) -> f64 {
+        (self.rows * width) as f64
+    }
 
+    fn products(&self) -> Result<()> {
+        let hidden = self.hidden;
         for (inputs, outputs) in
             [(hidden, 3 * hidden), (hidden, hidden), (hidden, 4 * hidden), (4 * hidden, hidden)]
         {
-            let product = 2. * n(inputs) * outputs as f64;
+            let product = 2. * self.elements(inputs) * outputs as f64;
+            let work = Work::Flops(product, 2. * product);
+            let (x, weight) = (random(&[self.rows, inputs])?, random(&[inputs, outputs])?);
             self.op(
                 &format!("linear {inputs} to {outputs}"),
-                Work::Flops(product, 2. * product),
-                &[random(&[rows, inputs])?, random(&[inputs, outputs])?, row(outputs)?],
+                work,
+                &[x.clone(), weight.clone(), random(&[outputs])?],
                 |t| ops::linear(&t[0], &t[1..2], Some(&t[2]), WeightLayout::InOut),
                 |t| reference::linear(&t[0], &[&t[1]], Some(&t[2]), WeightLayout::InOut),
             )?;
+            self.beside_gemm(&format!("linear {inputs} to {outputs}, gemm"), work, &x, &weight)?;
         }
+        Ok(())
+    }
+
+    /// The three products of a linear map and its gradients, ours and those of crate gemm.
+    fn beside_gemm(&self, name: &str, work: Work, x: &Tensor, weight: &Tensor) -> Result<()> {
+        let (rows, (inputs, outputs)) = (self.rows, weight.dims2()?);
+        let [x_values, w_values] = [x, weight].map(|t| t.flatten_all()?.to_vec1::<f32>());
+        let (x_values, w_values, d_y) = (x_values?, w_values?, vec![1f32; rows * outputs]);
+        let theirs = || {
+            let started = Instant::now();
+            black_box(gemm_product(
+                [rows, outputs, inputs],
+                (&x_values, [inputs, 1]),
+                (&w_values, [outputs, 1]),
+            ));
+            let forward = started.elapsed();
+            black_box(gemm_product([rows, inputs, outputs], (&d_y, [outputs, 1]), (&w_values, [1, outputs])));
+            black_box(gemm_product([inputs, outputs, rows], (&x_values, [1, inputs]), (&d_y, [outputs, 1])));
+            Ok([forward, started.elapsed() - forward])
+        };
+        let ours = |t: &[Traced]| ops::linear(&t[0], &t[1..], None, WeightLayout::InOut);
+        self.row(name, work, &[x.clone(), weight.clone()], ours, |_| theirs())
+    }
+
+    fn attention(&self, lengths: &[usize]) -> Result<()> {
+        let (hidden, heads) = (self.hidden, self.heads);
         // Half of the scores are masked.
         let scores = lengths.iter().map(|&length| (length * length * hidden) as f64).sum::<f64>() / 2.;
         self.op(
             &format!("attention, {heads} heads"),
             Work::Flops(4. * scores, 10. * scores),
-            &[random(&[rows, 3 * hidden])?],
+            &[random(&[self.rows, 3 * hidden])?],
             |t| ops::attention(&t[0], lengths, heads, heads),
             |t| reference::attention(&t[0], lengths, heads, heads),
         )?;
-        let head = 2. * n(hidden) * vocab_size as f64;
+        let ids = Tensor::arange(0, self.rows as u32, &Device::Cpu)?;
+        let angles = ids.to_dtype(DType::F32)?.unsqueeze(1)?.repeat((1, hidden / heads / 2))?;
+        let (cos, sin) = (angles.cos()?, angles.sin()?);
+        self.op(
+            "rope",
+            Work::Elements(6. * self.elements(hidden), 6. * self.elements(hidden)),
+            &[random(&[self.rows, 3 * hidden])?],
+            |t| ops::rope(&t[0], &ids, &cos, &sin, 2 * heads),
+            |t| reference::rope(&t[0], &ids, &cos, &sin, 2 * heads),
+        )
+    }
+
+    /// Embedding and head.
+    fn tables(&self) -> Result<()> {
+        let (rows, hidden, vocab_size) = (self.rows, self.hidden, self.vocab_size);
+        let target = |row: u32| row.wrapping_mul(2_654_435_761) % vocab_size as u32;
+        let targets = Tensor::from_vec((0..rows as u32).map(target).collect(), rows, &Device::Cpu)?;
+        let head = 2. * self.elements(hidden) * vocab_size as f64;
         // The gradients are made in the forward pass.
         self.op(
             &format!("head_cross_entropy, {vocab_size} tokens"),
             Work::Flops(3. * head, 0.),
-            &[x.clone(), random(&[vocab_size, hidden])?],
+            &[random(&[rows, hidden])?, random(&[vocab_size, hidden])?],
             |t| ops::head_cross_entropy(&t[0], &t[1], &targets, 1. / rows as f64),
             |t| reference::head_losses(&t[0], &t[1], &targets)?.mean_all(),
         )?;
+        let table = (vocab_size * hidden) as f64;
+        self.op(
+            "embedding",
+            Work::Elements(2. * self.elements(hidden), self.elements(hidden) + 2. * table),
+            &[random(&[vocab_size, hidden])?],
+            |t| ops::embedding(&t[0], &targets),
+            |t| reference::embedding(&t[0], &targets),
+        )
+    }
+
+    fn norms(&self) -> Result<()> {
+        let (n, hidden) = (self.elements(self.hidden), self.hidden);
+        let (x, row) = (random(&[self.rows, hidden])?, || random(&[hidden]));
         self.op(
             "layer_norm",
-            Work::Elements(2. * n(hidden), 3. * n(hidden)),
-            &[x.clone(), row(hidden)?, row(hidden)?],
+            Work::Elements(2. * n, 3. * n),
+            &[x.clone(), row()?, row()?],
             |t| ops::layer_norm(&t[0], &t[1], &t[2], 1e-5),
             |t| reference::layer_norm(&t[0], &t[1], &t[2], 1e-5),
         )?;
         self.op(
             "rms_norm",
-            Work::Elements(2. * n(hidden), 3. * n(hidden)),
-            &[x.clone(), row(hidden)?],
+            Work::Elements(2. * n, 3. * n),
+            &[x, row()?],
             |t| ops::rms_norm(&t[0], &t[1], 1e-5),
             |t| reference::rms_norm(&t[0], &t[1], 1e-5),
-        )?;
-        let angles = ids.to_dtype(DType::F32)?.unsqueeze(1)?.repeat((1, half))?;
-        let (cos, sin) = (angles.cos()?, angles.sin()?);
-        self.op(
-            "rope",
-            Work::Elements(6. * n(hidden), 6. * n(hidden)),
-            &[random(&[rows, 3 * hidden])?],
-            |t| ops::rope(&t[0], &ids, &cos, &sin, 2 * heads),
-            |t| reference::rope(&t[0], &ids, &cos, &sin, 2 * heads),
-        )?;
+        )
+    }
+
+    fn activations(&self) -> Result<()> {
+        let (n, hidden) = (self.elements(self.hidden), self.hidden);
         self.op(
             "gelu",
-            Work::Elements(8. * n(hidden), 12. * n(hidden)),
-            &[random(&[rows, 4 * hidden])?],
+            Work::Elements(8. * n, 12. * n),
+            &[random(&[self.rows, 4 * hidden])?],
             |t| ops::gelu(&t[0]),
             |t| reference::gelu(&t[0]),
         )?;
         self.op(
             "swiglu",
-            Work::Elements(12. * n(hidden), 20. * n(hidden)),
-            &[random(&[rows, 8 * hidden])?],
+            Work::Elements(12. * n, 20. * n),
+            &[random(&[self.rows, 8 * hidden])?],
             |t| ops::swiglu(&t[0]),
             |t| reference::swiglu(&t[0]),
-        )?;
-        self.op(
-            &format!("embedding, {vocab_size} tokens"),
-            Work::Elements(2. * n(hidden), n(hidden) + 2. * (vocab_size * hidden) as f64),
-            &[random(&[vocab_size, hidden])?],
-            |t| ops::embedding(&t[0], &targets),
-            |t| reference::embedding(&t[0], &targets),
         )
     }
 
@@ -152,6 +205,24 @@ impl Bench<'_> {
         inputs: &[Tensor],
         fused: impl Fn(&[Traced]) -> Result<Traced>,
         reference: impl Fn(&[Tensor]) -> Result<Tensor>,
+    ) -> Result<()> {
+        self.row(name, work, inputs, fused, |tensors| {
+            let started = Instant::now();
+            let y = reference(tensors)?;
+            let forward = started.elapsed();
+            y.backward()?;
+            Ok([forward, started.elapsed() - forward])
+        })
+    }
+
+    /// As [`op`](Self::op), where `other` takes its own forward and backward time.
+    fn row(
+        &self,
+        name: &str,
+        work: Work,
+        inputs: &[Tensor],
+        fused: impl Fn(&[Traced]) -> Result<Traced>,
+        other: impl Fn(&[Tensor]) -> Result<[Duration; 2]>,
     ) -> Result<()> {
         let name = format!("{}: {name}", self.shape);
         if !name.contains(self.wanted) {
@@ -170,21 +241,16 @@ impl Bench<'_> {
             gradients.backward_from(&y, d_y)?;
             Ok([forward, started.elapsed()])
         })?;
-        let [reference, reference_backward] = median(|| {
-            let started = Instant::now();
-            let y = reference(&tensors)?;
-            let forward = started.elapsed();
-            y.backward()?;
-            Ok([forward, started.elapsed() - forward])
-        })?;
+        let other: f64 = median(|| other(&tensors))?.iter().sum();
         let (forward_rate, forward_share) = self.rate(work, 0, forward);
         let (backward_rate, backward_share) = self.rate(work, 1, backward);
         println!(
-            "{name:<44} {:>6.2} ms {forward_rate:>8} {forward_share:>6} {:>6.2} ms {backward_rate:>8} {backward_share:>6} {:>6.2} ms {:>8.1}x",
+            "{name:<44} {:>6.2} ms {forward_rate:>8} {forward_share:>6} {:>6.2} ms {backward_rate:>8} \
+             {backward_share:>6} {:>6.2} ms {:>8.1}x",
             forward * 1e3,
             backward * 1e3,
-            (reference + reference_backward) * 1e3,
-            (reference + reference_backward) / (forward + backward),
+            other * 1e3,
+            other / (forward + backward),
         );
         Ok(())
     }
@@ -223,6 +289,45 @@ impl Peak {
         let elements = (SIDE * SIDE) as f64;
         Ok(Self { flops: 2. * elements * SIDE as f64 / product, bytes: 8. * elements / copy })
     }
+}
+
+/// A product (m x n) of factors (m x k) and (k x n), each with its row and column stride, by crate gemm.
+fn gemm_product(
+    [m, n, k]: [usize; 3],
+    (a, a_strides): (&[f32], [usize; 2]),
+    (b, b_strides): (&[f32], [usize; 2]),
+) -> Vec<f32> {
+    assert!(a.len() == m * k && b.len() == k * n);
+    let mut c = Vec::with_capacity(m * n);
+    let ([a_row, a_column], [b_row, b_column]) =
+        (a_strides.map(|s| s as isize), b_strides.map(|s| s as isize));
+    let threads = Parallelism::Rayon(rayon::current_num_threads());
+    // SAFETY: factors of these sizes lie in the slices whole, and the product, which is not read first, is set whole.
+    unsafe {
+        gemm::gemm(
+            m,
+            n,
+            k,
+            c.as_mut_ptr(),
+            1,
+            n as isize,
+            false,
+            a.as_ptr(),
+            a_column,
+            a_row,
+            b.as_ptr(),
+            b_column,
+            b_row,
+            0.,
+            1.,
+            false,
+            false,
+            false,
+            threads,
+        );
+        c.set_len(m * n);
+    }
+    c
 }
 
 /// Medians of two times in seconds over at least half a second of runs, after two to warm up.

@@ -23,7 +23,9 @@ mod rope; // Rotary position embedding of queries and keys.
 mod swiglu; // Activation of Llama's MLP.
 mod weighted_sum; // Loss of a batch from those of its rows.
 
-mod base; // No op: what they are made of.
+// No ops: what they are made of, and what holds them against the CPU on another device.
+mod base;
+mod kernel_checks;
 
 pub use adamw::{AdamwParam, AdamwStep, Clip, adamw, adamw_all};
 pub use add::add;
@@ -35,6 +37,7 @@ pub use embedding::embedding;
 pub use gelu::gelu;
 pub use global_norm::global_norm;
 pub use head_cross_entropy::{head_cross_entropy, head_losses};
+pub use kernel_checks::{KernelCheck, check_kernels};
 pub use layer_norm::layer_norm;
 pub use linear::{WeightLayout, linear};
 pub use multiply::multiply;
@@ -44,9 +47,9 @@ pub use rope::rope;
 pub use swiglu::swiglu;
 pub use weighted_sum::weighted_sum;
 
+pub use base::check::{Check, check, normal};
 pub use base::elements::{expect_like, expect_shape};
 pub use base::gpu::{allow_tf32, kernel_times, time_kernels};
-pub use base::kernel_checks::{KernelCheck, check_kernels};
 pub use base::tape::{Gradient, GradientSums, Traced, by_reference, recompute, record};
 pub use base::upload::{upload, upload_f32};
 

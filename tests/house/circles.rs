@@ -6,11 +6,8 @@ use super::paths::uses;
 use super::tokens::Kind;
 
 /// Uses that may close a circle: folder, user, used, and why.
-const ALLOWED: [[&str; 4]; 6] = [
+const ALLOWED: [[&str; 4]; 3] = [
     ["config", "schema", "load", ""],
-    ["ops", "base", "add", ""],
-    ["ops", "base", "mod", ""],
-    ["ops/base", "real", "matmul", ""],
     ["runs/comparison", "search", "mod", ""],
     ["runs/comparison", "transfer", "mod", ""],
 ];

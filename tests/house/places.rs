@@ -6,12 +6,23 @@ use super::layers::layers;
 use crate::support::root;
 
 /// Folders of `src/ops` that are not an operation.
-const SHARED: [&str; 2] = ["add", "base"];
+const SHARED: [&str; 2] = ["base", "kernel_checks"];
 
 /// Files that an operation does without: folder, file, and why.
-const WITHOUT: [[&str; 3]; 2] = [
+const WITHOUT: [[&str; 3]; 13] = [
+    ["add", "cuda.cu", "its kernel adds gradients up too and stands in base/cuda"],
+    ["add_columns", "cuda.cu", "on a GPU it runs as its reference"],
+    ["add_columns", "cuda.rs", "as above"],
     ["dropout_mask", "reference.rs", "it draws bits, the same on every device, and has no gradient"],
     ["head_cross_entropy", "cuda.cu", "on a GPU it is products and the kernels of cross_entropy"],
+    ["multiply", "reference.rs", "it is one of candle's products forward and one backward"],
+    ["multiply", "cpu.rs", "as above"],
+    ["multiply", "cuda.rs", "as above"],
+    ["multiply", "cuda.cu", "as above"],
+    ["weighted_sum", "reference.rs", "it is a product and a sum of candle's forward and a product backward"],
+    ["weighted_sum", "cpu.rs", "as above"],
+    ["weighted_sum", "cuda.rs", "as above"],
+    ["weighted_sum", "cuda.cu", "as above"],
 ];
 
 #[test]

@@ -3,12 +3,9 @@
 use super::source::sources;
 
 /// Functions that may be longer, as `file: name`, and why.
-const LONG: [[&str; 2]; 8] = [
-    ["benches/ops.rs: shape", ""],
+const LONG: [[&str; 2]; 5] = [
     ["benches/step.rs: bench", ""],
     ["src/main.rs: run", ""],
-    ["src/ops/base/cuda/gemm.rs: new", ""],
-    ["src/ops/base/kernel_checks.rs: cases", ""],
     ["src/runs/finetune.rs: finetune", ""],
     ["src/runs/finetune.rs: measure", ""],
     ["tests/audit.rs: a_fine_tuning_warns_drops_or_denies", ""],

@@ -54,7 +54,7 @@ namespace pooled {
 #include "../../src/ops/pool/cuda.cu"
 #undef KERNELS
 }
-namespace norms {
+namespace global {
 #include "../../src/ops/global_norm/cuda.cu"
 }
 namespace adam {
@@ -345,7 +345,7 @@ void adamw(double max_norm, bool finite) {
             for (size_t i = 0; i < lens[k]; i++) g[k][i] = g[k][i + 1];
         entries.push_back({p[k].data(), k == 2 ? nullptr : copies[k].data(), m[k].data(), v[k].data(), grad, chunks,
                            lens[k], 0.1f * (k + 1), 0.5f * k});
-        chunks += (lens[k] + adam::CHUNK - 1) / adam::CHUNK;
+        chunks += (lens[k] + CHUNK - 1) / CHUNK;
         for (size_t i = 0; i < lens[k]; i++) {
             const double grad_i = grad[i] * scale, rate = 0.1f * (k + 1);
             double &a = m_expected[k][i], &b = v_expected[k][i];
@@ -357,8 +357,8 @@ void adamw(double max_norm, bool finite) {
     std::vector<unsigned> halted(1, 0);
     auto gates = unwritten<float>(2);
     const auto before = p;
-    launch("chunk_squares", chunks, 256, 0, {parts}, [&] { norms::chunk_squares(entries.data(), 3, parts.data()); });
-    launch("finish_norm", 1, 1024, 0, {norm}, [&] { norms::finish_norm(parts.data(), chunks, norm.data()); });
+    launch("chunk_squares", chunks, 256, 0, {parts}, [&] { global::chunk_squares(entries.data(), 3, parts.data()); });
+    launch("finish_norm", 1, 1024, 0, {norm}, [&] { global::finish_norm(parts.data(), chunks, norm.data()); });
     launch("gate", 1, 32, 0, {halted, gates}, [&] { adam::gate(norm.data(), loss.data(), max_norm, halted.data(), gates.data()); });
     launch("adamw", chunks, 256, 0, {p[0], p[1], p[2], m[0], m[1], m[2], v[0], v[1], v[2], copies[0], copies[1]}, [&] {
         adam::adamw(entries.data(), 3, gates.data(), beta1, beta2, eps, 0.271f, 1 / std::sqrt(0.0297f));

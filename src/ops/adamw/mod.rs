@@ -45,7 +45,7 @@ impl AdamwStep {
 ///
 /// With g = grad_scale * grad: m = beta1 m + (1 - beta1) g, v = beta2 v + (1 - beta2) g^2,
 /// p = p - lr weight_decay p - lr (m / (1 - beta1^step)) / (sqrt(v / (1 - beta2^step)) + eps).
-/// Shapes: param and grad alike, moments (2, ..) of it: m, then v. Dtypes: f32, f64 on the CPU.
+/// Shapes: param and grad alike, moments (2, ..) of it: m, then v. Dtypes: f32, f64.
 /// In place: param and moments; it has no gradient of its own.
 /// Errors: shape, dtype or device mismatch, moments or param not contiguous, a step 0.
 /// Source: Loshchilov and Hutter 2019, arXiv 1711.05101, algorithm 2, with the decay scaled by the learning

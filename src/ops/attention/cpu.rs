@@ -7,8 +7,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::super::base::matmul::{Matrix, MatrixMut, Onto, SharedBuffer, Threads};
-use super::super::base::real::Real;
+use super::super::base::matmul::{Matrix, MatrixMut, Multiply, Onto, SharedBuffer, Threads};
 use super::softmax::{causal_softmax, softmax_backward};
 
 /// Query rows per step: few enough that their scores stay in the second cache, many enough that packing the keys and
@@ -26,7 +25,7 @@ pub struct Sizes {
 }
 
 /// y = softmax(scale q k^T + mask) v.
-pub fn forward<T: Real>(qkv: &[T], sizes: &Sizes) -> Vec<T> {
+pub fn forward<T: Multiply>(qkv: &[T], sizes: &Sizes) -> Vec<T> {
     let y = SharedBuffer::new(sizes.rows() * sizes.out_width());
     sizes.for_each_kv_head(1, |scratch, sequence, kv_head| {
         let group = Group::new(qkv, &sequence, kv_head, sizes);
@@ -48,7 +47,7 @@ pub fn forward<T: Real>(qkv: &[T], sizes: &Sizes) -> Vec<T> {
 
 /// d_qkv from d_y. With weights P and scores S: d_v = P^T d_y, d_P = d_y v^T,
 /// d_S = P (d_P - rowsum(P d_P)), d_q = scale d_S k, d_k = scale d_S^T q.
-pub fn backward<T: Real>(qkv: &[T], d_y: &[T], sizes: &Sizes) -> Vec<T> {
+pub fn backward<T: Multiply>(qkv: &[T], d_y: &[T], sizes: &Sizes) -> Vec<T> {
     let d_qkv = SharedBuffer::new(qkv.len());
     sizes.for_each_kv_head(2, |scratch, sequence, kv_head| {
         let group = Group::new(qkv, &sequence, kv_head, sizes);
@@ -96,13 +95,17 @@ impl Sizes {
         row * self.out_width() + head * self.head_dim
     }
 
-    fn scale<T: Real>(&self) -> T {
+    fn scale<T: Multiply>(&self) -> T {
         T::from_f64((self.head_dim as f64).powf(-0.5))
     }
 
     /// Runs `task(scratch, rows of the sequence, kv_head)` for all pairs, with scratch for `buffers` blocks of
     /// scores.
-    fn for_each_kv_head<T: Real>(&self, buffers: usize, task: impl Fn(&mut [T], Range<usize>, usize) + Sync) {
+    fn for_each_kv_head<T: Multiply>(
+        &self,
+        buffers: usize,
+        task: impl Fn(&mut [T], Range<usize>, usize) + Sync,
+    ) {
         let mut rows = 0;
         let sequences: Vec<Range<usize>> = self
             .lengths
@@ -134,7 +137,7 @@ struct Group<'a, T> {
     sizes: &'a Sizes,
 }
 
-impl<'a, T: Real> Group<'a, T> {
+impl<'a, T: Multiply> Group<'a, T> {
     fn new(qkv: &'a [T], sequence: &Range<usize>, kv_head: usize, sizes: &'a Sizes) -> Self {
         let start = sequence.start * sizes.width();
         Self { qkv: &qkv[start..sequence.end * sizes.width()], start, kv_head, sizes }

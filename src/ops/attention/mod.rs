@@ -26,7 +26,7 @@ const NAME: &str = "attention";
 /// y = softmax(q k^T / sqrt(D) + mask) v for each head; head h uses key-value head h / (H / K). The sequences
 /// stand one after the other, so that short ones need no padding.
 /// Shapes: qkv (N, (H + 2K) D), all query heads first, then keys, then values -> (N, H D), where N is the sum
-/// of `lengths`. Dtypes: f32, f64 on the CPU.
+/// of `lengths`. Dtypes: f32; f64 on the CPU, bf16 on a GPU (sums in f32).
 /// Gradient: qkv.
 /// Errors: not two dimensions, H not a multiple of K, a width that is not a multiple of H + 2K, lengths that
 /// do not add up to N.

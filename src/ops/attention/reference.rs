@@ -83,11 +83,9 @@ fn causal_mask(q_len: usize, k_len: usize, dtype: DType, device: &Device) -> Res
     Tensor::from_vec(mask, (q_len, k_len), device)?.to_dtype(dtype)
 }
 
-/// Over the last dimension, in f32 where the scores are halves. The maximum only guards against overflow,
-/// so it takes no part in the gradient.
+/// Over the last dimension, in f32 where the scores are halves.
 fn softmax(scores: &Tensor) -> Result<Tensor> {
     let dtype = scores.dtype();
     let scores = if dtype.size_in_bytes() < 4 { scores.to_dtype(DType::F32)? } else { scores.clone() };
-    let weights = scores.broadcast_sub(&scores.max_keepdim(D::Minus1)?.detach())?.exp()?;
-    weights.broadcast_div(&weights.sum_keepdim(D::Minus1)?)?.to_dtype(dtype)
+    candle_nn::ops::softmax(&scores, D::Minus1)?.to_dtype(dtype)
 }

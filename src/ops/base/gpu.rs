@@ -1,13 +1,12 @@
 //! The one place that knows whether this is a build with CUDA kernels.
 
-#[cfg(feature = "cuda")]
-pub use super::cuda::{allow_tf32, kernel_times, time_kernels};
-#[cfg(not(feature = "cuda"))]
-pub use without::{allow_tf32, kernel_times, time_kernels};
+use std::collections::BTreeMap;
+
+use candle_core::Result;
 
 /// `on_gpu!(x => y)` returns `y`, what a CUDA kernel makes of the tensor `x`, where there are kernels for its
 /// device and type; `on_gpu!(fits, x => y)` where `fits` holds too; `on_gpu!(if condition => y)` asks
-/// the condition alone. Nothing of it is compiled in a build without CUDA.
+/// the condition alone. None of it is compiled in a build without CUDA.
 macro_rules! on_gpu {
     (if $condition:expr => $result:expr) => {
         #[cfg(feature = "cuda")]
@@ -24,18 +23,27 @@ macro_rules! on_gpu {
 }
 pub(in crate::ops) use on_gpu;
 
-/// What a build without CUDA does instead.
-#[cfg(not(feature = "cuda"))]
-mod without {
-    use std::collections::BTreeMap;
+/// Whether matrix products of f32 on a GPU may round their factors to TF32; no other device does.
+pub fn allow_tf32(allowed: bool) {
+    #[cfg(feature = "cuda")]
+    super::cuda::allow_tf32(allowed);
+    let _ = allowed;
+}
 
-    use candle_core::Result;
+/// Turns the timing of this thread's kernel launches on or off, and forgets what was timed.
+pub fn time_kernels(on: bool) {
+    #[cfg(feature = "cuda")]
+    super::cuda::time_kernels(on);
+    let _ = on;
+}
 
-    pub fn allow_tf32(_: bool) {}
-
-    pub fn time_kernels(_: bool) {}
-
-    pub fn kernel_times() -> Result<BTreeMap<String, (usize, f64)>> {
-        Ok(BTreeMap::new())
-    }
+/// Number of launches and milliseconds by name of kernel since timing was turned on; nothing without CUDA.
+///
+/// Waits for the device.
+pub fn kernel_times() -> Result<BTreeMap<String, (usize, f64)>> {
+    #[cfg(feature = "cuda")]
+    let times = super::cuda::kernel_times();
+    #[cfg(not(feature = "cuda"))]
+    let times = Ok(BTreeMap::new());
+    times
 }

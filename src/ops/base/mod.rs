@@ -1,10 +1,10 @@
 //! What the ops are made of.
 
+pub mod check;
 pub mod cuda;
 pub mod elements;
 mod exp;
 pub mod gpu;
-pub mod kernel_checks;
 pub mod matmul;
 pub mod real;
 pub mod rows;

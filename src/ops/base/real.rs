@@ -9,7 +9,6 @@ use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, Result, WithDType, bail};
 
 use super::exp::exp_f32;
-use super::matmul::{self, Product};
 
 mod sealed {
     pub trait Sealed {}
@@ -29,20 +28,6 @@ pub trait Real: WithDType + Neg<Output = Self> + sealed::Sealed {
     fn mul_add(self, a: Self, b: Self) -> Self;
     /// The elements of a storage of this type, to be changed in place.
     fn slice_mut(storage: &mut CpuStorage) -> Result<&mut [Self]>;
-    /// Computes a product with the fastest kernel of this processor.
-    fn multiply(product: &Product<Self>);
-    /// to[j * to_stride + i] = from[i * from_stride + j] for i and j below 4.
-    ///
-    /// # Safety
-    /// The pointers must be good for these elements.
-    unsafe fn transpose_4x4(from: *const Self, from_stride: usize, to: *mut Self, to_stride: usize) {
-        for i in 0..4 {
-            for j in 0..4 {
-                // SAFETY: by the caller's promise.
-                unsafe { *to.add(j * to_stride + i) = *from.add(i * from_stride + j) };
-            }
-        }
-    }
 }
 
 impl Real for f32 {
@@ -68,23 +53,6 @@ impl Real for f32 {
             other => bail!("expected a storage of f32, got {}", other.dtype().as_str()),
         }
     }
-    fn multiply(product: &Product<Self>) {
-        #[cfg(target_arch = "x86_64")]
-        if is_x86_feature_detected!("avx512f") {
-            return matmul::run::<f32, matmul::Avx512>(product);
-        } else if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-            return matmul::run::<f32, matmul::Avx2>(product);
-        }
-        #[cfg(target_arch = "aarch64")]
-        return matmul::run::<f32, matmul::Neon>(product);
-        #[cfg(not(target_arch = "aarch64"))]
-        matmul::run::<f32, matmul::Portable<f32>>(product);
-    }
-    #[cfg(target_arch = "x86_64")]
-    unsafe fn transpose_4x4(from: *const Self, from_stride: usize, to: *mut Self, to_stride: usize) {
-        // SAFETY: by the caller's promise; SSE is part of every x86-64.
-        unsafe { matmul::transpose_4x4(from, from_stride, to, to_stride) };
-    }
 }
 
 impl Real for f64 {
@@ -109,9 +77,6 @@ impl Real for f64 {
             CpuStorage::F64(data) => Ok(data),
             other => bail!("expected a storage of f64, got {}", other.dtype().as_str()),
         }
-    }
-    fn multiply(product: &Product<Self>) {
-        matmul::run::<f64, matmul::Portable<f64>>(product);
     }
 }
 

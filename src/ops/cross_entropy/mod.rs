@@ -22,8 +22,8 @@ pub const IGNORE_INDEX: u32 = u32::MAX;
 /// The negative log-likelihood of each row's target.
 ///
 /// loss = log(sum_j exp(logits_j)) - logits_target.
-/// Shapes: logits (N, V), targets (N) -> (N). Dtypes: logits f32, f64 on the CPU; targets u32; the losses
-/// of half-precision logits are f32.
+/// Shapes: logits (N, V), targets (N) -> (N).
+/// Dtypes: targets u32, logits f32; f64 on the CPU, bf16 on a GPU, where losses are f32.
 /// Units: nats.
 /// Gradient: logits: softmax(logits) - onehot(target), times the gradient of the row's loss.
 /// Errors: shape, dtype or device mismatch; a target outside the vocabulary that is not [`IGNORE_INDEX`].

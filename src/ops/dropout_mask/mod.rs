@@ -27,7 +27,7 @@ struct Factors {
 /// 0 for what is dropped, with the given probability, 1 / (1 - probability) for the rest.
 ///
 /// Element i is 0 where word i of the ChaCha8 stream of `key` is below probability * (2^32 - 1).
-/// Dtypes: f32, f64 on the CPU, bf16 on a GPU.
+/// Dtypes: f32; f64 on the CPU, bf16 on a GPU.
 /// Errors: another dtype.
 /// Source: Srivastava et al. 2014, in the inverted form; Bernstein 2008, "ChaCha, a variant of Salsa20".
 pub fn dropout_mask(

@@ -17,7 +17,8 @@ const NAME: &str = "embedding";
 
 /// Looks up the row of each id.
 ///
-/// Shapes: weight (V, C), ids of any shape -> (ids.., C). Dtypes: weight f32, f64 on the CPU; ids u32.
+/// Shapes: weight (V, C), ids of any shape -> (ids.., C). Dtypes: ids u32, weight f32;
+/// f64 on the CPU, bf16 on a GPU (gradient in f32).
 /// Gradient: weight: each row's gradients are added in the order of the ids.
 /// Errors: shape, dtype or device mismatch; an id that is V or more.
 pub fn embedding(weight: &Traced, ids: &Tensor) -> Result<Traced> {

@@ -21,7 +21,7 @@ const CUBIC: f64 = 0.044_715;
 /// GELU in its tanh form (Hugging Face `gelu_new`), element by element.
 ///
 /// y = x / 2 (1 + tanh(u)) with u = sqrt(2 / pi) (x + 0.044715 x^3).
-/// Shapes: any -> the same. Dtypes: f32, f64 on the CPU.
+/// Shapes: any -> the same. Dtypes: f32; f64 on the CPU, bf16 on a GPU.
 /// Gradient: x.
 /// Source: Hendrycks and Gimpel 2016, arXiv 1606.08415, section 2.
 pub fn gelu(x: &Traced) -> Result<Traced> {

@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use super::super::base::matmul::{Matrix, MatrixMut, Onto, SharedBuffer, Threads, set_product};
+use super::super::base::matmul::{Matrix, MatrixMut, Multiply, Onto, SharedBuffer, Threads, set_product};
 use super::super::base::real::{Real, max_of, sum_of, vectorised};
 use super::super::base::rows::{for_each_row, zeros};
 use super::super::cross_entropy::IGNORE_INDEX;
@@ -29,7 +29,7 @@ impl Sizes {
 }
 
 /// The sum of the losses times `scale`, with the gradients of hidden and weight if wanted.
-pub fn loss_and_gradients<T: Real>(
+pub fn loss_and_gradients<T: Multiply>(
     hidden: &[T],
     weight: &[T],
     targets: &[u32],
@@ -72,7 +72,7 @@ pub fn loss_and_gradients<T: Real>(
 }
 
 /// The loss of each row.
-pub fn losses<T: Real>(hidden: &[T], weight: &[T], targets: &[u32], sizes: &Sizes) -> Vec<T> {
+pub fn losses<T: Multiply>(hidden: &[T], weight: &[T], targets: &[u32], sizes: &Sizes) -> Vec<T> {
     let mut losses = Vec::with_capacity(sizes.rows);
     for_each_block(hidden, weight, sizes, |rows, logits| {
         losses.extend(for_each_row(logits, sizes.vocab_size, |row, logits| {
@@ -86,7 +86,7 @@ pub fn losses<T: Real>(hidden: &[T], weight: &[T], targets: &[u32], sizes: &Size
 }
 
 /// Runs `task` on the logits of each block of rows.
-fn for_each_block<T: Real>(
+fn for_each_block<T: Multiply>(
     hidden: &[T],
     weight: &[T],
     sizes: &Sizes,

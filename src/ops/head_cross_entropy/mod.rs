@@ -21,7 +21,9 @@ const NAME: &str = "head_cross_entropy";
 
 /// The sum over rows of the cross-entropy of `hidden weight^T` against the targets, times `scale`.
 ///
-/// Shapes: hidden (N, C), weight (V, C), targets (N) u32 -> (). Dtypes: f32, f64 on the CPU.
+/// Shapes: hidden (N, C), weight (V, C), targets (N) u32 -> ().
+/// Dtypes: f32; f64 on the CPU, bf16 on a GPU (sums, loss and the
+/// gradient of a variable in f32).
 /// Units: nats times `scale`.
 /// Gradient: hidden, weight. A row whose target is `IGNORE_INDEX` adds nothing to either.
 /// Errors: shape, dtype or device mismatch; a target outside the vocabulary.

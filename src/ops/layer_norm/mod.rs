@@ -18,7 +18,7 @@ const NAME: &str = "layer_norm";
 /// Normalises each row to zero mean and unit variance, then scales and shifts its columns.
 ///
 /// y = (x - mean) / sqrt(var + eps) * weight + bias, with the biased variance, taken about the mean.
-/// Shapes: x (.., C), weight (C), bias (C) -> (.., C). Dtypes: f32, f64 on the CPU.
+/// Shapes: x (.., C), weight (C), bias (C) -> (.., C). Dtypes: f32; f64 on the CPU, bf16 on a GPU (sums in f32).
 /// Units: eps in units of x^2.
 /// Gradient: x, weight, bias; mean and variance are computed again in backward.
 /// Errors: shape, dtype or device mismatch; never converts silently.

@@ -2,8 +2,7 @@
 
 use std::ops::Range;
 
-use super::super::base::matmul::{Matrix, MatrixMut, Onto, SharedBuffer, Threads};
-use super::super::base::real::Real;
+use super::super::base::matmul::{Matrix, MatrixMut, Multiply, Onto, SharedBuffer, Threads};
 use super::super::base::rows::{add_to, column_sums};
 use super::WeightLayout;
 
@@ -27,7 +26,7 @@ impl Sizes {
     }
 
     /// Weight i as (outputs, inputs).
-    fn out_in<'a, T: Real>(&self, i: usize, weight: &'a [T]) -> Matrix<'a, T> {
+    fn out_in<'a, T: Multiply>(&self, i: usize, weight: &'a [T]) -> Matrix<'a, T> {
         match self.layout {
             WeightLayout::OutIn => Matrix::new(weight, self.outputs[i], self.inputs, self.inputs),
             WeightLayout::InOut => {
@@ -37,7 +36,7 @@ impl Sizes {
     }
 
     /// The columns of d_y, (rows, width), that belong to weight i.
-    fn d_y<'a, T: Real>(&self, i: usize, d_y: &'a [T]) -> Matrix<'a, T> {
+    fn d_y<'a, T: Multiply>(&self, i: usize, d_y: &'a [T]) -> Matrix<'a, T> {
         let columns = self.columns(i);
         Matrix::new(&d_y[columns.start.min(d_y.len())..], self.rows, columns.len(), self.width())
     }
@@ -49,7 +48,7 @@ pub struct Output<'a, T> {
     sizes: &'a Sizes,
 }
 
-impl<'a, T: Real> Output<'a, T> {
+impl<'a, T: Multiply> Output<'a, T> {
     pub fn new(sizes: &'a Sizes) -> Self {
         Self { y: SharedBuffer::new(sizes.rows * sizes.width()), sizes }
     }
@@ -79,7 +78,7 @@ pub struct InputGradient<'a, T> {
     sizes: &'a Sizes,
 }
 
-impl<'a, T: Real> InputGradient<'a, T> {
+impl<'a, T: Multiply> InputGradient<'a, T> {
     pub fn new(sizes: &'a Sizes) -> Self {
         Self { d_x: SharedBuffer::new(sizes.rows * sizes.inputs), sizes }
     }
@@ -102,7 +101,7 @@ impl<'a, T: Real> InputGradient<'a, T> {
 }
 
 /// d_W += d_y^T x for weight i, or its transpose, as the weight is stored.
-pub fn backward_weight<T: Real>(i: usize, x: &[T], d_y: &[T], d_weight: &mut [T], sizes: &Sizes) {
+pub fn backward_weight<T: Multiply>(i: usize, x: &[T], d_y: &[T], d_weight: &mut [T], sizes: &Sizes) {
     let x = Matrix::new(x, sizes.rows, sizes.inputs, sizes.inputs);
     let d_y = sizes.d_y(i, d_y);
     let (a, b) = match sizes.layout {
@@ -114,6 +113,6 @@ pub fn backward_weight<T: Real>(i: usize, x: &[T], d_y: &[T], d_weight: &mut [T]
 }
 
 /// d_b += column sums of d_y.
-pub fn backward_bias<T: Real>(d_y: &[T], d_bias: &mut [T]) {
+pub fn backward_bias<T: Multiply>(d_y: &[T], d_bias: &mut [T]) {
     add_to(d_bias, &column_sums(d_y, d_bias.len()));
 }

@@ -27,8 +27,8 @@ pub enum WeightLayout {
 /// Multiplies each row by the weights, whose outputs stand side by side, and adds the bias.
 ///
 /// y = x W^T + b for [`WeightLayout::OutIn`], y = x W + b for [`WeightLayout::InOut`].
-/// Shapes: x (.., I), weights (O_i, I) or (I, O_i), bias (O) -> (.., O) with O the sum of all O_i. Dtypes:
-/// f32, f64 on the CPU.
+/// Shapes: x (.., I), weights (O_i, I) or (I, O_i), bias (O) -> (.., O) with O the sum of all O_i.
+/// Dtypes: f32; f64 on the CPU, bf16 on a GPU (sums in f32).
 /// Gradient: x, weights, bias; one that nothing asks for is not computed.
 /// Errors: no weight; shape, dtype or device mismatch; never converts silently.
 pub fn linear(x: &Traced, weights: &[Traced], bias: Option<&Traced>, layout: WeightLayout) -> Result<Traced> {

@@ -35,7 +35,8 @@ impl Pool {
 
 /// The last row, the mean of the rows, or last, maximum and mean side by side, of each sequence.
 ///
-/// Shapes: x (N, C), where N is the sum of `lengths` -> (lengths.len(), width C). Dtypes: f32, f64 on the CPU.
+/// Shapes: x (N, C), where N is the sum of `lengths` -> (lengths.len(), width C).
+/// Dtypes: f32; f64 on the CPU, bf16 on a GPU (sums in f32).
 /// Gradient: x; that of a maximum goes to the first of equal values.
 /// Source: Howard and Ruder 2018, arXiv 1801.06146, section 3.3 (concat pooling).
 /// Errors: not two dimensions, a length of 0, lengths that do not add up to N.

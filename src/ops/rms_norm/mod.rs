@@ -18,7 +18,7 @@ const NAME: &str = "rms_norm";
 /// Divides each row by its root mean square, then scales its columns.
 ///
 /// y = x / sqrt(mean(x^2) + eps) * weight.
-/// Shapes: x (.., C), weight (C) -> (.., C). Dtypes: f32, f64 on the CPU.
+/// Shapes: x (.., C), weight (C) -> (.., C). Dtypes: f32; f64 on the CPU, bf16 on a GPU (sums in f32).
 /// Units: eps in units of x^2.
 /// Gradient: x, weight; the mean square is computed again in backward.
 /// Errors: shape, dtype or device mismatch; never converts silently.

@@ -28,8 +28,8 @@ struct Tables<I, A> {
 ///
 /// With a head's vector in two halves (a, b): y = (a cos - b sin, b cos + a sin), the layout of Hugging Face
 /// Llama, not the interleaved one of the paper.
-/// Shapes: qkv (N, heads D), positions (N) u32, cos and sin (P, D / 2) -> (N, heads D). Dtypes: f32, f64 on
-/// the CPU; where qkv is of halves, cos and sin are f32.
+/// Shapes: qkv (N, heads D), positions (N) u32, cos and sin (P, D / 2) -> (N, heads D).
+/// Dtypes: f32; f64 on the CPU, bf16 on a GPU, where cos and sin are f32.
 /// Gradient: qkv (the rotation by the negative angle); none for cos and sin.
 /// Errors: shape, dtype or device mismatch, a width that is no multiple of D, more rotated heads than heads,
 /// a position of P or more.

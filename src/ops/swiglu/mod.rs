@@ -18,7 +18,7 @@ const NAME: &str = "swiglu";
 /// Multiplies the SiLU of the first half of each row with the second half.
 ///
 /// y = silu(gate) up, silu(x) = x / (1 + exp(-x)).
-/// Shapes: gate_up (.., 2I), gate first -> (.., I). Dtypes: f32, f64 on the CPU.
+/// Shapes: gate_up (.., 2I), gate first -> (.., I). Dtypes: f32; f64 on the CPU, bf16 on a GPU.
 /// Gradient: gate_up.
 /// Errors: a scalar or a last dimension that is odd.
 /// Source: Shazeer 2020, arXiv 2002.05202, eq. 6 with beta = 1.

@@ -1,10 +1,8 @@
-//! `swiglu` in candle's own differentiable ops.
+//! `swiglu` by candle-nn.
 
-use candle_core::{D, Result, Tensor};
+use candle_core::{Result, Tensor};
 
 /// As [`super::swiglu`], differentiated by candle.
 pub fn swiglu(gate_up: &Tensor) -> Result<Tensor> {
-    let half = gate_up.dim(D::Minus1)? / 2;
-    let gate = gate_up.narrow(D::Minus1, 0, half)?;
-    gate.silu()? * gate_up.narrow(D::Minus1, half, half)?
+    candle_nn::ops::swiglu(gate_up)
 }

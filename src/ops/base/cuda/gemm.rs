@@ -204,7 +204,6 @@ impl Plan {
         output: Output,
     ) -> std::result::Result<Self, result::CublasError> {
         use sys::cublasLtMatmulDescAttributes_t as Attribute;
-        use sys::cublasLtMatmulPreferenceAttributes_t as Preference;
         let [m, n, k] = key.sizes;
         let [a, b, c] = key.layouts;
         let compute = if key.tf32 {
@@ -238,13 +237,23 @@ impl Plan {
             plan.set(Attribute::CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue)?;
             plan.set_bias(output)?; // The choice of a kernel may look at it.
         }
+        plan.kernel = plan.choose(handle, key.layouts.map(|layout| layout.alignment))?;
+        Ok(plan)
+    }
 
+    /// cuBLASLt's choice of a kernel, for matrices a, b and c at addresses of these alignments.
+    fn choose(
+        &self,
+        handle: sys::cublasLtHandle_t,
+        [a, b, c]: [u32; 3],
+    ) -> std::result::Result<sys::cublasLtMatmulAlgo_t, result::CublasError> {
+        use sys::cublasLtMatmulPreferenceAttributes_t as Preference;
         let preference = result::create_matmul_pref()?;
         let alignments = [
-            (Preference::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, b.alignment),
-            (Preference::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, a.alignment),
-            (Preference::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, c.alignment),
-            (Preference::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, c.alignment),
+            (Preference::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, b),
+            (Preference::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, a),
+            (Preference::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, c),
+            (Preference::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, c),
         ];
         // SAFETY: the preference is alive and the values, size_t and uint32_t, are of the sizes given.
         unsafe {
@@ -258,18 +267,17 @@ impl Plan {
         let chosen = unsafe {
             result::get_matmul_algo_heuristic(
                 handle,
-                plan.description,
-                plan.first,
-                plan.second,
-                plan.result,
-                plan.result,
+                self.description,
+                self.first,
+                self.second,
+                self.result,
+                self.result,
                 preference,
             )
         };
         // SAFETY: made above, used no more.
         unsafe { result::destroy_matmul_pref(preference)? };
-        plan.kernel = chosen?.algo;
-        Ok(plan)
+        Ok(chosen?.algo)
     }
 
     /// Sets the address of the bias, which differs from use to use.

@@ -24,8 +24,6 @@ use candle_core::cuda_backend::cudarc::driver::{
 use candle_core::cuda_backend::{CudaStorageSlice, DeviceId, WrapErr, cudarc};
 use candle_core::{CudaDevice, DType, Device, Result, Shape, Storage, Tensor, bail};
 
-use super::tape::{Gradient, GradientSums, Traced};
-
 pub use gemm::{Matrix, Output, allow_tf32, gemm, tf32_is_allowed};
 pub use table::Table;
 pub use times::{kernel_times, time_kernels};
@@ -296,26 +294,4 @@ pub fn scale_by(x: &Tensor, factor: &Tensor) -> Result<()> {
 pub fn warps_with(floats: usize) -> Option<(usize, usize)> {
     let warps = [8, 4, 2, 1].into_iter().find(|warps| warps * floats * 4 <= UNASKED_SHARED_BYTES)?;
     Some((32 * warps, warps * floats * 4))
-}
-
-impl GradientSums {
-    /// As [`add`](Self::add), where `kernel` writes a tensor, or adds to it when told so; it is of f32 where the
-    /// input is a variable.
-    pub fn add_on_gpu(
-        &mut self,
-        input: &Traced,
-        kernel: impl FnOnce(&Tensor, bool) -> Result<()>,
-    ) -> Result<()> {
-        self.change(input, |sum| {
-            let adds = sum.is_some();
-            let mut sum = match sum {
-                Some(sum) => sum.exclusive()?,
-                None => Gradient::own(empty(input.dims(), input.gradient_dtype(), input.device())?),
-            };
-            if let Some(values) = sum.values_mut() {
-                kernel(values, adds)?;
-            }
-            Ok(sum)
-        })
-    }
 }

@@ -53,6 +53,24 @@ pub trait Kernel {
     /// The processor must have the kernel's instructions, and the tile's pointers must be good for what they
     /// are said to hold.
     unsafe fn tile(rows: usize, vectors: usize, tile: &Tile<Self::Element>);
+
+    /// to[j * to_stride + i] = from[i * from_stride + j] for i and j below 4.
+    ///
+    /// # Safety
+    /// The pointers must be good for these elements.
+    unsafe fn transpose_4x4(
+        from: *const Self::Element,
+        from_stride: usize,
+        to: *mut Self::Element,
+        to_stride: usize,
+    ) {
+        for i in 0..4 {
+            for j in 0..4 {
+                // SAFETY: by the caller's promise.
+                unsafe { *to.add(j * to_stride + i) = *from.add(i * from_stride + j) };
+            }
+        }
+    }
 }
 
 /// A kernel of f32 from a processor's instructions, given by module and name.
@@ -81,6 +99,12 @@ macro_rules! simd_kernel {
                         (_, _, true) => Self::run::<$rows, VECTORS, true>(tile),
                     }
                 }
+            }
+
+            #[cfg(target_arch = "x86_64")]
+            unsafe fn transpose_4x4(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
+                // SAFETY: by the caller's promise; SSE is part of every x86-64.
+                unsafe { transpose_4x4(from, from_stride, to, to_stride) };
             }
         }
 
@@ -186,12 +210,12 @@ pub fn prefetch<T>(address: *const T) {
     let _ = address;
 }
 
-/// to[j * to_stride + i] = from[i * from_stride + j] for i and j below 4.
+/// As [`Kernel::transpose_4x4`].
 ///
 /// # Safety
-/// The pointers must be good for these elements.
+/// As there.
 #[cfg(target_arch = "x86_64")]
-pub unsafe fn transpose_4x4(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
+unsafe fn transpose_4x4(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
     use std::arch::x86_64::{
         _mm_loadu_ps, _mm_movehl_ps, _mm_movelh_ps, _mm_storeu_ps, _mm_unpackhi_ps, _mm_unpacklo_ps,
     };

@@ -4,8 +4,8 @@
 use std::ops::Range;
 
 use super::super::real::Real;
-use super::Matrix;
 use super::kernel::{Kernel, VECTORS, prefetch};
+use super::matrix::Matrix;
 
 /// Elements of a line of the cache, which also lies between packed strips: they would otherwise all start at the same
 /// place in it.
@@ -86,7 +86,7 @@ pub fn pack_b<T: Real, K: Kernel<Element = T>>(
                     for column in (line..fours.min(line + LINE)).step_by(4) {
                         // SAFETY: 4 x 4 elements lie in the matrix and in the panel.
                         unsafe {
-                            T::transpose_4x4(from(step, column), b.column_stride, to(step, column), width)
+                            K::transpose_4x4(from(step, column), b.column_stride, to(step, column), width)
                         };
                     }
                 }

@@ -8,8 +8,8 @@ use rayon::prelude::*;
 
 use super::super::real::Real;
 use super::kernel::{Kernel, MAX_ROWS, MAX_WIDTH, Tile, VECTORS};
+use super::matrix::{Matrix, Threads, Triangle};
 use super::pack::{Buffer, Strips, pack_b, panels};
-use super::{Matrix, Threads, Triangle};
 
 /// Depth of a block: a panel of B, 48 KiB with AVX-512, stays in the second cache beside a block of A.
 const DEPTH: usize = 256;

@@ -1,7 +1,8 @@
 use super::super::real::Real;
 use super::super::testing::seeded;
-use super::kernel::{Kernel, MAX_ROWS};
-use super::{Matrix, MatrixMut, Onto, Portable, Product, Threads, Triangle, run};
+use super::kernel::{Kernel, MAX_ROWS, Portable};
+use super::matrix::{Matrix, MatrixMut, Onto, Threads, Triangle};
+use super::product::{Product, run};
 
 fn values<T: Real>(name: &str, len: usize) -> Vec<T> {
     let values: Vec<f64> = seeded(name, &[len]).to_vec1().unwrap();
@@ -70,14 +71,14 @@ fn products_of_any_kernel_are_right() {
     check::<f64, Portable<f64>>(1e-14);
     check::<f32, Portable<f32>>(4e-6);
     #[cfg(target_arch = "aarch64")]
-    check::<f32, super::Neon>(4e-6);
+    check::<f32, super::kernel::Neon>(4e-6);
     #[cfg(target_arch = "x86_64")]
     {
         if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-            check::<f32, super::Avx2>(4e-6);
+            check::<f32, super::kernel::Avx2>(4e-6);
         }
         if is_x86_feature_detected!("avx512f") {
-            check::<f32, super::Avx512>(4e-6);
+            check::<f32, super::kernel::Avx512>(4e-6);
         }
     }
 }

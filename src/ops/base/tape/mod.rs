@@ -1,10 +1,10 @@
 //! Reverse-mode differentiation of the ops in this folder, on every device.
 //!
-//! candle's own walk fills every gradient with zeros before it adds to it, keeps all activations until the
-//! loss is dropped, and drops a gradient silently where an op has no backward. Here a gradient is moved into
-//! its place, an op's activations go as soon as its backward has run, and every op has one. Where a device
-//! has no kernel for an op, its reference runs, and candle differentiates that op alone.
+//! candle's own walk fills every gradient with zeros first, keeps all activations until the loss is dropped and drops
+//! a gradient silently where an op has no backward. Here a gradient is moved into its place, an op's activations go as
+//! soon as its backward has run, and every op has one, if need be by candle, which then differentiates that op alone.
 
+mod cuda;
 mod gradient;
 #[cfg(test)]
 mod tests;

@@ -2,14 +2,16 @@
 //!
 //! Layer 1.
 
-#[cfg(feature = "cuda")]
-use candle_core::cuda_backend::cudarc::driver::{self, sys};
+mod cuda;
+
 use candle_core::{DType, Device, Tensor};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::progress::Progress;
+
+pub use cuda::Gpu;
 
 /// Parameters and moments are f32 on every device.
 pub const DTYPE: DType = DType::F32;
@@ -112,97 +114,19 @@ fn described(device: &Device) -> String {
     gpu_of(device).map(describe).unwrap_or_default()
 }
 
-/// What the driver says of a GPU.
-#[derive(Clone, Debug, Serialize)]
-pub struct Gpu {
-    /// Its name.
-    pub name: String,
-    /// Compute capability, such as 9.0.
-    pub compute_capability: String,
-    /// Newest CUDA version that the driver knows.
-    pub driver_cuda_version: String,
-    /// All of its memory.
-    pub memory_bytes: usize,
-    /// What no process has taken.
-    pub free_bytes: usize,
-}
-
 /// The GPU behind a device; none for the CPU.
 pub fn gpu_of(device: &Device) -> Option<Gpu> {
-    #[cfg(feature = "cuda")]
-    if let Device::Cuda(device) = device {
-        let stream = device.cuda_stream();
-        let context = stream.context();
-        let (major, minor) = context.compute_capability().ok()?;
-        let (free_bytes, memory_bytes) = context.mem_get_info().ok()?;
-        let mut version = 0;
-        // SAFETY: the call writes one number.
-        unsafe { sys::cuDriverGetVersion(&raw mut version) }.result().ok()?;
-        return Some(Gpu {
-            name: context.name().ok()?,
-            compute_capability: format!("{major}.{minor}"),
-            driver_cuda_version: format!("{}.{}", version / 1000, version % 1000 / 10),
-            memory_bytes,
-            free_bytes,
-        });
-    }
-    let _ = device;
-    None
+    cuda::gpu(device.as_cuda_device().ok()?)
 }
 
 /// Most memory that tensors have held on a GPU at once, in bytes; 0 on the CPU or where the driver does not say.
 pub fn peak_gpu_bytes(device: &Device) -> u64 {
-    #[cfg(feature = "cuda")]
-    if let Device::Cuda(device) = device {
-        let attribute = sys::CUmemPool_attribute_enum::CU_MEMPOOL_ATTR_USED_MEM_HIGH;
-        let mut bytes = 0u64;
-        // SAFETY: the attribute is a cuuint64_t.
-        let read = pool(device).and_then(|pool| unsafe {
-            sys::cuMemPoolGetAttribute(pool, attribute, (&raw mut bytes).cast()).result()
-        });
-        return read.map_or(0, |()| bytes);
-    }
-    let _ = device;
-    0
-}
-
-/// Where the device's tensors come from.
-#[cfg(feature = "cuda")]
-fn pool(
-    device: &candle_core::CudaDevice,
-) -> std::result::Result<sys::CUmemoryPool, driver::result::DriverError> {
-    // SAFETY: the device is open.
-    unsafe { driver::result::device::get_default_mem_pool(device.cuda_stream().context().cu_device()) }
-}
-
-/// Opens a GPU with a stream of its own, on which all work follows in order.
-#[cfg(feature = "cuda")]
-fn open_gpu(ordinal: usize) -> candle_core::Result<Device> {
-    let device = Device::new_cuda_with_stream(ordinal)?;
-    if let Device::Cuda(device) = &device {
-        // SAFETY: there is one stream, which orders all uses of a tensor.
-        unsafe { device.disable_event_tracking() };
-        // By default the driver takes freed memory back whenever the host waits for the device, and a step
-        // would ask for all of it again.
-        let mut all = u64::MAX;
-        let attribute = sys::CUmemPool_attribute_enum::CU_MEMPOOL_ATTR_RELEASE_THRESHOLD;
-        // SAFETY: the attribute is a cuuint64_t.
-        let kept = pool(device).and_then(|pool| unsafe {
-            driver::result::mem_pool::set_attribute(pool, attribute, (&raw mut all).cast())
-        });
-        kept.map_err(candle_core::Error::wrap)?;
-    }
-    Ok(device)
-}
-
-#[cfg(not(feature = "cuda"))]
-fn open_gpu(ordinal: usize) -> candle_core::Result<Device> {
-    Device::new_cuda(ordinal)
+    device.as_cuda_device().map_or(0, cuda::peak_bytes)
 }
 
 /// Opens a GPU and runs one kernel on it: a driver too old for our kernels opens devices just as well.
 fn gpu(ordinal: usize) -> candle_core::Result<Device> {
-    let device = open_gpu(ordinal)?;
+    let device = cuda::open(ordinal)?;
     Tensor::ones(1, DTYPE, &device)?.affine(2.0, 0.0)?.to_vec1::<f32>()?;
     Ok(device)
 }
