@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use candle_core::{DType, Device, Tensor};
 use rand::Rng;
-use serde_json::json;
+use serde_json::{Value, json};
 use train::data::Batch;
 use train::device::{self, Precision};
 use train::error::{Error, Result};
@@ -21,7 +21,7 @@ use train::model::{
 use train::ops::{self, Traced, WeightLayout};
 use train::optim::OptimConfig;
 use train::progress::Progress;
-use train::trainer::{Evaluation, Loss, State, StepReport, StepSettings, Task, step, token_rows};
+use train::trainer::{BatchLoss, State, StepReport, StepSettings, on_device, step};
 use train::{process, rng};
 
 /// Vocabulary, positions, width, layers, heads, rows of a batch, tokens of a row, classes (0: language model).
@@ -46,18 +46,64 @@ enum Model {
     Classifier(Classifier),
 }
 
-struct RandomTask {
+impl Model {
+    fn loss(&self, batch: &Batch, scale: f64, dropout: &mut Dropout, device: &Device) -> Result<BatchLoss> {
+        let (rows, targets) = on_device(batch, device)?;
+        match self {
+            Self::Language(model) => Ok(model.loss(&rows, &targets, scale, dropout)?.into()),
+            Self::Classifier(model) => {
+                let losses = ops::cross_entropy(&model.logits(&rows, dropout)?, &targets)?;
+                let weights = (losses.value().ones_like()? * scale)?;
+                Ok(ops::weighted_sum(&losses, &weights)?.into())
+            }
+        }
+    }
+}
+
+/// Training on random tokens.
+struct Training {
+    config: ModelConfig,
     model: Model,
     sizes: [usize; 8],
     /// Tokens of each text of the pool that batches are drawn from; empty for full rows.
     lengths: Vec<usize>,
-    device: Device,
+    state: State,
 }
 
-impl Task for RandomTask {
-    fn batches(&mut self, step: u64) -> Result<Vec<Batch>> {
+impl Training {
+    fn new(shape: &str, sizes: [usize; 8], options: &Options) -> Result<Self> {
+        let num_labels = sizes[7];
+        let config = config(shape, sizes);
+        let pooling = Pooling::Last;
+        let head = match num_labels {
+            0 => Head::LanguageModel,
+            _ => Head::Classifier { num_labels, pooling },
+        };
+        let specs = parameter_specs(&config, head);
+        let params = Params::init(&specs, 1, &options.device)?.computing_in(options.dtype)?;
+        let weights = params.tracked(|_| true);
+        let model = match head {
+            Head::LanguageModel => {
+                Model::Language(LanguageModel::new(&config, &weights)?.with_recompute(options.recompute))
+            }
+            Head::Classifier { .. } => Model::Classifier(
+                Classifier::new(&config, &weights, pooling)?.with_recompute(options.recompute),
+            ),
+        };
+        let lengths = match std::env::var("LENGTHS") {
+            Ok(path) if shape == "FT-lengths" => {
+                let text = std::fs::read_to_string(path).map_err(|error| Error::usage(error.to_string()))?;
+                text.split_whitespace().filter_map(|length| length.parse().ok()).collect()
+            }
+            _ => Vec::new(),
+        };
+        let state = State::of_all(params, &specs, &OptimConfig::default());
+        Ok(Self { config, model, sizes, lengths, state })
+    }
+
+    fn batch(&self) -> Batch {
         let [vocab_size, _, _, _, _, rows, seq_len, num_labels] = self.sizes;
-        let mut random = rng::stream(1, "bench", &[step]);
+        let mut random = rng::stream(1, "bench", &[self.state.counters.step]);
         let lengths: Vec<usize> = (0..rows)
             .map(|_| match self.lengths.len() {
                 0 => seq_len,
@@ -67,34 +113,45 @@ impl Task for RandomTask {
         let mut draw = |count: usize, below: usize| -> Vec<u32> {
             (0..count).map(|_| random.random_range(0..below as u32)).collect()
         };
-        let input_ids = draw(rows * seq_len, vocab_size);
-        let targets = if num_labels == 0 { draw(rows * seq_len, vocab_size) } else { draw(rows, num_labels) };
-        Ok(vec![Batch { input_ids, rows, seq_len, lengths, targets }])
+        let tokens = lengths.iter().sum();
+        let ids = draw(tokens, vocab_size);
+        let targets = if num_labels == 0 { draw(tokens, vocab_size) } else { draw(rows, num_labels) };
+        Batch { ids, lengths, targets }
     }
 
-    fn count(&self, batch: &Batch) -> f64 {
-        batch.targets.len() as f64
+    fn step(&mut self) -> Result<StepReport> {
+        let batch = self.batch();
+        let (count, device) = (batch.targets.len() as f64, self.state.params.device());
+        let settings = StepSettings { seed: 1, dropout: 0.0, learning_rate: 3e-4, max_grad_norm: 1.0 };
+        let loss =
+            |batch: &Batch, scale, dropout: &mut Dropout| self.model.loss(batch, scale, dropout, &device);
+        step(&mut self.state, &[batch], count, &settings, loss)
     }
+}
 
-    fn loss(&self, batch: &Batch, scale: f64, _head_only: bool, dropout: &mut Dropout) -> Result<Loss> {
-        let targets = ops::upload(&batch.targets, batch.targets.len(), &self.device)?;
-        let rows = token_rows(batch, &self.device)?;
-        match &self.model {
-            Model::Language(model) => Ok(model.loss(&rows, &targets, scale, dropout)?.into()),
-            Model::Classifier(model) => {
-                let losses = ops::cross_entropy(&model.logits(&rows, dropout)?, &targets)?;
-                let weights = (losses.value().ones_like()? * scale)?;
-                Ok(ops::weighted_sum(&losses, &weights)?.into())
-            }
-        }
-    }
-
-    fn evaluate(&self, _progress: &Progress) -> Result<Evaluation> {
-        Err(Error::usage("a benchmark does not evaluate"))
-    }
-
-    fn steps_per_epoch(&self) -> f64 {
-        f64::INFINITY
+/// The model of a shape.
+fn config(shape: &str, sizes: [usize; 8]) -> ModelConfig {
+    let [vocab_size, n_positions, n_embd, n_layer, n_head, ..] = sizes;
+    if shape == "L30" {
+        ModelConfig::Llama(LlamaConfig {
+            vocab_size,
+            hidden_size: n_embd,
+            intermediate_size: L30_INNER,
+            num_hidden_layers: n_layer,
+            num_attention_heads: n_head,
+            num_key_value_heads: n_head,
+            max_position_embeddings: n_positions,
+            ..Default::default()
+        })
+    } else {
+        ModelConfig::Gpt2(Gpt2Config {
+            vocab_size,
+            n_positions,
+            n_embd,
+            n_layer,
+            n_head,
+            ..Default::default()
+        })
     }
 }
 
@@ -183,68 +240,21 @@ fn bench() -> Result<()> {
             SHAPES.map(|(name, _)| name).join(", ") + ", T and a sequence length, C and a hidden size";
         return Err(Error::usage(format!("no shape is called {shape}; there are {names}")));
     };
-    let [vocab_size, n_positions, n_embd, n_layer, n_head, rows, seq_len, num_labels] = sizes;
-    let config = if shape == "L30" {
-        ModelConfig::Llama(LlamaConfig {
-            vocab_size,
-            hidden_size: n_embd,
-            intermediate_size: L30_INNER,
-            num_hidden_layers: n_layer,
-            num_attention_heads: n_head,
-            num_key_value_heads: n_head,
-            max_position_embeddings: n_positions,
-            ..Default::default()
-        })
-    } else {
-        ModelConfig::Gpt2(Gpt2Config {
-            vocab_size,
-            n_positions,
-            n_embd,
-            n_layer,
-            n_head,
-            ..Default::default()
-        })
-    };
-    let head = if num_labels == 0 {
-        Head::LanguageModel
-    } else {
-        Head::Classifier { num_labels, pooling: Pooling::Last }
-    };
-    let params =
-        Params::init(&parameter_specs(&config, head), 1, &options.device)?.computing_in(options.dtype)?;
-    let weights = params.tracked(|_| true);
-    let model = if num_labels == 0 {
-        Model::Language(LanguageModel::new(&config, &weights)?.with_recompute(options.recompute))
-    } else {
-        Model::Classifier(
-            Classifier::new(&config, &weights, Pooling::Last)?.with_recompute(options.recompute),
-        )
-    };
-    let lengths = match std::env::var("LENGTHS") {
-        Ok(path) if shape == "FT-lengths" => {
-            let text = std::fs::read_to_string(path).map_err(|error| Error::usage(error.to_string()))?;
-            text.split_whitespace().filter_map(|length| length.parse().ok()).collect()
-        }
-        _ => Vec::new(),
-    };
-    let trainable = params.iter().map(|(name, _)| name.to_string()).collect();
-    let mut state = State::new(params, trainable, &OptimConfig::default());
-    let mut task = RandomTask { model, sizes, lengths, device: options.device.clone() };
-    let settings = StepSettings {
-        seed: 1,
-        dropout: 0.0,
-        learning_rate: 3e-4,
-        head_learning_rate: 3e-4,
-        head_only: false,
-        max_grad_norm: 1.0,
-    };
+    let mut training = Training::new(shape, sizes, &options)?;
+    println!("{}", measure(&mut training, shape, &options)?);
+    if options.kernels {
+        print_kernels(|| training.step())?;
+    }
+    Ok(())
+}
 
+/// Steps until the time is up, and their figures.
+fn measure(training: &mut Training, shape: &str, options: &Options) -> Result<Value> {
     let together = if options.device.is_cuda() { GPU_STEPS } else { 1 };
     let (mut times, mut tokens, mut loss) = (Vec::new(), 0, 0.0);
     for number in 0.. {
         let started = Instant::now();
-        let reports: Vec<StepReport> =
-            (0..together).map(|_| step(&mut task, &mut state, &settings)).collect::<Result<_>>()?;
+        let reports: Vec<StepReport> = (0..together).map(|_| training.step()).collect::<Result<_>>()?;
         loss = StepReport::read_all(&reports)?.last().map_or(f64::NAN, |figures| figures.train_loss);
         if number >= 3 {
             times.push(started.elapsed().as_secs_f64() / together as f64);
@@ -254,23 +264,20 @@ fn bench() -> Result<()> {
             break;
         }
     }
+    let [vocab_size, _, _, _, _, rows, seq_len, num_labels] = training.sizes;
     let total: f64 = times.iter().sum();
     times.sort_by(f64::total_cmp);
     let median = times[times.len() / 2];
-    let flops = flops_per_token(&config, if num_labels == 0 { vocab_size } else { 0 }, seq_len);
+    let flops = flops_per_token(&training.config, if num_labels == 0 { vocab_size } else { 0 }, seq_len);
     let tokens_per_sec =
-        if task.lengths.is_empty() { (rows * seq_len) as f64 / median } else { tokens as f64 / total };
-    let result = json!({
-        "peer": "train", "shape": shape, "dtype": options.dtype.as_str(), "steps": times.len() * together, "median_ms": median * 1e3, "min_ms": times[0] * 1e3,
-        "tokens_per_sec": tokens_per_sec, "sequences_per_sec": rows as f64 / median,
-        "gflops": tokens_per_sec * flops / 1e9, "peak_mib": process::peak_memory_bytes() >> 20, "loss": loss,
+        if training.lengths.is_empty() { (rows * seq_len) as f64 / median } else { tokens as f64 / total };
+    Ok(json!({
+        "peer": "train", "shape": shape, "dtype": options.dtype.as_str(), "steps": times.len() * together,
+        "median_ms": median * 1e3, "min_ms": times[0] * 1e3, "tokens_per_sec": tokens_per_sec,
+        "sequences_per_sec": rows as f64 / median, "gflops": tokens_per_sec * flops / 1e9,
+        "peak_mib": process::peak_memory_bytes() >> 20, "loss": loss,
         "gpu_mib": device::peak_gpu_bytes(&options.device) >> 20,
-    });
-    println!("{result}");
-    if options.kernels {
-        print_kernels(|| step(&mut task, &mut state, &settings))?;
-    }
-    Ok(())
+    }))
 }
 
 /// Milliseconds a step by kernel of ours, longest first, on stderr.

@@ -22,10 +22,13 @@ const FORMAT_VERSION: u32 = 1;
 pub struct Counters {
     /// Optimizer updates done.
     pub step: u64,
-    /// Those of them that moved the classification head alone.
+    /// Stage of the training, counted from 0.
     #[serde(default)]
-    pub head_only_steps: u64,
-    /// Tokens trained on, padding left out.
+    pub stage: usize,
+    /// Step at which that stage began. Older checkpoints count here the steps of the first of two stages.
+    #[serde(default, rename = "head_only_steps")]
+    pub stage_start: u64,
+    /// Tokens trained on.
     pub tokens: u64,
     /// Seconds of training so far, over all starts.
     pub elapsed_secs: f64,
@@ -37,6 +40,18 @@ pub struct Counters {
     pub history: Vec<(f64, f64)>,
     /// Sum of training losses since the last evaluation and their number.
     pub loss_since_eval: (f64, u64),
+}
+
+impl Counters {
+    /// These counters, where an older checkpoint holds them, which knows no stage.
+    fn with_stage(mut self) -> Self {
+        if self.stage == 0 && self.stage_start > 0 {
+            // In the first of two stages all steps are its own.
+            let first = self.stage_start == self.step;
+            (self.stage, self.stage_start) = if first { (0, 0) } else { (1, self.stage_start) };
+        }
+        self
+    }
 }
 
 /// The evaluation whose weights are kept.
@@ -169,7 +184,8 @@ impl Checkpoint {
         };
         let (model, optimizer) = (part("model")?, part("optimizer")?);
         let best = part("best").ok();
-        Ok(Self { counters: state.counters, fingerprints: state.fingerprints, model, optimizer, best })
+        let counters = state.counters.with_stage();
+        Ok(Self { counters, fingerprints: state.fingerprints, model, optimizer, best })
     }
 }
 
@@ -210,5 +226,24 @@ fn fallback(folder: &Path) -> String {
     match older.iter().rev().find(|path| step_of(path) < step_of(folder)) {
         Some(path) => format!("remove {} to go on from {}", folder.display(), path.display()),
         None => "there is no older checkpoint; start again with --overwrite".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn older_checkpoints_tell_their_stage() {
+        let stage = |step: u64, head_only_steps: u64| {
+            let mut json = serde_json::to_value(Counters { step, ..Counters::default() }).unwrap();
+            json.as_object_mut().unwrap().remove("stage");
+            json["head_only_steps"] = head_only_steps.into();
+            let counters = serde_json::from_value::<Counters>(json).unwrap().with_stage();
+            (counters.stage, counters.stage_start)
+        };
+        assert_eq!(stage(7, 0), (0, 0), "one stage");
+        assert_eq!(stage(7, 7), (0, 0), "the first of two");
+        assert_eq!(stage(7, 5), (1, 5), "the second of two");
     }
 }

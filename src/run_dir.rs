@@ -202,10 +202,11 @@ impl RunDir {
         self.path.join("tb")
     }
 
-    /// Drops events after `step` and a last line cut short, so that a resumed run logs each step once.
-    pub fn rewind_log(&self, step: u64) -> Result<()> {
+    /// Drops events after `step` and a last line cut short, so that a resumed run logs each step once; the events that
+    /// are left.
+    pub fn rewind_log(&self, step: u64) -> Result<Vec<Map<String, Value>>> {
         let path = self.path.join("metrics.jsonl");
-        let Ok(file) = File::open(&path) else { return Ok(()) };
+        let Ok(file) = File::open(&path) else { return Ok(Vec::new()) };
         let (mut kept, mut events) = (String::new(), Vec::new());
         for line in BufReader::new(file).lines().map_while(std::result::Result::ok) {
             let event: Option<Map<String, Value>> = serde_json::from_str(&line).ok();
@@ -217,7 +218,8 @@ impl RunDir {
             }
         }
         tensorboard::rewrite(&self.tensorboard(), &events)?;
-        files::write_atomic(&path, kept.as_bytes())
+        files::write_atomic(&path, kept.as_bytes())?;
+        Ok(events)
     }
 
     /// Removes the run that is there.

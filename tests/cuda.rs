@@ -4,97 +4,75 @@ use candle_core::{DType, Device};
 use rand::Rng;
 use serde_json::Value;
 use train::data::Batch;
-use train::error::Result;
-use train::model::{
-    Dropout, Head, LanguageModel, LlamaConfig, ModelConfig, Params, TokenRows, parameter_specs,
-};
+use train::model::{Head, LanguageModel, LlamaConfig, ModelConfig, Params, parameter_specs};
 use train::ops;
 use train::optim::OptimConfig;
-use train::progress::Progress;
 use train::rng;
-use train::trainer::{Evaluation, Loss, State, StepReport, StepSettings, Task, step};
+use train::trainer::{State, StepReport, StepSettings, on_device, step};
 
 use crate::support::{Folder, gpu};
 
 const VOCAB_SIZE: u32 = 97;
 
-/// Texts of a source that a model can learn: each token follows from the one before, most of the time.
-struct Source {
+/// Training on texts of a source that a model can learn.
+struct Training {
     model: LanguageModel,
-    device: Device,
-    /// Factor of the loss; NaN for a step that goes wrong.
-    factor: f64,
+    state: State,
+    settings: StepSettings,
 }
 
-impl Task for Source {
-    fn batches(&mut self, step: u64) -> Result<Vec<Batch>> {
-        let mut random = rng::stream(3, "source", &[step]);
-        let (rows, seq_len) = (8, 48);
-        let (mut input_ids, mut targets) = (Vec::new(), Vec::new());
-        for _ in 0..rows {
-            let mut token = random.random_range(0..VOCAB_SIZE);
-            for _ in 0..seq_len {
-                input_ids.push(token);
-                let follows = (token * 5 + 3) % VOCAB_SIZE;
-                token =
-                    if random.random_range(0..8) == 0 { random.random_range(0..VOCAB_SIZE) } else { follows };
-                targets.push(token);
-            }
+impl Training {
+    fn new(device: &Device, dtype: DType) -> Self {
+        let config = ModelConfig::Llama(LlamaConfig {
+            vocab_size: VOCAB_SIZE as usize,
+            hidden_size: 64,
+            intermediate_size: 176,
+            num_hidden_layers: 2,
+            num_attention_heads: 2,
+            num_key_value_heads: 1,
+            ..LlamaConfig::default()
+        });
+        let specs = parameter_specs(&config, Head::LanguageModel);
+        let params = Params::init(&specs, 1, device).unwrap().computing_in(dtype).unwrap();
+        let model = LanguageModel::new(&config, &params.tracked(|_| true)).unwrap();
+        let state = State::of_all(params, &specs, &OptimConfig::default());
+        let settings = StepSettings { seed: 1, dropout: 0.0, learning_rate: 3e-3, max_grad_norm: 1.0 };
+        Self { model, state, settings }
+    }
+
+    /// One step whose loss is multiplied by `factor`; NaN for one that goes wrong.
+    fn step(&mut self, factor: f64) -> StepReport {
+        let batch = batch(self.state.counters.step);
+        let (count, device) = (batch.targets.len() as f64, self.state.params.device());
+        step(&mut self.state, &[batch], count, &self.settings, |batch, scale, dropout| {
+            let (rows, targets) = on_device(batch, &device)?;
+            Ok(self.model.loss(&rows, &targets, scale * factor, dropout)?.into())
+        })
+        .unwrap()
+    }
+}
+
+/// Each token follows from the one before, most of the time.
+fn batch(step: u64) -> Batch {
+    let mut random = rng::stream(3, "source", &[step]);
+    let (rows, seq_len) = (8, 48);
+    let mut batch = Batch { lengths: vec![seq_len; rows], ..Batch::default() };
+    for _ in 0..rows {
+        let mut token = random.random_range(0..VOCAB_SIZE);
+        for _ in 0..seq_len {
+            batch.ids.push(token);
+            let follows = (token * 5 + 3) % VOCAB_SIZE;
+            token = if random.random_range(0..8) == 0 { random.random_range(0..VOCAB_SIZE) } else { follows };
+            batch.targets.push(token);
         }
-        Ok(vec![Batch { input_ids, rows, seq_len, lengths: vec![seq_len; rows], targets }])
     }
-
-    fn count(&self, batch: &Batch) -> f64 {
-        batch.targets.len() as f64
-    }
-
-    fn loss(&self, batch: &Batch, scale: f64, _head_only: bool, dropout: &mut Dropout) -> Result<Loss> {
-        let inputs = ops::upload(&batch.input_ids, (batch.rows, batch.seq_len), &self.device)?;
-        let targets = ops::upload(&batch.targets, batch.targets.len(), &self.device)?;
-        let scale = scale * self.factor;
-        Ok(self.model.loss(&TokenRows::equal(&inputs, 0)?, &targets, scale, dropout)?.into())
-    }
-
-    fn evaluate(&self, _progress: &Progress) -> Result<Evaluation> {
-        unreachable!("a single step does not evaluate")
-    }
-
-    fn steps_per_epoch(&self) -> f64 {
-        unreachable!("a single step knows no epochs")
-    }
-}
-
-fn start(device: &Device, dtype: DType) -> (Source, State, StepSettings) {
-    let config = ModelConfig::Llama(LlamaConfig {
-        vocab_size: VOCAB_SIZE as usize,
-        hidden_size: 64,
-        intermediate_size: 176,
-        num_hidden_layers: 2,
-        num_attention_heads: 2,
-        num_key_value_heads: 1,
-        ..LlamaConfig::default()
-    });
-    let specs = parameter_specs(&config, Head::LanguageModel);
-    let params = Params::init(&specs, 1, device).unwrap().computing_in(dtype).unwrap();
-    let model = LanguageModel::new(&config, &params.tracked(|_| true)).unwrap();
-    let trainable = params.iter().map(|(name, _)| name.to_string()).collect();
-    let state = State::new(params, trainable, &OptimConfig::default());
-    let settings = StepSettings {
-        seed: 1,
-        dropout: 0.0,
-        learning_rate: 3e-3,
-        head_learning_rate: 3e-3,
-        head_only: false,
-        max_grad_norm: 1.0,
-    };
-    (Source { model, device: device.clone(), factor: 1.0 }, state, settings)
+    batch
 }
 
 /// Losses of 200 steps, as means over 20.
 fn curve(device: &Device, dtype: DType) -> Vec<f64> {
-    let (mut task, mut state, settings) = start(device, dtype);
-    let reports: Vec<StepReport> =
-        (0..200).map(|_| step(&mut task, &mut state, &settings).unwrap()).collect();
+    let mut training = Training::new(device, dtype);
+    let reports: Vec<StepReport> = (0..200).map(|_| training.step(1.0)).collect();
     let figures = StepReport::read_all(&reports).unwrap();
     figures
         .chunks(20)
@@ -134,21 +112,19 @@ fn two_runs_on_a_gpu_give_the_same_bits() {
 #[test]
 fn a_loss_that_is_not_finite_stops_every_later_update_on_a_gpu() {
     let Some(gpu) = gpu() else { return };
-    let (mut task, mut state, settings) = start(&gpu, DType::BF16);
-    step(&mut task, &mut state, &settings).unwrap().read().unwrap();
+    let mut training = Training::new(&gpu, DType::BF16);
+    training.step(1.0).read().unwrap();
     let weights = |state: &State| {
         let flat = |var: &candle_core::Var| var.flatten_all().unwrap().to_vec1::<f32>().unwrap();
         state.params.iter().map(|(_, var)| flat(var)).collect::<Vec<_>>()
     };
-    let before = weights(&state);
-    task.factor = f64::NAN;
-    let bad = step(&mut task, &mut state, &settings).unwrap();
-    task.factor = 1.0;
-    step(&mut task, &mut state, &settings).unwrap();
+    let before = weights(&training.state);
+    let bad = training.step(f64::NAN);
+    training.step(1.0);
     let error = bad.read().unwrap_err();
     assert_eq!(train::commands::exit_code(error.kind), 76);
     assert!(error.to_string().contains("step 2"), "{error}");
-    assert!(weights(&state) == before);
+    assert!(weights(&training.state) == before);
 }
 
 #[test]

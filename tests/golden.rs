@@ -13,8 +13,7 @@ use train::model::{
 };
 use train::ops::{self, GradientSums};
 use train::optim::{OptimConfig, ScheduleKind};
-use train::progress::Progress;
-use train::trainer::{Evaluation, Loss, State, StepReport, StepSettings, Task, step};
+use train::trainer::{BatchLoss, State, StepReport, StepSettings, on_device, step};
 use train::{optim, tensor_file};
 
 use crate::support;
@@ -117,16 +116,11 @@ impl Golden {
         let rows_of = |name: &str| self.values[name].to_vec2::<f32>().unwrap();
         let (inputs, targets) = (rows_of("input_ids"), rows_of("targets"));
         let micro_batches = inputs.chunks(rows).zip(targets.chunks(rows));
+        let target = |id: &f32| if *id < 0.0 { ops::IGNORE_INDEX } else { *id as u32 };
         let batch = |(inputs, targets): (&[Vec<f32>], &[Vec<f32>])| Batch {
-            input_ids: inputs.concat().iter().map(|id| *id as u32).collect(),
-            rows: inputs.len(),
-            seq_len: inputs[0].len(),
-            lengths: targets.iter().map(|row| row.iter().filter(|id| **id >= 0.0).count()).collect(),
-            targets: targets
-                .concat()
-                .iter()
-                .map(|id| if *id < 0.0 { ops::IGNORE_INDEX } else { *id as u32 })
-                .collect(),
+            ids: inputs.concat().iter().map(|id| *id as u32).collect(),
+            lengths: inputs.iter().map(Vec::len).collect(),
+            targets: targets.concat().iter().map(target).collect(),
         };
         micro_batches.map(batch).collect()
     }
@@ -140,46 +134,45 @@ impl Golden {
     }
 }
 
-/// The same batch at every step.
-struct GoldenTask {
+/// Training on the same micro-batches at every step.
+struct Training {
     model: LanguageModel,
     batches: Vec<Batch>,
     device: Device,
+    state: State,
+    settings: StepSettings,
 }
 
-impl GoldenTask {
-    fn new(golden: &Golden, params: &Params, rows: usize) -> Self {
-        let model = LanguageModel::new(&golden.config, &params.tracked(|_| true)).unwrap();
-        Self { model, batches: golden.batches(rows), device: golden.device.clone() }
+impl Training {
+    fn step(&mut self) -> StepReport {
+        let Self { model, batches, device, state, settings } = self;
+        let loss = |batch: &Batch, scale, dropout: &mut Dropout| loss(model, batch, scale, dropout, device);
+        step(state, batches, count(batches), settings, loss).unwrap()
     }
 }
 
-impl Task for GoldenTask {
-    fn batches(&mut self, _step: u64) -> Result<Vec<Batch>> {
-        Ok(self.batches.clone())
-    }
+fn loss(
+    model: &LanguageModel,
+    batch: &Batch,
+    scale: f64,
+    dropout: &mut Dropout,
+    device: &Device,
+) -> Result<BatchLoss> {
+    let (rows, targets) = on_device(batch, device)?;
+    Ok(model.loss(&rows, &targets, scale, dropout)?.into())
+}
 
-    fn count(&self, batch: &Batch) -> f64 {
-        batch.tokens() as f64
-    }
+fn count(batches: &[Batch]) -> f64 {
+    let targets = batches.iter().flat_map(|batch| &batch.targets);
+    targets.filter(|target| **target != ops::IGNORE_INDEX).count() as f64
+}
 
-    fn loss(&self, batch: &Batch, scale: f64, _head_only: bool, dropout: &mut Dropout) -> Result<Loss> {
-        let inputs = ops::upload(&batch.input_ids, (batch.rows, batch.seq_len), &self.device)?;
-        let targets = ops::upload(&batch.targets, batch.targets.len(), &self.device)?;
-        Ok(self.model.loss(&TokenRows::equal(&inputs, 0)?, &targets, scale, dropout)?.into())
-    }
-
-    fn evaluate(&self, _progress: &Progress) -> Result<Evaluation> {
-        unreachable!("a single step does not evaluate")
-    }
-
-    fn steps_per_epoch(&self) -> f64 {
-        unreachable!("a single step knows no epochs")
-    }
+fn model(golden: &Golden, params: &Params) -> LanguageModel {
+    LanguageModel::new(&golden.config, &params.tracked(|_| true)).unwrap()
 }
 
 /// A run over the weights of `golden` with the optimizer of the script.
-fn run(golden: &Golden, rows: usize) -> (GoldenTask, State, StepSettings) {
+fn run(golden: &Golden, rows: usize) -> Training {
     let optim = OptimConfig {
         learning_rate: 1e-2,
         schedule: ScheduleKind::Constant,
@@ -192,26 +185,33 @@ fn run(golden: &Golden, rows: usize) -> (GoldenTask, State, StepSettings) {
         ..Default::default()
     };
     let params = golden.params();
-    let task = GoldenTask::new(golden, &params, rows);
-    let trainable = params.iter().map(|(name, _)| name.to_string()).collect();
+    let model = model(golden, &params);
     let settings = StepSettings {
         seed: 0,
         dropout: 0.0,
         learning_rate: optim.learning_rate,
-        head_learning_rate: optim.learning_rate,
-        head_only: false,
         max_grad_norm: optim.max_grad_norm,
     };
-    (task, State::new(params, trainable, &optim), settings)
+    let state = State::of_all(params, &parameter_specs(&golden.config, Head::LanguageModel), &optim);
+    Training { model, batches: golden.batches(rows), device: golden.device.clone(), state, settings }
 }
 
 /// Gradients of the mean loss at the weights of `params`.
 fn gradients(golden: &Golden, params: &Params) -> optim::Gradients {
-    let task = GoldenTask::new(golden, params, 3);
-    let batch = &task.batches[0];
-    let loss = task.loss(batch, 1.0 / task.count(batch), false, &mut Dropout::off()).unwrap().total;
+    let batches = golden.batches(3);
+    let scale = 1.0 / count(&batches);
+    gradients_of(&model(golden, params), &batches[0], scale, &mut Dropout::off(), params)
+}
+
+fn gradients_of(
+    model: &LanguageModel,
+    batch: &Batch,
+    scale: f64,
+    dropout: &mut Dropout,
+    params: &Params,
+) -> optim::Gradients {
     let mut sums = GradientSums::default();
-    sums.backward(&loss).unwrap();
+    sums.backward(&loss(model, batch, scale, dropout, &params.device()).unwrap().total).unwrap();
     optim::Gradients::of(sums, params, |_| true).unwrap()
 }
 
@@ -273,8 +273,8 @@ fn equals_pytorch_on(gpu: &Device, dtype: DType, tolerance: f64) {
             assert_close(&format!("{dtype:?} {name}"), gradient, &golden.gradients[name], tolerance);
         }
         for rows in [3, 2, 1] {
-            let (mut task, mut state, settings) = run(&golden, rows);
-            let reports: Vec<_> = (0..10).map(|_| step(&mut task, &mut state, &settings).unwrap()).collect();
+            let mut training = run(&golden, rows);
+            let reports: Vec<_> = (0..10).map(|_| training.step()).collect();
             let figures = StepReport::read_all(&reports).unwrap();
             let losses: Vec<f32> = figures.iter().map(|figures| figures.train_loss as f32).collect();
             let losses = Tensor::new(losses, &Device::Cpu).unwrap();
@@ -297,17 +297,9 @@ fn recomputed_activations_give_the_same_bits() {
     for golden in Golden::both() {
         let gradients = |recompute| {
             let params = golden.params();
-            let model = LanguageModel::new(&golden.config, &params.tracked(|_| true)).unwrap();
-            let task = GoldenTask {
-                model: model.with_recompute(recompute),
-                batches: golden.batches(3),
-                device: Device::Cpu,
-            };
-            let loss =
-                task.loss(&task.batches[0], 0.1, false, &mut Dropout::new(0.3, 5, 0, 0)).unwrap().total;
-            let mut sums = GradientSums::default();
-            sums.backward(&loss).unwrap();
-            let gradients = optim::Gradients::of(sums, &params, |_| true).unwrap();
+            let model = model(&golden, &params).with_recompute(recompute);
+            let mut dropout = Dropout::new(0.3, 5, 0, 0);
+            let gradients = gradients_of(&model, &golden.batches(3)[0], 0.1, &mut dropout, &params);
             gradients.iter().map(|(name, gradient)| (name.to_string(), values(gradient))).collect::<Vec<_>>()
         };
         assert!(gradients(true) == gradients(false));
@@ -318,10 +310,9 @@ fn recomputed_activations_give_the_same_bits() {
 fn ten_training_losses_equal_pytorch_however_the_batch_is_cut() {
     for golden in Golden::both() {
         for rows in [3, 2, 1] {
-            let (mut task, mut state, settings) = run(&golden, rows);
-            let mut loss =
-                || step(&mut task, &mut state, &settings).unwrap().read().unwrap().train_loss as f32;
-            let losses: Vec<f32> = (0..10).map(|_| loss()).collect();
+            let mut training = run(&golden, rows);
+            let losses: Vec<f32> =
+                (0..10).map(|_| training.step().read().unwrap().train_loss as f32).collect();
             let losses = Tensor::new(losses, &Device::Cpu).unwrap();
             let expected = &golden.values["losses"];
             assert_close("first loss", &losses.get(0).unwrap(), &golden.values["loss"], LOGITS);
@@ -334,14 +325,14 @@ fn ten_training_losses_equal_pytorch_however_the_batch_is_cut() {
 fn every_parameter_of_a_fresh_model_gets_a_gradient_and_moves_in_one_step() {
     for mut golden in Golden::both() {
         golden.weights = fresh(&golden.config, Head::LanguageModel);
-        let (mut task, mut state, settings) = run(&golden, 3);
-        for (name, gradient) in gradients(&golden, &state.params).iter() {
+        let mut training = run(&golden, 3);
+        for (name, gradient) in gradients(&golden, &training.state.params).iter() {
             let values = values(gradient);
             assert!(values.iter().all(|x| x.is_finite()), "{name}");
             assert!(values.iter().any(|x| *x != 0.0), "no gradient reaches {name}");
         }
-        step(&mut task, &mut state, &settings).unwrap();
-        for (name, var) in state.params.iter() {
+        training.step();
+        for (name, var) in training.state.params.iter() {
             assert_ne!(values(var), values(&golden.weights[name]), "{name} has not moved");
         }
     }
@@ -355,8 +346,7 @@ fn fresh(config: &ModelConfig, head: Head) -> Weights {
 fn a_fresh_model_starts_near_the_logarithm_of_the_vocabulary_size() {
     for mut golden in Golden::both() {
         golden.weights = fresh(&golden.config, Head::LanguageModel);
-        let (mut task, mut state, settings) = run(&golden, 3);
-        let loss = step(&mut task, &mut state, &settings).unwrap().read().unwrap().train_loss;
+        let loss = run(&golden, 3).step().read().unwrap().train_loss;
         assert!((loss - 61f64.ln()).abs() < 0.05, "{loss}");
     }
 }

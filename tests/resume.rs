@@ -49,6 +49,9 @@ fn five_and_five_steps_of_finetuning_are_ten() {
     folder.run(&format!("{FINETUNE} --set train.max_steps=10 --set output_dir=whole")).done();
     assert_same(&folder, "finetuned", "whole", 10);
     assert_eq!(folder.bytes("finetuned/predictions.jsonl"), folder.bytes("whole/predictions.jsonl"));
+    let course = |run: &str| folder.json(&format!("{run}/results.json"))["course"].clone();
+    assert!(course("whole")["last"]["step"] == 10, "{}", course("whole"));
+    assert_eq!(course("finetuned"), course("whole"), "the evaluations before the stop are forgotten");
 }
 
 #[test]

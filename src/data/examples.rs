@@ -10,7 +10,6 @@ use crate::tokenizer::Tokenizer;
 pub struct Examples {
     ids: Vec<Vec<u32>>,
     labels: Vec<u32>,
-    pad: u32,
     /// Rows that were longer than `max_tokens` and lost their end.
     pub truncated: usize,
 }
@@ -34,7 +33,7 @@ impl Examples {
             }
         }
         let labels = examples.iter().map(|example| example.label).collect();
-        Ok(Self { ids, labels, pad: tokenizer.pad(), truncated })
+        Ok(Self { ids, labels, truncated })
     }
 
     /// Number of rows.
@@ -75,27 +74,13 @@ impl Examples {
         rows.chunks(rows_per_batch.max(1)).map(<[usize]>::to_vec).collect()
     }
 
-    /// These rows, padded to the longest of them.
+    /// These rows and their labels.
     pub fn batch(&self, rows: &[usize]) -> Batch {
-        let seq_len = rows.iter().map(|row| self.ids[*row].len()).max().unwrap_or(0);
-        let mut input_ids = Vec::with_capacity(rows.len() * seq_len);
-        for row in rows {
-            input_ids.extend_from_slice(&self.ids[*row]);
-            input_ids.resize(input_ids.len() + seq_len - self.ids[*row].len(), self.pad);
+        let ids = rows.iter().map(|row| &self.ids[*row]);
+        Batch {
+            ids: ids.clone().flatten().copied().collect(),
+            lengths: ids.map(Vec::len).collect(),
+            targets: rows.iter().map(|row| self.labels[*row]).collect(),
         }
-        let lengths = rows.iter().map(|row| self.ids[*row].len()).collect();
-        let targets = rows.iter().map(|row| self.labels[*row]).collect();
-        Batch { input_ids, rows: rows.len(), seq_len, lengths, targets }
-    }
-
-    /// Share of padding in the batches of `epoch`, 0 to 1.
-    pub fn padded_share(&self, sampler: &RowSampler, epoch: u64) -> f64 {
-        let (mut filled, mut all) = (0, 0);
-        for rows in sampler.epoch(epoch) {
-            let lengths = rows.iter().map(|row| self.ids[*row].len());
-            filled += lengths.clone().sum::<usize>();
-            all += lengths.max().unwrap_or(0) * rows.len();
-        }
-        if all == 0 { 0.0 } else { 1.0 - filled as f64 / all as f64 }
     }
 }

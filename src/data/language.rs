@@ -180,7 +180,7 @@ impl LanguageData {
 
     /// The whole validation stream in windows without overlap, the last one shorter; every token but the
     /// first is a target exactly once.
-    pub fn validation_batches(&self, rows: usize) -> impl Iterator<Item = Batch> + '_ {
+    pub fn validation_batches(&self, rows: usize) -> impl ExactSizeIterator<Item = Batch> + '_ {
         let (file, seq_len) = (&self.corpus.validation, self.seq_len);
         let starts: Vec<u64> = (0..file.tokens.saturating_sub(1)).step_by(seq_len).collect();
         let batches: Vec<Vec<u64>> = starts.chunks(rows.max(1)).map(<[u64]>::to_vec).collect();
@@ -198,22 +198,7 @@ impl LanguageData {
 }
 
 fn windows(file: &TokenFile, starts: &[u64], seq_len: usize) -> Batch {
-    batch_of(starts.iter().map(|start| file.ids(*start, seq_len + 1)), seq_len)
-}
-
-/// Each window predicts its own next tokens; a shorter one is padded and its padding has no target.
-fn batch_of<W: AsRef<[u32]>>(windows: impl Iterator<Item = W>, seq_len: usize) -> Batch {
-    let (mut input_ids, mut targets, mut lengths) = (Vec::new(), Vec::new(), Vec::new());
-    for ids in windows {
-        let ids = ids.as_ref();
-        let length = ids.len() - 1;
-        input_ids.extend_from_slice(&ids[..length]);
-        targets.extend_from_slice(&ids[1..]);
-        input_ids.resize(input_ids.len() + seq_len - length, 0);
-        targets.resize(targets.len() + seq_len - length, u32::MAX);
-        lengths.push(length);
-    }
-    Batch { input_ids, rows: lengths.len(), seq_len, lengths, targets }
+    Batch::of_windows(starts.iter().map(|start| file.ids(*start, seq_len + 1)))
 }
 
 /// A whole text as batches of windows, for measuring a model on it.
@@ -237,5 +222,5 @@ pub fn text_windows(
     })?;
     let starts: Vec<usize> = (0..ids.len().saturating_sub(1)).step_by(seq_len).collect();
     let window = |start: &usize| &ids[*start..(*start + seq_len + 1).min(ids.len())];
-    Ok(starts.chunks(rows.max(1)).map(|starts| batch_of(starts.iter().map(window), seq_len)).collect())
+    Ok(starts.chunks(rows.max(1)).map(|starts| Batch::of_windows(starts.iter().map(window))).collect())
 }

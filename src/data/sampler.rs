@@ -72,8 +72,8 @@ fn mix(mut x: u64) -> u64 {
 /// Rows in random order, cut into batches of one size, chosen so that the last one is hardly smaller: each weighs one
 /// step.
 ///
-/// They are not sorted by length. Padding costs nothing, since it is left out before computing, and where length
-/// goes with the label, as in spam, batches by length hold one label almost alone.
+/// They are not sorted by length: batches hold no padding that this could save, and where length goes with the label,
+/// as in spam, batches by length hold one label almost alone.
 #[derive(Clone, Debug)]
 pub struct RowSampler {
     seed: u64,

@@ -112,6 +112,11 @@ impl Classifier {
         self
     }
 
+    /// Where the model lives.
+    pub fn device(&self) -> &Device {
+        self.score.device()
+    }
+
     /// Class logits (sequences, num_labels).
     pub fn logits(&self, rows: &TokenRows, dropout: &mut Dropout) -> Result<Traced> {
         self.score(&self.hidden(rows, dropout)?, rows, dropout)

@@ -1,4 +1,4 @@
-//! AdamW over named parameters, with its moments open to be saved.
+//! AdamW over groups of named parameters, with its moments open to be saved.
 //!
 //! Source: Loshchilov and Hutter 2019, arXiv 1711.05101, in the form of torch.optim.AdamW.
 
@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use candle_core::{DType, Result, Tensor};
 
-use super::{Gradients, OptimConfig};
+use super::{Gradients, OptimConfig, ParamGroup};
 use crate::model::{Params, Weights};
 use crate::ops::{self, AdamwParam, AdamwStep, Clip};
 
@@ -15,35 +15,49 @@ pub struct AdamW {
     config: OptimConfig,
     /// (2, ..) per parameter: first moment, then second.
     moments: BTreeMap<String, Tensor>,
+    /// Since the moments were zero.
+    updates: u64,
     /// On a GPU: not 0 once an update was left out because loss or gradient were not finite.
     halted: Option<Tensor>,
+}
+
+/// What an update goes by beside the gradients.
+pub struct Update<'a> {
+    /// Who is updated, and how.
+    pub groups: &'a [ParamGroup],
+    /// Learning rate before the scale of each group.
+    pub learning_rate: f64,
+    /// Loss of the step, an f64 scalar.
+    pub loss: &'a Tensor,
+    /// Global norm of the gradients, an f64 scalar.
+    pub norm: &'a Tensor,
+    /// Gradients are scaled down to this norm where theirs is above it; 0 turns clipping off.
+    pub max_norm: f64,
 }
 
 impl AdamW {
     /// Zero moments.
     pub fn new(config: &OptimConfig) -> Self {
-        Self { config: config.clone(), moments: BTreeMap::new(), halted: None }
+        Self { config: config.clone(), moments: BTreeMap::new(), updates: 0, halted: None }
     }
 
     /// Zero moments again.
     pub fn restart(&mut self) {
         self.moments.clear();
+        self.updates = 0;
+    }
+
+    /// Updates since the moments were zero.
+    pub fn updates(&self) -> u64 {
+        self.updates
     }
 
     /// One update of every parameter that has a gradient.
     ///
-    /// Gradients are first scaled down to the global norm `max_norm` (0: never) where `norm` is above it. On a
-    /// GPU, a `loss` or `norm` that is not finite keeps this and every later update from changing anything; on
-    /// the CPU the caller has looked. Both are f64 scalars.
-    /// Units: `step` counts updates from 1; `learning_rate` gives the rate of each parameter by name.
-    pub fn update(
-        &mut self,
-        params: &Params,
-        gradients: &Gradients,
-        step: u64,
-        (loss, norm, max_norm): (&Tensor, &Tensor, f64),
-        learning_rate: impl Fn(&str) -> f64,
-    ) -> Result<()> {
+    /// On a GPU, a loss or norm that is not finite keeps this and every later update from changing anything; on the
+    /// CPU the caller has looked.
+    /// Errors: a gradient of a parameter that is unknown or in no group.
+    pub fn update(&mut self, params: &Params, gradients: &Gradients, update: &Update<'_>) -> Result<()> {
         let vars: BTreeMap<_, _> = params.iter().collect();
         for (name, _) in gradients.iter() {
             let Some(var) = vars.get(name) else {
@@ -58,26 +72,26 @@ impl AdamW {
             self.halted = Some(Tensor::zeros(1, DType::U32, &params.device())?);
         }
         let of = |(name, grad)| {
-            let param = vars[name];
-            let update = AdamwStep {
-                learning_rate: learning_rate(name),
+            let Some(group) = update.groups.iter().find(|group| group.names.contains(name)) else {
+                candle_core::bail!("parameter {name} is in no group");
+            };
+            let step = AdamwStep {
+                learning_rate: update.learning_rate * group.learning_rate_scale,
                 beta1: self.config.beta1,
                 beta2: self.config.beta2,
                 eps: self.config.eps,
-                weight_decay: self.weight_decay(name, param.rank()),
-                step,
+                weight_decay: group.weight_decay,
+                step: self.updates + 1,
                 grad_scale: 1.0,
             };
-            AdamwParam { param, copy: params.computed_with(name), moments: &self.moments[name], grad, update }
+            let (param, copy) = (vars[name], params.computed_with(name));
+            Ok(AdamwParam { param, copy, moments: &self.moments[name], grad, update: step })
         };
-        let all: Vec<AdamwParam> = gradients.iter().map(of).collect();
-        ops::adamw_all(&all, &Clip { loss, norm, max_norm, halted: self.halted.as_ref() })
-    }
-
-    /// Norms and biases (one dimension) never decay, embeddings only when asked.
-    fn weight_decay(&self, name: &str, rank: usize) -> f64 {
-        let embedding = ["embed_tokens.", "wte.", "wpe."].iter().any(|part| name.contains(part));
-        if rank < 2 || (embedding && !self.config.decay_embeddings) { 0.0 } else { self.config.weight_decay }
+        let all = gradients.iter().map(of).collect::<Result<Vec<AdamwParam>>>()?;
+        let Update { loss, norm, max_norm, .. } = *update;
+        ops::adamw_all(&all, &Clip { loss, norm, max_norm, halted: self.halted.as_ref() })?;
+        self.updates += 1;
+        Ok(())
     }
 
     /// The moments by parameter name, each (2, ..), for the checkpoint.
@@ -85,9 +99,10 @@ impl AdamW {
         &self.moments
     }
 
-    /// Takes the moments of a checkpoint, copied so that updates do not write into the caller's tensors.
-    pub fn restore(&mut self, moments: &Weights) -> Result<()> {
+    /// Takes the moments that this many updates left, copied so that updates do not write into the caller's tensors.
+    pub fn restore(&mut self, moments: &Weights, updates: u64) -> Result<()> {
         self.moments = moments.iter().map(|(k, v)| Ok((k.clone(), v.copy()?))).collect::<Result<_>>()?;
+        self.updates = updates;
         Ok(())
     }
 }

@@ -4,10 +4,12 @@
 
 mod adamw;
 mod gradients;
+mod groups;
 mod schedule;
 
-pub use adamw::AdamW;
+pub use adamw::{AdamW, Update};
 pub use gradients::Gradients;
+pub use groups::{ParamGroup, Stage};
 pub use schedule::{Schedule, ScheduleKind};
 
 use schemars::JsonSchema;

@@ -7,8 +7,6 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::metrics::learning::LearningPoint;
-
 /// What is drawn; events hold more.
 const DRAWN: [&str; 6] =
     ["train_loss", "train_loss_since_eval", "val_loss", "val_f1", "learning_rate", "grad_norm"];
@@ -41,17 +39,6 @@ impl Log {
     pub fn curve(&self, key: &str) -> &[(f64, f64)] {
         self.curves.get(key).map_or(&[], Vec::as_slice)
     }
-
-    /// The evaluations whose training loss is known.
-    pub fn evaluations(&self, steps_per_epoch: f64) -> Vec<LearningPoint> {
-        let validation: BTreeMap<u64, f64> =
-            self.curve("val_loss").iter().map(|(step, loss)| (*step as u64, *loss)).collect();
-        let point = |&(at, train_loss): &(f64, f64)| {
-            let (step, epoch) = (at as u64, at / steps_per_epoch);
-            Some(LearningPoint { step, epoch, train_loss, val_loss: *validation.get(&step)? })
-        };
-        self.curve("train_loss_since_eval").iter().filter_map(point).collect()
-    }
 }
 
 #[cfg(test)]
@@ -67,8 +54,7 @@ mod tests {
         let log = Log::read(folder.path());
         assert_eq!(log.curve("train_loss"), [(1.0, 0.7)]);
         assert!(log.curve("tokens").is_empty());
-        let evaluation = LearningPoint { step: 2, epoch: 0.5, train_loss: 0.6, val_loss: 0.5 };
-        assert_eq!(log.evaluations(4.0), [evaluation]);
+        assert_eq!(log.curve("val_loss"), [(2.0, 0.5)]);
         assert_eq!(Log::read(&folder.path().join("none")), Log::default());
     }
 }

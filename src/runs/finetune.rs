@@ -24,7 +24,10 @@ pub use crate::results::Finetuned;
 use crate::results::{AuditResults, Log, Mistake, PartSummary, Predictions, RunFacts, TrainingFacts};
 use crate::run_dir::RunDir;
 use crate::tokenizer::Tokenizer;
-use crate::trainer::{ClassificationData, ClassificationTask, Outcome, Run, State, probabilities};
+use crate::trainer::{
+    ClassificationData, ClassificationSettings, ClassificationTask, Outcome, Run, State, probabilities,
+    stages,
+};
 
 /// Rows of the three parts as tokens.
 struct Parts {
@@ -90,7 +93,7 @@ pub fn finetune(config: &FinetuneConfig, context: &Context) -> Result<Finetuned>
     manifest.trainable_parameters = Some(state.trainable_count());
     let commit = fetcher.commits.get(&config.init_from).cloned();
     manifest.hub_commits = fetcher.commits;
-    let running = lifecycle::begin(&dir, config, manifest, context, state.counters.step)?;
+    let running = lifecycle::begin(&dir, config, manifest, context)?;
     if let Outcome::Interrupted(signal) = train(&material, &mut state, &dir, &fingerprints, progress)? {
         return Err(running.interrupted(signal));
     }
@@ -114,12 +117,8 @@ fn state(of: &Material<'_>, start: Start, device: &Device, progress: &Progress) 
         }
     }
     let params = lifecycle::computing(start.params(&specs, config.seed, device)?, config.train.precision)?;
-    let trains = |name: &String| match &config.lora {
-        Some(lora) => lora.trains(name),
-        None => config.classifier.trains(name, model),
-    };
-    let trainable = specs.into_iter().map(|spec| spec.name).filter(trains).collect();
-    let state = State::new(params, trainable, &config.optim);
+    let stages = stages(&specs, &config.classifier, config.lora.as_ref(), &config.optim);
+    let state = State::new(params, stages, &config.optim);
     let (all, trained) = (state.params.count(), state.trainable_count());
     let share = 100.0 * trained as f64 / all as f64;
     progress.note(format!("model: {all} parameters, {trained} of them trained ({share:.3} %)"));
@@ -141,16 +140,18 @@ fn train(
         label_names: &split.label_names,
         positive: split.positive,
     };
-    let (lora, classifier) = (config.lora.as_ref(), &config.classifier);
-    let mut task =
-        ClassificationTask::new(model, lora, state, &data, classifier, &config.train, config.seed)?;
-    let rate = classifier.head_learning_rate;
+    let settings = ClassificationSettings {
+        model,
+        lora: config.lora.as_ref(),
+        classifier: &config.classifier,
+        train: &config.train,
+        seed: config.seed,
+    };
+    let mut task = ClassificationTask::new(settings, data, state)?;
     let run = Run {
         phase: "finetune",
         train: &config.train,
         optim: &config.optim,
-        head_learning_rate: if rate > 0.0 { rate } else { config.optim.learning_rate },
-        head_only_fraction: classifier.head_only_fraction,
         seed: config.seed,
         dir,
         fingerprints,
@@ -158,7 +159,7 @@ fn train(
     };
     let outcome = run.train(&mut task, state)?;
     if outcome == Outcome::Finished {
-        if run.head_only_fraction > 0.0 && state.step_of_stage(false) == 0 {
+        if config.classifier.head_only_fraction > 0.0 && state.optimizer.updates() == 0 {
             progress.warn(HEAD_ALONE);
         }
         if config.train.restore_best {
@@ -302,9 +303,8 @@ fn measure(
     };
     let validation = answers(&split.validation, &parts.validation)?;
     let test = answers(&split.test, &parts.test)?;
-    let sampler = parts.train.sampler(config.train.micro_batch_size, config.seed);
-    let steps_per_epoch = sampler.batches_per_epoch().div_ceil(config.train.grad_accum_steps as u64) as f64;
-    let (train_loss, val_loss) = state.counters.history.iter().copied().unzip();
+    let (train_loss, val_loss) =
+        state.history().iter().map(|point| (point.train_loss, point.val_loss)).unzip();
     let log = Log::read(dir.path());
     let results = analysis::finetune(FinetuneRun {
         init_from: &config.init_from,
@@ -314,7 +314,7 @@ fn measure(
         validation: &validation,
         test: &test,
         history: &History { train_loss, val_loss },
-        evaluations: &log.evaluations(steps_per_epoch),
+        evaluations: state.history(),
         parts: part_summaries(split, parts),
         audit,
         training: training_facts(config, state, parts),
@@ -348,18 +348,25 @@ fn training_facts(config: &FinetuneConfig, state: &State, parts: &Parts) -> Trai
     let sampler = parts.train.sampler(config.train.micro_batch_size, config.seed);
     TrainingFacts {
         train_rows: parts.train.len(),
-        train_loss: counters.history.last().map(|(train_loss, _)| *train_loss),
+        train_loss: state.history().last().map(|point| point.train_loss),
         steps: counters.step,
         best_step: best.map_or(counters.step, |best| best.step),
         tokens: counters.tokens,
         parameters: state.params.count(),
         trainable_parameters: state.trainable_count(),
-        padded_share: parts.train.padded_share(&sampler, 0),
+        padded_share: padded_share(&parts.train.lengths(), &sampler.epoch(0)),
         truncated_share: truncated as f64 / rows as f64,
         tokens_per_sec: counters.tokens as f64 / counters.elapsed_secs.max(f64::MIN_POSITIVE),
         peak_memory_bytes: process::peak_memory_bytes(),
         wall_secs: counters.elapsed_secs,
     }
+}
+
+/// Share of padding, 0 to 1, that these batches would hold with each row as long as the longest of its batch.
+fn padded_share(lengths: &[usize], batches: &[Vec<usize>]) -> f64 {
+    let padded = |rows: &Vec<usize>| rows.len() * rows.iter().map(|row| lengths[*row]).max().unwrap_or(0);
+    let (filled, all) = (lengths.iter().sum::<usize>(), batches.iter().map(padded).sum::<usize>());
+    if all == 0 { 0.0 } else { 1.0 - filled as f64 / all as f64 }
 }
 
 /// Rows, labels and lengths of each part.

@@ -188,19 +188,17 @@ pub struct Running<'a> {
     manifest: Manifest,
 }
 
-/// Writes config and manifest and rewinds the log to `step`. Only here, when nothing can be refused any more, does an
+/// Writes config and manifest. Only here, when nothing can be refused any more, does an
 /// old run give way.
 pub fn begin<'a>(
     dir: &'a RunDir,
     config: &impl Serialize,
     manifest: Manifest,
     context: &Context,
-    step: u64,
 ) -> Result<Running<'a>> {
     if context.existing == Existing::Overwrite {
         dir.clear()?;
     }
-    dir.rewind_log(step)?;
     files::write_atomic(&dir.config(), config::to_toml(config)?.as_bytes())?;
     dir.write_manifest(&manifest)?;
     Ok(Running { dir, manifest })

@@ -63,17 +63,15 @@ pub fn pretrain(config: &PretrainConfig, context: &Context) -> Result<Pretrained
     manifest.hub_commits = fetcher.commits;
     manifest.parameters = Some(state.params.count());
     manifest.trainable_parameters = Some(state.trainable_count());
-    let running = lifecycle::begin(&dir, config, manifest, context, state.counters.step)?;
+    let running = lifecycle::begin(&dir, config, manifest, context)?;
     let material = Material { config, data, model };
     let prompts =
         Prompts { texts: config.prompts.clone(), sampling: config.sampling.clone(), seed: config.seed };
-    let mut task = LanguageTask::new(&material.model, &state.params, &material.data, &config.train, prompts)?;
+    let mut task = LanguageTask::new(&material.model, &state, &material.data, &config.train, prompts)?;
     let run = Run {
         phase: "pretrain",
         train: &config.train,
         optim: &config.optim,
-        head_learning_rate: config.optim.learning_rate,
-        head_only_fraction: 0.0,
         seed: config.seed,
         dir: &dir,
         fingerprints: &fingerprints,
@@ -110,8 +108,7 @@ fn data(local: &PretrainConfig, start: &Start, progress: &Progress) -> Result<La
 fn state(config: &PretrainConfig, start: Start, model: &ModelConfig, device: &Device) -> Result<State> {
     let specs = parameter_specs(model, Head::LanguageModel);
     let params = lifecycle::computing(start.params(&specs, config.seed, device)?, config.train.precision)?;
-    let names = params.iter().map(|(name, _)| name.to_string()).collect();
-    Ok(State::new(params, names, &config.optim))
+    Ok(State::of_all(params, &specs, &config.optim))
 }
 
 fn describe_data(data: &LanguageData, progress: &Progress) {
@@ -164,7 +161,7 @@ fn measure(
         phase: "pretrain".into(),
         init_from: config.init_from.clone(),
         validation,
-        train_loss: counters.history.last().map(|(train, _)| *train),
+        train_loss: state.history().last().map(|point| point.train_loss),
         steps: counters.step,
         best_step: counters.best.as_ref().map_or(counters.step, |best| best.step),
         tokens: counters.tokens,

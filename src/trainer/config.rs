@@ -98,6 +98,20 @@ impl TrainConfig {
         self.micro_batch_size * self.grad_accum_steps
     }
 
+    /// One line on what a step is and how many there are, as far as that is known before the first.
+    pub fn sizes(&self, steps_per_epoch: f64) -> String {
+        let (rows, times, all) = (self.micro_batch_size, self.grad_accum_steps, self.global_batch_size());
+        let tokens = all * self.seq_len;
+        let epochs = (self.max_epochs * steps_per_epoch).ceil() as u64;
+        let budgets = [self.max_steps, self.max_tokens.div_ceil(tokens as u64), epochs];
+        let steps = budgets.into_iter().filter(|steps| *steps > 0).min();
+        let steps = steps.map_or(String::new(), |steps| format!(", about {steps} in all"));
+        format!(
+            "steps: {rows} x {times} = {all} sequences, up to {tokens} tokens each; {steps_per_epoch:.1} an \
+             epoch{steps}"
+        )
+    }
+
     /// Share of the budget used, 0 to 1: the largest over all budgets that are set.
     pub fn progress(&self, counters: &Counters, steps_per_epoch: f64) -> f64 {
         let share = |used: f64, budget: f64| if budget > 0.0 { used / budget } else { 0.0 };
@@ -106,5 +120,26 @@ impl TrainConfig {
             .max(share(counters.tokens as f64, self.max_tokens as f64))
             .max(share(step, (self.max_epochs * steps_per_epoch).ceil()))
             .max(share(counters.elapsed_secs, self.max_minutes * 60.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_says_what_a_step_is_and_how_many_there_are() {
+        let sizes = TrainConfig {
+            micro_batch_size: 8,
+            grad_accum_steps: 2,
+            seq_len: 32,
+            max_epochs: 1.5,
+            max_steps: 100,
+            ..TrainConfig::default()
+        };
+        let line = "steps: 8 x 2 = 16 sequences, up to 512 tokens each; 20.0 an epoch, about 30 in all";
+        assert_eq!(sizes.sizes(20.0), line);
+        let minutes = TrainConfig { max_minutes: 1.0, ..TrainConfig::default() };
+        assert!(minutes.sizes(20.0).ends_with("20.0 an epoch"), "{}", minutes.sizes(20.0));
     }
 }

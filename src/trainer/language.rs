@@ -1,15 +1,15 @@
 //! The pre-training task: predict the next token.
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Device};
 use serde_json::{Map, json};
 
-use super::{Evaluation, Loss, Task};
+use super::{BatchLoss, Evaluation, State, Task, on_device};
 use crate::data::{Batch, LanguageData};
 use crate::error::Result;
 use crate::generate::{Generator, Sampling};
 use crate::metrics::LanguageScores;
-use crate::model::{Dropout, LanguageModel, ModelConfig, Params, TokenRows};
-use crate::ops;
+use crate::model::{Dropout, LanguageModel, ModelConfig, Params};
+use crate::optim::Stage;
 use crate::progress::Progress;
 use crate::results::Sample;
 use crate::trainer::TrainConfig;
@@ -18,6 +18,7 @@ use crate::trainer::TrainConfig;
 pub struct LanguageTask<'a> {
     data: &'a LanguageData,
     train: &'a TrainConfig,
+    config: &'a ModelConfig,
     model: LanguageModel,
     eval_model: LanguageModel,
     token_bytes: Vec<u32>,
@@ -36,10 +37,10 @@ pub struct Prompts {
 }
 
 impl<'a> LanguageTask<'a> {
-    /// The task over `params`, which it follows as they change.
+    /// The task over the parameters of `state`, which it follows as they change.
     pub fn new(
-        config: &ModelConfig,
-        params: &Params,
+        config: &'a ModelConfig,
+        state: &State,
         data: &'a LanguageData,
         train: &'a TrainConfig,
         prompts: Prompts,
@@ -47,11 +48,12 @@ impl<'a> LanguageTask<'a> {
         Ok(Self {
             data,
             train,
-            model: LanguageModel::new(config, &params.tracked(|_| true))?.with_recompute(train.recompute),
-            eval_model: LanguageModel::new(config, &params.detached())?,
+            config,
+            model: model_of_stage(config, state.stage(), &state.params, train)?,
+            eval_model: LanguageModel::new(config, &state.params.detached())?,
             token_bytes: data.corpus().tokenizer.token_bytes(),
             prompts,
-            device: params.device(),
+            device: state.params.device(),
         })
     }
 
@@ -84,7 +86,12 @@ impl Task for LanguageTask<'_> {
         batch.tokens() as f64
     }
 
-    fn loss(&self, batch: &Batch, scale: f64, _head_only: bool, dropout: &mut Dropout) -> Result<Loss> {
+    fn begin_stage(&mut self, stage: &Stage, params: &Params) -> Result<()> {
+        self.model = model_of_stage(self.config, stage, params, self.train)?;
+        Ok(())
+    }
+
+    fn loss(&self, batch: &Batch, scale: f64, dropout: &mut Dropout) -> Result<BatchLoss> {
         let (rows, targets) = on_device(batch, &self.device)?;
         Ok(self.model.loss(&rows, &targets, scale, dropout)?.into())
     }
@@ -102,13 +109,21 @@ impl Task for LanguageTask<'_> {
     fn steps_per_epoch(&self) -> f64 {
         self.data.samples_per_epoch() as f64 / self.train.global_batch_size() as f64
     }
+
+    fn default_eval_interval(&self) -> u64 {
+        0
+    }
 }
 
-/// The tokens and the targets (B * T) of a batch.
-fn on_device(batch: &Batch, device: &Device) -> Result<(TokenRows, Tensor)> {
-    let inputs = ops::upload(&batch.input_ids, (batch.rows, batch.seq_len), device)?;
-    let targets = ops::upload(&batch.targets, batch.targets.len(), device)?;
-    Ok((TokenRows::equal(&inputs, 0)?, targets))
+/// The model whose parameters that `stage` trains are tracked.
+fn model_of_stage(
+    config: &ModelConfig,
+    stage: &Stage,
+    params: &Params,
+    train: &TrainConfig,
+) -> Result<LanguageModel> {
+    let weights = params.tracked(|name| stage.trains(name));
+    Ok(LanguageModel::new(config, &weights)?.with_recompute(train.recompute))
 }
 
 /// Loss, perplexity and bits per byte over batches, from sums: independent of how they are cut.
@@ -117,21 +132,17 @@ fn on_device(batch: &Batch, device: &Device) -> Result<(TokenRows, Tensor)> {
 /// each; ends of documents are left out on both sides.
 pub fn language_scores(
     model: &LanguageModel,
-    batches: impl Iterator<Item = Batch>,
+    batches: impl ExactSizeIterator<Item = Batch>,
     token_bytes: &[u32],
     device: &Device,
     progress: &Progress,
 ) -> Result<LanguageScores> {
-    let batches: Vec<Batch> = batches.collect();
     let bar = progress.bar("evaluating", batches.len() as u64);
     let (mut nats, mut tokens, mut text_nats, mut bytes) = (0.0, 0u64, 0.0, 0u64);
-    for (done, batch) in batches.iter().enumerate() {
-        let (rows, targets) = on_device(batch, device)?;
+    for (done, batch) in batches.enumerate() {
+        let (rows, targets) = on_device(&batch, device)?;
         let losses = model.losses(&rows, &targets)?.to_dtype(DType::F32)?;
         for (loss, target) in losses.to_vec1::<f32>()?.into_iter().zip(&batch.targets) {
-            if *target == u32::MAX {
-                continue;
-            }
             nats += f64::from(loss);
             tokens += 1;
             let target_bytes = token_bytes.get(*target as usize).copied().unwrap_or(0);

@@ -2,7 +2,7 @@
 
 use candle_core::Device;
 
-use super::{StepSettings, Task, TrainConfig};
+use super::{BatchLoss, StepSettings, TrainConfig};
 use crate::data::Batch;
 use crate::device::{gpu_of, peak_gpu_bytes};
 use crate::error::{Error, ErrorKind, Result};
@@ -13,11 +13,12 @@ use crate::ops::GradientSums;
 ///
 /// Errors: the returned one; another if a trial fails for another reason.
 pub(super) fn out_of_memory(
-    task: &mut dyn Task,
+    batches: &[Batch],
     number: u64,
     train: &TrainConfig,
     settings: &StepSettings,
     device: &Device,
+    loss: impl Fn(&Batch, f64, &mut Dropout) -> Result<BatchLoss>,
 ) -> Result<Error> {
     // Read before the trials.
     let held = gpu_of(device).map(|gpu| {
@@ -26,7 +27,7 @@ pub(super) fn out_of_memory(
         format!(" in {all:.1} GiB, of which tensors took {tensors:.1}")
     });
     let recompute = if train.recompute { "" } else { ", or train.recompute=true" };
-    let advice = match fitting_rows(task, number, settings)? {
+    let advice = match fitting_rows(batches, |batch| gradients_of_two(batch, number, settings, &loss))? {
         Some(rows) => format!(
             "{rows} fits: set train.micro_batch_size={rows} and train.grad_accum_steps={}{recompute}",
             train.global_batch_size().div_ceil(rows),
@@ -41,12 +42,12 @@ pub(super) fn out_of_memory(
     Ok(Error::new(ErrorKind::Device, format!("out of memory at step {}: {what}{held}; {advice}", number + 1)))
 }
 
-/// Rows of a micro-batch of this step with which gradients can be had, halved until they fit.
-fn fitting_rows(task: &mut dyn Task, number: u64, settings: &StepSettings) -> Result<Option<usize>> {
-    let Some(largest) = task.batches(number)?.into_iter().max_by_key(Batch::tokens) else { return Ok(None) };
-    let mut rows = largest.rows / 2;
+/// Rows of the largest micro-batch on which `trial` does not run out of memory, halved until they fit.
+fn fitting_rows(batches: &[Batch], trial: impl Fn(&Batch) -> Result<()>) -> Result<Option<usize>> {
+    let Some(largest) = batches.iter().max_by_key(|batch| batch.tokens()) else { return Ok(None) };
+    let mut rows = largest.lengths.len() / 2;
     while rows > 0 {
-        match gradients_of_two(task, &largest.first(rows), number, settings) {
+        match trial(&largest.first(rows)) {
             Err(error) if error.kind == ErrorKind::Device => rows /= 2,
             outcome => return outcome.map(|()| Some(rows)),
         }
@@ -55,11 +56,16 @@ fn fitting_rows(task: &mut dyn Task, number: u64, settings: &StepSettings) -> Re
 }
 
 /// Two micro-batches, since the sums of the first one's gradients are held during the second.
-fn gradients_of_two(task: &dyn Task, batch: &Batch, number: u64, settings: &StepSettings) -> Result<()> {
+fn gradients_of_two(
+    batch: &Batch,
+    number: u64,
+    settings: &StepSettings,
+    loss: &impl Fn(&Batch, f64, &mut Dropout) -> Result<BatchLoss>,
+) -> Result<()> {
     let mut sums = GradientSums::default();
     for micro_step in 0..2 {
         let mut dropout = Dropout::new(settings.dropout, settings.seed, number, micro_step);
-        sums.backward(&task.loss(batch, 1.0, false, &mut dropout)?.total)?;
+        sums.backward(&loss(batch, 1.0, &mut dropout)?.total)?;
     }
     Ok(())
 }
@@ -68,66 +74,31 @@ fn gradients_of_two(task: &dyn Task, batch: &Batch, number: u64, settings: &Step
 mod tests {
     use candle_core::{DType, Device, Tensor, Var};
 
-    use super::super::Loss;
     use super::*;
     use crate::ops;
-    use crate::progress::Progress;
-    use crate::trainer::Evaluation;
 
-    /// A device with room for so many rows.
-    struct Cramped {
-        room: usize,
-        weight: Var,
-    }
-
-    impl Task for Cramped {
-        fn batches(&mut self, _step: u64) -> Result<Vec<Batch>> {
-            let batch = |rows: usize| Batch {
-                input_ids: vec![0; rows * 4],
-                rows,
-                seq_len: 4,
-                lengths: vec![4; rows],
-                targets: vec![0; rows * 4],
-            };
-            Ok(vec![batch(3), batch(8)])
-        }
-
-        fn count(&self, batch: &Batch) -> f64 {
-            batch.tokens() as f64
-        }
-
-        fn loss(&self, batch: &Batch, _scale: f64, _head_only: bool, _dropout: &mut Dropout) -> Result<Loss> {
-            assert_eq!((batch.input_ids.len(), batch.targets.len()), (4 * batch.rows, 4 * batch.rows));
-            if batch.rows > self.room {
-                let text = "DriverError(CUDA_ERROR_OUT_OF_MEMORY, \"out of memory\")";
-                return Err(candle_core::Error::Msg(text.into()).into());
-            }
-            let ones = Tensor::ones(2, DType::F32, &Device::Cpu)?;
-            Ok(ops::weighted_sum(&self.weight.as_tensor().into(), &ones)?.into())
-        }
-
-        fn evaluate(&self, _progress: &Progress) -> Result<Evaluation> {
-            unreachable!("a step that does not fit is not evaluated")
-        }
-
-        fn steps_per_epoch(&self) -> f64 {
-            unreachable!("a step that does not fit knows no epochs")
-        }
-    }
-
+    /// What is said on a device with room for so many rows.
     fn line(room: usize, recompute: bool) -> String {
         let weight = Var::ones(2, DType::F32, &Device::Cpu).unwrap();
         let train =
             TrainConfig { micro_batch_size: 8, grad_accum_steps: 2, recompute, ..TrainConfig::default() };
-        let settings = StepSettings {
-            seed: 1,
-            dropout: 0.0,
-            learning_rate: 0.1,
-            head_learning_rate: 0.1,
-            head_only: false,
-            max_grad_norm: 0.0,
-        };
-        let error = out_of_memory(&mut Cramped { room, weight }, 6, &train, &settings, &Device::Cpu).unwrap();
+        let settings = StepSettings { seed: 1, dropout: 0.0, learning_rate: 0.1, max_grad_norm: 0.0 };
+        let batches = [3, 8].map(|rows| Batch {
+            ids: vec![0; rows * 4],
+            lengths: vec![4; rows],
+            targets: vec![0; rows * 4],
+        });
+        let error = out_of_memory(&batches, 6, &train, &settings, &Device::Cpu, |batch, _, _| {
+            let rows = batch.lengths.len();
+            assert_eq!((batch.ids.len(), batch.targets.len()), (4 * rows, 4 * rows));
+            if rows > room {
+                let text = "DriverError(CUDA_ERROR_OUT_OF_MEMORY, \"out of memory\")";
+                return Err(candle_core::Error::Msg(text.into()).into());
+            }
+            let ones = Tensor::ones(2, DType::F32, &Device::Cpu)?;
+            Ok(ops::weighted_sum(&weight.as_tensor().into(), &ones)?.into())
+        });
+        let error = error.unwrap();
         assert_eq!(error.kind, ErrorKind::Device);
         error.to_string()
     }

@@ -7,27 +7,31 @@ mod classification;
 mod config;
 mod language;
 mod memory;
+mod pace;
 mod run;
 mod state;
 mod step;
+mod upload;
 
 pub use classification::{
-    ClassificationData, ClassificationTask, ClassifierConfig, Freeze, SelectionMetric, probabilities,
-    token_rows,
+    ClassificationData, ClassificationSettings, ClassificationTask, ClassifierConfig, Freeze,
+    SelectionMetric, probabilities, stages,
 };
 pub use config::TrainConfig;
 pub use language::{LanguageTask, Prompts, language_scores};
 pub use run::{Outcome, Run};
 pub use state::State;
 pub use step::{Figures, StepReport, StepSettings, step};
+pub use upload::on_device;
 
 use candle_core::Tensor;
 use serde_json::{Map, Value};
 
 use crate::data::Batch;
 use crate::error::Result;
-use crate::model::Dropout;
+use crate::model::{Dropout, Params};
 use crate::ops::Traced;
+use crate::optim::Stage;
 use crate::progress::Progress;
 
 /// What a run optimises.
@@ -38,25 +42,31 @@ pub trait Task {
     /// What the summed loss of a batch is divided by: its counted targets.
     fn count(&self, batch: &Batch) -> f64;
 
-    /// The losses of a batch, summed and times `scale`; with `head_only` a classifier's trunk gets no gradient.
-    fn loss(&self, batch: &Batch, scale: f64, head_only: bool, dropout: &mut Dropout) -> Result<Loss>;
+    /// From here on the parameters that `stage` trains get gradients, and no others.
+    fn begin_stage(&mut self, stage: &Stage, params: &Params) -> Result<()>;
+
+    /// The losses of a batch, summed and times `scale`.
+    fn loss(&self, batch: &Batch, scale: f64, dropout: &mut Dropout) -> Result<BatchLoss>;
 
     /// Loss and scores on the whole validation part.
     fn evaluate(&self, progress: &Progress) -> Result<Evaluation>;
 
     /// Optimizer steps of one pass over the training part.
     fn steps_per_epoch(&self) -> f64;
+
+    /// Steps between evaluations where the config names none; 0 evaluates at the end only.
+    fn default_eval_interval(&self) -> u64;
 }
 
 /// The loss of a batch, in nats.
-pub struct Loss {
+pub struct BatchLoss {
     /// Of the targets alone: what is logged.
     pub of_targets: Tensor,
     /// What backward starts from; more than the targets where a task has a loss beside them.
     pub total: Traced,
 }
 
-impl From<Traced> for Loss {
+impl From<Traced> for BatchLoss {
     fn from(total: Traced) -> Self {
         Self { of_targets: total.value().clone(), total }
     }

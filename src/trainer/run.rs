@@ -1,22 +1,21 @@
 //! When to evaluate, save, log and stop. What a step is stands in `step`.
 
-use std::time::Instant;
-
 use serde_json::{Map, Value, json};
 
 use super::config::TrainConfig;
 use super::memory::out_of_memory;
+use super::pace::Pace;
 use super::step::{Figures, StepReport, StepSettings, step};
 use super::{Evaluation, State, Task};
 use crate::checkpoint::Fingerprints;
+use crate::data::Batch;
 use crate::error::{ErrorKind, Result};
+use crate::metrics::learning::LearningPoint;
+use crate::model::Dropout;
 use crate::optim::{OptimConfig, Schedule};
 use crate::progress::{Bar, Progress};
 use crate::run_dir::RunDir;
 use crate::signals;
-
-/// Most steps whose figures are read together.
-const MOST_UNREAD: usize = 100;
 
 /// A training run over a task, from wherever its state stands to the end of the budget.
 pub struct Run<'a> {
@@ -26,10 +25,6 @@ pub struct Run<'a> {
     pub train: &'a TrainConfig,
     /// `[optim]`.
     pub optim: &'a OptimConfig,
-    /// Rate of a classification head; the trunk's is in `[optim]`.
-    pub head_learning_rate: f64,
-    /// Share of the budget in which the head is trained alone.
-    pub head_only_fraction: f64,
     /// Seed of dropout.
     pub seed: u64,
     /// Where events and checkpoints go.
@@ -49,110 +44,124 @@ pub enum Outcome {
     Interrupted(i32),
 }
 
+/// What follows a step.
+struct Due {
+    log: bool,
+    evaluation: bool,
+    checkpoint: bool,
+}
+
 impl Run<'_> {
     /// Trains until the budget is used, early stopping says so, or a signal comes.
     ///
     /// Errors: as `step`, evaluation, log and checkpoint; out of memory (69), with what fits.
     pub fn train(&self, task: &mut dyn Task, state: &mut State) -> Result<Outcome> {
         let schedule = Schedule::new(self.optim);
-        let (started, before) = (Instant::now(), state.counters.elapsed_secs);
-        let (first_step, first_tokens) = (state.counters.step, state.counters.tokens);
+        let steps_per_epoch = task.steps_per_epoch();
+        state.history = self.rewind_log(state.counters.step, steps_per_epoch)?;
+        self.progress.note(self.train.sizes(steps_per_epoch));
         let bar = self.progress.bar(self.phase, 0);
-        // Steps whose figures have not been read. On a GPU reading waits for the step, so it is done when the
-        // figures are wanted.
-        let mut unread = Vec::new();
+        let mut pace = Pace::new(state);
         loop {
-            let progress = self.train.progress(&state.counters, task.steps_per_epoch());
-            let head_only = self.is_head_only(progress, state);
-            if state.step_of_stage(head_only) == 0 {
-                state.begin_stage();
+            let progress = self.train.progress(&state.counters, steps_per_epoch);
+            if state.enter_stage(progress) {
+                task.begin_stage(state.stage(), &state.params)?;
             }
-            if progress >= 1.0 || self.stops_early(state, head_only) {
+            if progress >= 1.0 || self.stops_early(state) {
                 return Ok(Outcome::Finished);
             }
             if let Some(signal) = signals::pending() {
-                read(&mut unread, state)?;
+                pace.read(state)?;
                 self.save(state)?;
                 return Ok(Outcome::Interrupted(signal));
             }
 
-            let rate = schedule.learning_rate(state.step_of_stage(head_only), progress);
-            let settings = self.settings(rate, head_only);
-            match step(task, state, &settings) {
-                Err(error) if error.kind == ErrorKind::Device => {
-                    let (number, device) = (state.counters.step, state.params.device());
-                    return Err(out_of_memory(task, number, self.train, &settings, &device)?);
-                }
-                report => unread.push(report?),
-            }
-            state.counters.elapsed_secs = before + started.elapsed().as_secs_f64();
-            let steps = state.counters.step;
-            let ended = self.train.progress(&state.counters, task.steps_per_epoch()) >= 1.0;
-            let logs = steps.is_multiple_of(self.train.log_interval) || steps == first_step + 1;
-            let evaluates = ended || self.evaluation_due(steps, task.steps_per_epoch());
-            let saves = ended || is_due(steps, self.train.save_interval);
-            let wanted = logs || evaluates || saves || unread.len() >= MOST_UNREAD;
-            if !wanted && !state.params.device().is_cpu() {
-                continue;
-            }
+            // A training step.
+            let learning_rate = schedule.learning_rate(state.optimizer.updates(), progress);
+            let report = self.step(task, state, learning_rate)?;
+            pace.add(report, state);
 
-            let Some(figures) = read(&mut unread, state)? else { continue };
-            state.counters.elapsed_secs = before + started.elapsed().as_secs_f64();
-            let tokens_per_sec =
-                (state.counters.tokens - first_tokens) as f64 / started.elapsed().as_secs_f64();
-            self.show(&bar, state, &figures, task.steps_per_epoch(), tokens_per_sec);
-            if logs {
-                self.log_step(state, &figures, &settings, tokens_per_sec)?;
-            }
-            if evaluates {
-                self.evaluate(task, state)?;
-            }
-            if saves || self.stops_early(state, head_only) {
-                self.save(state)?;
+            // Once in a while what follows it.
+            let due = self.due(task, state, &pace);
+            if due.log || due.evaluation || due.checkpoint || pace.reads_now(state) {
+                let figures = pace.read(state)?;
+                self.show(&bar, state, figures, steps_per_epoch, &pace);
+                if let Some(figures) = figures.filter(|_| due.log) {
+                    self.log_step(state, &figures, learning_rate, &pace)?;
+                }
+                if due.evaluation {
+                    self.evaluate(task, state)?;
+                }
+                if due.checkpoint || self.stops_early(state) {
+                    self.save(state)?;
+                }
             }
         }
     }
 
-    fn settings(&self, learning_rate: f64, head_only: bool) -> StepSettings {
-        let head_ratio = self.head_learning_rate / self.optim.learning_rate.max(f64::MIN_POSITIVE);
-        StepSettings {
+    /// Drops what was logged after `step`; the evaluations that are left.
+    fn rewind_log(&self, step: u64, steps_per_epoch: f64) -> Result<Vec<LearningPoint>> {
+        let point = |event: Map<String, Value>| {
+            let number = |key: &str| event.get(key)?.as_f64();
+            let step = event.get("step")?.as_u64()?;
+            let (train_loss, val_loss) = (number("train_loss_since_eval")?, number("val_loss")?);
+            Some(LearningPoint { step, epoch: step as f64 / steps_per_epoch, train_loss, val_loss })
+        };
+        Ok(self.dir.rewind_log(step)?.into_iter().filter_map(point).collect())
+    }
+
+    fn step(&self, task: &mut dyn Task, state: &mut State, learning_rate: f64) -> Result<StepReport> {
+        let number = state.counters.step;
+        let batches = task.batches(number)?;
+        let count = batches.iter().map(|batch| task.count(batch)).sum();
+        let settings = StepSettings {
             seed: self.seed,
             dropout: self.train.dropout,
             learning_rate,
-            head_learning_rate: learning_rate * head_ratio,
-            head_only,
             max_grad_norm: self.optim.max_grad_norm,
+        };
+        let taken =
+            step(state, &batches, count, &settings, |batch, scale, dropout| task.loss(batch, scale, dropout));
+        match taken {
+            Err(error) if error.kind == ErrorKind::Device => {
+                // What fits has to fit to the end.
+                task.begin_stage(state.last_stage(), &state.params)?;
+                let loss = |batch: &Batch, scale, dropout: &mut Dropout| task.loss(batch, scale, dropout);
+                Err(out_of_memory(&batches, number, self.train, &settings, &state.params.device(), loss)?)
+            }
+            taken => taken,
         }
     }
 
-    /// Whether the head is still trained alone; a larger budget does not lead back to that stage.
-    fn is_head_only(&self, progress: f64, state: &State) -> bool {
-        progress < self.head_only_fraction && state.step_of_stage(false) == 0
+    fn due(&self, task: &dyn Task, state: &State, pace: &Pace) -> Due {
+        let steps = state.counters.step;
+        let ended = self.train.progress(&state.counters, task.steps_per_epoch()) >= 1.0;
+        let every = |interval: u64| ended || (interval > 0 && steps.is_multiple_of(interval));
+        let eval_interval = match self.train.eval_interval {
+            0 => task.default_eval_interval(),
+            interval => interval,
+        };
+        Due {
+            log: steps.is_multiple_of(self.train.log_interval) || pace.is_first_step(state),
+            evaluation: every(eval_interval),
+            checkpoint: every(self.train.save_interval),
+        }
     }
 
-    fn stops_early(&self, state: &State, head_only: bool) -> bool {
+    fn stops_early(&self, state: &State) -> bool {
         let patience = self.train.early_stopping_patience;
-        !head_only && patience > 0 && state.counters.evals_since_best >= patience
-    }
-
-    /// An interval of 0 means once per epoch for tasks of a few steps per epoch; see `[train]`.
-    fn evaluation_due(&self, steps: u64, steps_per_epoch: f64) -> bool {
-        match self.train.eval_interval {
-            0 if self.phase == "finetune" => is_due(steps, steps_per_epoch.ceil() as u64),
-            interval => is_due(steps, interval),
-        }
+        state.in_last_stage() && patience > 0 && state.counters.evals_since_best >= patience
     }
 
     fn evaluate(&self, task: &dyn Task, state: &mut State) -> Result<()> {
         let Evaluation { loss, score, fields } = task.evaluate(self.progress)?;
         let (sum, count) = std::mem::take(&mut state.counters.loss_since_eval);
-        let train_loss = if count == 0 { f64::NAN } else { sum / count as f64 };
         state.judge(score)?;
-        if train_loss.is_finite() {
-            state.counters.history.push((train_loss, loss));
-        }
         let mut event = self.event(state);
-        if train_loss.is_finite() {
+        if count > 0 {
+            let (step, train_loss) = (state.counters.step, sum / count as f64);
+            let epoch = step as f64 / task.steps_per_epoch();
+            state.record(LearningPoint { step, epoch, train_loss, val_loss: loss });
             event.insert("train_loss_since_eval".into(), json!(train_loss));
         }
         event.insert("val_loss".into(), json!(loss));
@@ -176,40 +185,21 @@ impl Run<'_> {
         event
     }
 
-    fn log_step(
-        &self,
-        state: &State,
-        figures: &Figures,
-        settings: &StepSettings,
-        tokens_per_sec: f64,
-    ) -> Result<()> {
-        let rate = if settings.head_only { settings.head_learning_rate } else { settings.learning_rate };
+    fn log_step(&self, state: &State, figures: &Figures, learning_rate: f64, pace: &Pace) -> Result<()> {
+        let scale = state.stage().groups.first().map_or(1.0, |group| group.learning_rate_scale);
         let mut event = self.event(state);
         event.insert("train_loss".into(), json!(figures.train_loss));
-        event.insert("learning_rate".into(), json!(rate));
+        event.insert("learning_rate".into(), json!(learning_rate * scale));
         event.insert("grad_norm".into(), json!(figures.grad_norm));
-        event.insert("tokens_per_sec".into(), json!(tokens_per_sec));
+        event.insert("tokens_per_sec".into(), json!(pace.tokens_per_sec(state)));
         self.dir.log(&event)
     }
 
-    fn show(&self, bar: &Bar<'_>, state: &State, figures: &Figures, per_epoch: f64, tokens_per_sec: f64) {
+    fn show(&self, bar: &Bar, state: &State, figures: Option<Figures>, per_epoch: f64, pace: &Pace) {
         let done = state.counters.step;
         let share = self.train.progress(&state.counters, per_epoch).clamp(f64::MIN_POSITIVE, 1.0);
+        let (loss, rate) = (figures.map_or(f64::NAN, |f| f.train_loss), pace.tokens_per_sec(state));
         bar.set_total((done as f64 / share).round() as u64);
-        bar.advance_to(done, || format!("loss {:.3} {tokens_per_sec:.0} tokens/s", figures.train_loss));
+        bar.advance_to(done, || format!("loss {loss:.3} {rate:.0} tokens/s"));
     }
-}
-
-fn is_due(steps: u64, interval: u64) -> bool {
-    interval > 0 && steps.is_multiple_of(interval)
-}
-
-/// Reads the figures of these steps into the counters; those of the last one.
-fn read(unread: &mut Vec<StepReport>, state: &mut State) -> Result<Option<Figures>> {
-    let figures = StepReport::read_all(&std::mem::take(unread))?;
-    for figures in &figures {
-        state.counters.loss_since_eval.0 += figures.train_loss;
-        state.counters.loss_since_eval.1 += 1;
-    }
-    Ok(figures.last().copied())
 }

@@ -1,62 +1,101 @@
 //! Everything that changes during a run.
 
-use std::collections::BTreeSet;
-
 use crate::checkpoint::{Best, Checkpoint, Counters, Fingerprints};
-use crate::error::Result;
-use crate::model::{Params, Weights};
-use crate::optim::{AdamW, OptimConfig};
+use crate::error::{Error, Result};
+use crate::metrics::learning::LearningPoint;
+use crate::model::{ParamSpec, Params, Weights};
+use crate::optim::{AdamW, OptimConfig, Stage};
 use crate::tensor_file;
 
 /// Parameters, optimizer and counters of a run.
 pub struct State {
     /// All parameters.
     pub params: Params,
-    /// Names of those that are trained.
-    pub trainable: BTreeSet<String>,
     /// Moments.
     pub optimizer: AdamW,
     /// Where the run stands.
     pub counters: Counters,
     /// The trained parameters at the best evaluation so far.
     pub best: Option<Weights>,
+    pub(super) stages: Vec<Stage>,
+    pub(super) history: Vec<LearningPoint>,
 }
 
 impl State {
-    /// A run that has not begun.
-    pub fn new(params: Params, trainable: BTreeSet<String>, optim: &OptimConfig) -> Self {
+    /// A run that has not begun; it has at least one stage.
+    pub fn new(params: Params, stages: Vec<Stage>, optim: &OptimConfig) -> Self {
         let optimizer = AdamW::new(optim);
-        Self { params, trainable, optimizer, counters: Counters::default(), best: None }
+        Self { params, optimizer, counters: Counters::default(), best: None, stages, history: Vec::new() }
     }
 
-    /// Updates so far of the stage that trains the head alone, or of the one that trains all.
-    pub fn step_of_stage(&self, head_only: bool) -> u64 {
-        self.counters.step - if head_only { 0 } else { self.counters.head_only_steps }
+    /// A run in one stage that trains all parameters.
+    pub fn of_all(params: Params, specs: &[ParamSpec], optim: &OptimConfig) -> Self {
+        Self::new(params, vec![Stage::of_all(specs, optim)], optim)
     }
 
-    /// The optimizer begins anew, and early stopping counts anew.
-    pub fn begin_stage(&mut self) {
-        self.optimizer.restart();
-        self.counters.evals_since_best = 0;
+    /// The stage it stands in.
+    pub fn stage(&self) -> &Stage {
+        &self.stages[self.counters.stage]
+    }
+
+    /// The stage it ends in.
+    pub(super) fn last_stage(&self) -> &Stage {
+        &self.stages[self.stages.len() - 1]
+    }
+
+    /// Goes on to the stage that `progress`, a share of the budget, lies in, with fresh moments and a fresh count for
+    /// early stopping; returns whether that is another. A larger budget does not lead back to an earlier stage.
+    pub fn enter_stage(&mut self, progress: f64) -> bool {
+        let last = self.stages.len() - 1;
+        let stage = self.stages.iter().position(|stage| progress < stage.until).unwrap_or(last);
+        let enters = stage > self.counters.stage;
+        if enters {
+            self.optimizer.restart();
+            self.counters.evals_since_best = 0;
+            (self.counters.stage, self.counters.stage_start) = (stage, self.counters.step);
+        }
+        enters
+    }
+
+    /// Whether it stands in its last stage.
+    pub fn in_last_stage(&self) -> bool {
+        self.counters.stage + 1 == self.stages.len()
+    }
+
+    /// The evaluations so far, oldest first.
+    pub fn history(&self) -> &[LearningPoint] {
+        &self.history
     }
 
     /// Takes everything from a checkpoint.
+    ///
+    /// Errors: it stands in a stage that this run does not have (65).
     pub fn restore(&mut self, checkpoint: Checkpoint) -> Result<()> {
+        let counters = checkpoint.counters;
+        if counters.stage >= self.stages.len() {
+            let (stage, stages) = (counters.stage + 1, self.stages.len());
+            return Err(Error::data(format!("the checkpoint is in stage {stage}, this run has {stages}")));
+        }
         self.params.assign(&checkpoint.model)?;
         let device = self.params.device();
         let moved = |weights: Weights| -> candle_core::Result<Weights> {
             weights.into_iter().map(|(name, tensor)| Ok((name, tensor.to_device(&device)?))).collect()
         };
-        self.optimizer.restore(&moved(checkpoint.optimizer)?)?;
+        self.optimizer.restore(&moved(checkpoint.optimizer)?, counters.step - counters.stage_start)?;
         self.best = checkpoint.best.map(moved).transpose()?;
-        self.counters = checkpoint.counters;
+        self.counters = counters;
         Ok(())
+    }
+
+    /// Whether a stage trains the parameter called `name`.
+    fn trains(&self, name: &str) -> bool {
+        self.stages.iter().any(|stage| stage.trains(name))
     }
 
     /// The parameters that are trained; they follow later updates.
     fn trained(&self) -> Weights {
         let all = self.params.detached().into_iter();
-        all.filter(|(name, _)| self.trainable.contains(name)).collect()
+        all.filter(|(name, _)| self.trains(name)).collect()
     }
 
     /// Number of scalars that are trained.
@@ -67,7 +106,7 @@ impl State {
     /// SHA-256 over the parameters that are not trained; empty where all are.
     pub fn frozen_sha256(&self) -> Result<String> {
         let all = self.params.detached().into_iter();
-        let frozen: Weights = all.filter(|(name, _)| !self.trainable.contains(name)).collect();
+        let frozen: Weights = all.filter(|(name, _)| !self.trains(name)).collect();
         if frozen.is_empty() { Ok(String::new()) } else { tensor_file::sha256(&frozen) }
     }
 
@@ -82,13 +121,19 @@ impl State {
         }
     }
 
+    /// Remembers an evaluation.
+    pub(super) fn record(&mut self, point: LearningPoint) {
+        self.counters.history.push((point.train_loss, point.val_loss));
+        self.history.push(point);
+    }
+
     /// Keeps the weights when `score` is the best so far.
     pub fn judge(&mut self, score: f64) -> Result<()> {
         let better = self.counters.best.as_ref().is_none_or(|best| score > best.score);
         if better {
             self.counters.best = Some(Best { step: self.counters.step, score });
             self.counters.evals_since_best = 0;
-            self.best = Some(self.params.snapshot(|name| self.trainable.contains(name))?);
+            self.best = Some(self.params.snapshot(|name| self.trains(name))?);
         } else {
             self.counters.evals_since_best += 1;
         }
@@ -101,5 +146,37 @@ impl State {
             self.params.assign(best)?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::Device;
+
+    use super::*;
+    use crate::model::{Init, Place};
+    use crate::optim::ParamGroup;
+
+    #[test]
+    fn stages_follow_the_budget_and_none_is_gone_back_to() {
+        let specs = ["a", "b", "c"].map(|name| ParamSpec::new(Place::Block(0), name, &[2], Init::Ones));
+        let params = Params::init(&specs, 1, &Device::Cpu).unwrap();
+        let optim = OptimConfig::default();
+        let stage = |until: f64, names: &[&str]| Stage {
+            until,
+            groups: ParamGroup::by_decay(&specs, &optim, 1.0, |spec| names.contains(&&*spec.name)).into(),
+        };
+        let stages = vec![stage(0.2, &["a"]), stage(0.5, &["a", "b"]), stage(1.0, &["a", "b"])];
+        let mut state = State::new(params, stages, &optim);
+        assert_eq!(state.trainable_count(), 4);
+        let mut standing = Vec::new();
+        for (step, progress) in [0.0, 0.1, 0.2, 0.15, 0.5, 0.3, 1.0].into_iter().enumerate() {
+            (state.counters.step, state.counters.evals_since_best) = (step as u64, 3);
+            let enters = state.enter_stage(progress);
+            assert_eq!(state.counters.evals_since_best, if enters { 0 } else { 3 });
+            standing.push((state.counters.stage, state.counters.stage_start));
+        }
+        assert_eq!(standing, [(0, 0), (0, 0), (1, 2), (1, 2), (2, 4), (2, 4), (2, 4)]);
+        assert!(state.in_last_stage() && !state.stage().trains("c"));
     }
 }

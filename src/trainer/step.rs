@@ -2,18 +2,19 @@
 
 use candle_core::{DType, Tensor};
 
-use super::{State, Task};
+use super::{BatchLoss, State};
+use crate::data::Batch;
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{Dropout, SCORE_WEIGHT};
+use crate::model::Dropout;
 use crate::ops::GradientSums;
-use crate::optim::Gradients;
+use crate::optim::{Gradients, Update};
 
 /// What one step did. On a GPU its figures may still be on their way: reading them waits for the step.
 #[derive(Clone, Debug)]
 pub struct StepReport {
     /// Which step, counted from 1.
     pub number: u64,
-    /// Tokens trained on, padding left out.
+    /// Tokens trained on.
     pub tokens: u64,
     /// f64 scalars on the device.
     loss: Tensor,
@@ -68,49 +69,51 @@ pub struct StepSettings {
     pub seed: u64,
     /// Probability of dropping.
     pub dropout: f64,
-    /// Rate of the trunk.
+    /// Learning rate before the scale of each group.
     pub learning_rate: f64,
-    /// Rate of a classification head.
-    pub head_learning_rate: f64,
-    /// Only a classification head is updated.
-    pub head_only: bool,
     /// Largest gradient norm; 0 for none.
     pub max_grad_norm: f64,
 }
 
 /// Micro-batches -> losses -> gradients of their global mean -> finite check -> clip -> AdamW.
 ///
-/// Every loss is divided by the target count of the whole step, so 1 x 8, 2 x 4 and 8 x 1 sequences give
-/// the same update. A loss or gradient norm that is not finite keeps every parameter where it is.
+/// `loss` gives the summed loss of a micro-batch, times a factor: 1 / `count`, with the targets of the whole step
+/// counted, so that 1 x 8, 2 x 4 and 8 x 1 sequences give the same update. A loss or gradient norm that is not
+/// finite keeps every parameter where it is.
 /// Errors: on the CPU that (76); on a GPU the report says so when it is read.
-pub fn step(task: &mut dyn Task, state: &mut State, settings: &StepSettings) -> Result<StepReport> {
-    let (number, step_of_stage) = (state.counters.step, state.step_of_stage(settings.head_only));
-    let batches = task.batches(number)?;
-    let count: f64 = batches.iter().map(|batch| task.count(batch)).sum();
+pub fn step(
+    state: &mut State,
+    batches: &[Batch],
+    count: f64,
+    settings: &StepSettings,
+    loss: impl Fn(&Batch, f64, &mut Dropout) -> Result<BatchLoss>,
+) -> Result<StepReport> {
+    let (number, stage) = (state.counters.step, &state.stages[state.counters.stage]);
 
     let mut sums = GradientSums::default();
     let mut total = Tensor::zeros((), DType::F64, &state.params.device())?;
     for (micro_step, batch) in batches.iter().enumerate() {
         let mut dropout = Dropout::new(settings.dropout, settings.seed, number, micro_step as u64);
-        let loss = task.loss(batch, 1.0 / count, settings.head_only, &mut dropout)?;
+        let loss = loss(batch, 1.0 / count, &mut dropout)?;
         total = (total + loss.of_targets.to_dtype(DType::F64)?)?;
         sums.backward(&loss.total)?;
     }
 
-    let is_head = |name: &str| name == SCORE_WEIGHT;
-    let is_trained = |name: &str| state.trainable.contains(name) && (is_head(name) || !settings.head_only);
-    let gradients = Gradients::of(sums, &state.params, is_trained)?;
+    let gradients = Gradients::of(sums, &state.params, |name| stage.trains(name))?;
     let tokens = batches.iter().map(|batch| batch.tokens()).sum();
     let report = StepReport { number: number + 1, tokens, loss: total, grad_norm: gradients.norm()? };
     if state.params.device().is_cpu() {
         report.read()?;
     }
-    let clip = (&report.loss, &report.grad_norm, settings.max_grad_norm);
-    state.optimizer.update(&state.params, &gradients, step_of_stage + 1, clip, |name| {
-        if is_head(name) { settings.head_learning_rate } else { settings.learning_rate }
-    })?;
+    let update = Update {
+        groups: &stage.groups,
+        learning_rate: settings.learning_rate,
+        loss: &report.loss,
+        norm: &report.grad_norm,
+        max_norm: settings.max_grad_norm,
+    };
+    state.optimizer.update(&state.params, &gradients, &update)?;
     state.counters.step += 1;
-    state.counters.head_only_steps += u64::from(settings.head_only);
     state.counters.tokens += tokens;
     Ok(report)
 }

@@ -59,7 +59,7 @@ pub fn compare(config: &CompareConfig, context: &Context) -> Result<Comparison> 
     let stored = (context.existing == Existing::Resume).then(|| read_json(dir.path(), "audit.json").ok());
     let (audit, leaking) = audited(config, stored.flatten(), &mut fetcher, progress)?;
     manifest.hub_commits = fetcher.commits;
-    let running = lifecycle::begin(&dir, config, manifest, context, 0)?;
+    let running = lifecycle::begin(&dir, config, manifest, context)?;
     if let Some(audit) = &audit {
         dir.write_json("audit.json", audit)?;
     }

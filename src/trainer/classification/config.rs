@@ -1,0 +1,151 @@
+//! `[classifier]`: the head, what is trained, and what the best evaluation is judged by.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::metrics::Scores;
+use crate::model::Pooling;
+use crate::ranges;
+
+/// Which parameters of the trunk stay as they are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Freeze {
+    /// Everything is trained.
+    #[default]
+    None,
+    /// Only the head is trained.
+    AllButHead,
+    /// The head, the final norm and the last `trainable_blocks` blocks are trained.
+    AllButLastBlocks,
+}
+
+/// What decides which evaluation is the best.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SelectionMetric {
+    /// Validation loss, lower is better.
+    ValLoss,
+    /// F1 at the best validation threshold; macro F1 with more than two labels.
+    #[default]
+    F1,
+    /// Matthews correlation.
+    Mcc,
+    /// Area under the precision-recall curve.
+    PrAuc,
+    /// Area under the ROC curve.
+    RocAuc,
+    /// Accuracy.
+    Accuracy,
+    /// Mean recall over the classes.
+    BalancedAccuracy,
+}
+
+impl SelectionMetric {
+    /// What is compared, higher is better; the negated loss where a score is not defined.
+    pub fn of(self, scores: &Scores) -> f64 {
+        let score = match self {
+            Self::ValLoss => None,
+            Self::F1 => Some(scores.f1),
+            Self::Mcc => Some(scores.mcc),
+            Self::PrAuc => scores.pr_auc,
+            Self::RocAuc => scores.roc_auc,
+            Self::Accuracy => Some(scores.accuracy),
+            Self::BalancedAccuracy => Some(scores.balanced_accuracy),
+        };
+        score.unwrap_or(-scores.loss)
+    }
+}
+
+/// `[classifier]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ClassifierConfig {
+    /// `last` or `mean` hidden state, or `concat`: last, maximum and mean side by side.
+    pub pooling: Pooling,
+    /// Learning rate of the head; 0 takes that of the trunk.
+    #[schemars(range(min = 0, max = 100))]
+    pub head_learning_rate: f64,
+    /// Share of the budget, from its beginning, in which the head is trained alone (linear probing, then fine-tuning:
+    /// LP-FT); the rest begins with a new warm-up and trains all. Keeps what the trunk holds from a head that knows
+    /// nothing yet; from scratch there is nothing to keep. Source: Kumar et al. 2022, "Fine-tuning can distort
+    /// pretrained features and underperform out-of-distribution".
+    #[schemars(range(min = 0), extend("exclusiveMaximum" = 1))]
+    pub head_only_fraction: f64,
+    /// `none`, `all_but_head` or `all_but_last_blocks`.
+    pub freeze: Freeze,
+    /// Blocks trained with `all_but_last_blocks`.
+    pub trainable_blocks: usize,
+    /// Weight each class by n / (labels * n_c), as scikit-learn's `balanced`.
+    pub balanced: bool,
+    /// Weight of each class in label order; empty weighs all alike. Excludes `balanced`.
+    #[schemars(extend("items" = {"type": "number", "exclusiveMinimum": 0}))]
+    pub class_weights: Vec<f64>,
+    /// What the best evaluation is judged by, and the settings of a comparison's search.
+    pub selection_metric: SelectionMetric,
+    /// Weight of the language-model loss of the training texts (nats per token) beside the loss of their labels
+    /// (nats per row); 0 leaves it out. Source: Radford et al. 2018, "Improving language understanding by
+    /// generative pre-training", section 3.2, where it is 0.5.
+    #[schemars(range(min = 0, max = 100))]
+    pub language_model_weight: f64,
+}
+
+impl Default for ClassifierConfig {
+    fn default() -> Self {
+        Self {
+            pooling: Pooling::Last,
+            head_learning_rate: 0.0,
+            head_only_fraction: 0.0,
+            freeze: Freeze::None,
+            trainable_blocks: 1,
+            balanced: false,
+            class_weights: Vec::new(),
+            selection_metric: SelectionMetric::F1,
+            language_model_weight: 0.0,
+        }
+    }
+}
+
+impl ClassifierConfig {
+    /// Errors: settings that exclude each other or lie outside their range.
+    pub fn check(&self) -> Result<()> {
+        ranges::check("classifier", self)?;
+        if self.balanced && !self.class_weights.is_empty() {
+            return Err(Error::usage("classifier.balanced and classifier.class_weights exclude each other"));
+        }
+        if self.head_only_fraction > 0.0 && self.freeze == Freeze::AllButHead {
+            return Err(Error::usage(
+                "classifier.freeze = \"all_but_head\" trains the head alone to the end; set \
+                 classifier.head_only_fraction to 0 or another freeze",
+            ));
+        }
+        if self.language_model_weight > 0.0 && self.freeze == Freeze::AllButHead {
+            return Err(Error::usage(
+                "classifier.language_model_weight trains the trunk, which classifier.freeze = \"all_but_head\" keeps \
+                 as it is; set the weight to 0 or another freeze",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Weight of each class, from the labels of the training rows.
+    ///
+    /// Errors: a list of another length than there are labels.
+    pub fn weights(&self, labels: &[u32], num_labels: usize) -> Result<Vec<f32>> {
+        if self.balanced {
+            let count = |class: usize| labels.iter().filter(|label| **label as usize == class).count();
+            let weight = |class| labels.len() as f64 / (num_labels * count(class).max(1)) as f64;
+            return Ok((0..num_labels).map(|class| weight(class) as f32).collect());
+        }
+        match self.class_weights.len() {
+            0 => Ok(vec![1.0; num_labels]),
+            n if n == num_labels => Ok(self.class_weights.iter().map(|weight| *weight as f32).collect()),
+            n => {
+                let why =
+                    format!("classifier.class_weights has {n} weights, the data has {num_labels} labels");
+                Err(Error::usage(why))
+            }
+        }
+    }
+}

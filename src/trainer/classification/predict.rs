@@ -1,0 +1,35 @@
+//! Class probabilities of labelled rows.
+
+use candle_core::{DType, Device};
+
+use crate::data::Examples;
+use crate::error::Result;
+use crate::model::{Classifier, Dropout};
+use crate::progress::Progress;
+use crate::trainer::on_device;
+
+/// Class probabilities of every row, in row order, whatever the batch size.
+pub fn probabilities(
+    model: &Classifier,
+    examples: &Examples,
+    rows_per_batch: usize,
+    device: &Device,
+    progress: &Progress,
+) -> Result<Vec<Vec<f64>>> {
+    let bar = progress.bar("classifying", examples.len() as u64);
+    let mut found = vec![Vec::new(); examples.len()];
+    let mut done = 0;
+    for rows in examples.by_length(rows_per_batch) {
+        let (tokens, _) = on_device(&examples.batch(&rows), device)?;
+        let logits = model.logits(&tokens, &mut Dropout::off())?;
+        for (row, logits) in rows.iter().zip(logits.value().to_dtype(DType::F64)?.to_vec2::<f64>()?) {
+            let highest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            let weights: Vec<f64> = logits.iter().map(|logit| (logit - highest).exp()).collect();
+            let total: f64 = weights.iter().sum();
+            found[*row] = weights.iter().map(|weight| weight / total).collect();
+        }
+        done += rows.len() as u64;
+        bar.advance_to(done, || "rows".into());
+    }
+    Ok(found)
+}
