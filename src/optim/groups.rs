@@ -40,7 +40,7 @@ impl ParamGroup {
 /// A part of a training. Each begins with fresh moments and a warm-up of its own.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Stage {
-    /// Share of the budget at which it ends, 0 to 1.
+    /// Share of the run at which it ends, 0 to 1.
     pub until: f64,
     /// What is trained; every other parameter stays as it is. The rate of the first group is the one logged.
     pub groups: Vec<ParamGroup>,

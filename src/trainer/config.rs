@@ -1,4 +1,4 @@
-//! `[train]`: batches, budget, and how often to look.
+//! `[train]`: batches, limits, and how often to look.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -8,7 +8,7 @@ use crate::device::Precision;
 use crate::error::{Error, Result};
 use crate::ranges;
 
-/// `[train]`; a budget of 0 sets no limit, the first one reached ends the run.
+/// `[train]`; 0 sets no limit, the first limit reached ends the run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct TrainConfig {
@@ -29,14 +29,14 @@ pub struct TrainConfig {
     pub recompute: bool,
     /// Number type of activations: `auto` (bf16 on a GPU, else f32), `f32`, `tf32` or `bf16`.
     pub precision: Precision,
-    /// Budget in optimizer steps.
+    /// Limit in optimizer steps.
     pub max_steps: u64,
-    /// Budget in tokens.
+    /// Limit in tokens.
     pub max_tokens: u64,
-    /// Budget in passes over the training part.
+    /// Limit in passes over the training part.
     #[schemars(range(min = 0))]
     pub max_epochs: f64,
-    /// Budget in minutes; the only one that makes a run depend on the speed of the machine.
+    /// Limit in minutes; the only one that makes a run depend on the speed of the machine.
     #[schemars(range(min = 0))]
     pub max_minutes: f64,
     /// Steps between log events.
@@ -78,15 +78,15 @@ impl Default for TrainConfig {
 }
 
 impl TrainConfig {
-    /// Errors: a value outside its range, or no budget, by key.
+    /// Errors: a value outside its range, or no limit, by key.
     pub fn check(&self, max_position_embeddings: usize) -> Result<()> {
         ranges::check("train", self)?;
         if self.seq_len > max_position_embeddings {
             let range = format!("lie in 2..={max_position_embeddings}, the model's number of positions");
             return Err(Error::outside("train.seq_len", self.seq_len, range));
         }
-        let no_budget = self.max_steps == 0 && self.max_tokens == 0;
-        if no_budget && self.max_epochs == 0.0 && self.max_minutes == 0.0 {
+        let endless = self.max_steps == 0 && self.max_tokens == 0;
+        if endless && self.max_epochs == 0.0 && self.max_minutes == 0.0 {
             let keys = "train.max_steps, train.max_tokens, train.max_epochs or train.max_minutes";
             return Err(Error::usage(format!("the run has no end: set {keys}")));
         }
@@ -103,8 +103,8 @@ impl TrainConfig {
         let (rows, times, all) = (self.micro_batch_size, self.grad_accum_steps, self.global_batch_size());
         let tokens = all * self.seq_len;
         let epochs = (self.max_epochs * steps_per_epoch).ceil() as u64;
-        let budgets = [self.max_steps, self.max_tokens.div_ceil(tokens as u64), epochs];
-        let steps = budgets.into_iter().filter(|steps| *steps > 0).min();
+        let limits = [self.max_steps, self.max_tokens.div_ceil(tokens as u64), epochs];
+        let steps = limits.into_iter().filter(|steps| *steps > 0).min();
         let steps = steps.map_or(String::new(), |steps| format!(", about {steps} in all"));
         format!(
             "steps: {rows} x {times} = {all} sequences, up to {tokens} tokens each; {steps_per_epoch:.1} an \
@@ -112,9 +112,9 @@ impl TrainConfig {
         )
     }
 
-    /// Share of the budget used, 0 to 1: the largest over all budgets that are set.
+    /// Share of the run that is done, 0 to 1: the largest over all limits that are set.
     pub fn progress(&self, counters: &Counters, steps_per_epoch: f64) -> f64 {
-        let share = |used: f64, budget: f64| if budget > 0.0 { used / budget } else { 0.0 };
+        let share = |used: f64, limit: f64| if limit > 0.0 { used / limit } else { 0.0 };
         let step = counters.step as f64;
         share(step, self.max_steps as f64)
             .max(share(counters.tokens as f64, self.max_tokens as f64))

@@ -17,7 +17,7 @@ use crate::progress::{Bar, Progress};
 use crate::run_dir::RunDir;
 use crate::signals;
 
-/// A training run over a task, from wherever its state stands to the end of the budget.
+/// A training run over a task, from wherever its state stands to its limit.
 pub struct Run<'a> {
     /// `pretrain` or `finetune`, in logs and bars.
     pub phase: &'a str,
@@ -52,7 +52,7 @@ struct Due {
 }
 
 impl Run<'_> {
-    /// Trains until the budget is used, early stopping says so, or a signal comes.
+    /// Trains until a limit is reached, early stopping says so, or a signal comes.
     ///
     /// Errors: as `step`, evaluation, log and checkpoint; out of memory (69), with what fits.
     pub fn train(&self, task: &mut dyn Task, state: &mut State) -> Result<Outcome> {

@@ -43,8 +43,8 @@ impl State {
         &self.stages[self.stages.len() - 1]
     }
 
-    /// Goes on to the stage that `progress`, a share of the budget, lies in, with fresh moments and a fresh count for
-    /// early stopping; returns whether that is another. A larger budget does not lead back to an earlier stage.
+    /// Goes on to the stage that `progress`, a share of the run, lies in, with fresh moments and a fresh count for
+    /// early stopping; returns whether that is another. A higher limit does not lead back to an earlier stage.
     pub fn enter_stage(&mut self, progress: f64) -> bool {
         let last = self.stages.len() - 1;
         let stage = self.stages.iter().position(|stage| progress < stage.until).unwrap_or(last);
@@ -158,7 +158,7 @@ mod tests {
     use crate::optim::ParamGroup;
 
     #[test]
-    fn stages_follow_the_budget_and_none_is_gone_back_to() {
+    fn stages_follow_the_limits_and_none_is_gone_back_to() {
         let specs = ["a", "b", "c"].map(|name| ParamSpec::new(Place::Block(0), name, &[2], Init::Ones));
         let params = Params::init(&specs, 1, &Device::Cpu).unwrap();
         let optim = OptimConfig::default();

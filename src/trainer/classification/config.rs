@@ -67,7 +67,7 @@ pub struct ClassifierConfig {
     /// Learning rate of the head; 0 takes that of the trunk.
     #[schemars(range(min = 0, max = 100))]
     pub head_learning_rate: f64,
-    /// Share of the budget, from its beginning, in which the head is trained alone (linear probing, then fine-tuning:
+    /// Share of the run, from its beginning, in which the head is trained alone (linear probing, then fine-tuning:
     /// LP-FT); the rest begins with a new warm-up and trains all. Keeps what the trunk holds from a head that knows
     /// nothing yet; from scratch there is nothing to keep. Source: Kumar et al. 2022, "Fine-tuning can distort
     /// pretrained features and underperform out-of-distribution".
