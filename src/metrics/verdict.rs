@@ -7,11 +7,11 @@ use serde::{Deserialize, Serialize};
 
 use super::scores::Scores;
 
-/// Good means accuracy above this. Source: the metrics guide in the README.
+/// Good means accuracy above this. Source: the metrics guide in docs/statistics.md.
 const GOOD_ACCURACY: f64 = 0.85;
-/// Good means precision and recall above this. Source: the metrics guide in the README.
+/// Good means precision and recall above this. Source: the metrics guide in docs/statistics.md.
 const GOOD_PRECISION_RECALL: f64 = 0.80;
-/// Bad means precision or recall below this. Source: the metrics guide in the README.
+/// Bad means precision or recall below this. Source: the metrics guide in docs/statistics.md.
 const BAD_PRECISION_RECALL: f64 = 0.50;
 /// Share of the majority answer's errors that a model must remove to count as above it. The guide asks for
 /// better than chance without a number; on a balanced task this is an accuracy of 0.55.
@@ -45,7 +45,7 @@ pub struct History {
 impl Verdict {
     /// Judges the scores on the test rows, and how training went where its history is known.
     ///
-    /// Source of the rules: the metrics guide in the README.
+    /// Source of the rules: the metrics guide in docs/statistics.md.
     pub fn judge(test: &Scores, history: Option<&History>) -> Self {
         let mut findings: Vec<String> = match no_positives(test) {
             Some(finding) => vec![finding],
