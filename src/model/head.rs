@@ -1,4 +1,4 @@
-//! What can stand on top of the trunk.
+//! What can stand on top of the body.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -1,4 +1,4 @@
-//! The two heads on the trunk: next-token logits and class logits.
+//! The two heads on the body: next-token logits and class logits.
 
 use candle_core::{Device, Result, Tensor};
 
@@ -15,7 +15,7 @@ use crate::ops::{self, Pool, Traced, WeightLayout};
 
 /// Trunk with a language-model head.
 pub struct LanguageModel {
-    trunk: Transformer,
+    body: Transformer,
     /// (V, C).
     head: Tensor,
 }
@@ -23,23 +23,23 @@ pub struct LanguageModel {
 impl LanguageModel {
     /// Builds the model over `weights`; a tied head reads the embedding.
     pub fn new(config: &ModelConfig, weights: &Weights) -> Result<Self> {
-        let trunk = Transformer::new(config, weights, None)?;
+        let body = Transformer::new(config, weights, None)?;
         let head = match config.spec().lm_head {
             Some(head) => weight(weights, &head.name)?,
-            None => trunk.embedding().clone(),
+            None => body.embedding().clone(),
         };
-        Ok(Self { trunk, head })
+        Ok(Self { body, head })
     }
 
     /// This model, computing the activations of each block again for the backward pass where `recompute`.
     pub fn with_recompute(mut self, recompute: bool) -> Self {
-        self.trunk.set_recompute(recompute);
+        self.body.set_recompute(recompute);
         self
     }
 
     /// Longest sequence, in tokens.
     pub fn max_position_embeddings(&self) -> usize {
-        self.trunk.max_position_embeddings()
+        self.body.max_position_embeddings()
     }
 
     /// Where the model lives.
@@ -49,7 +49,7 @@ impl LanguageModel {
 
     /// Logits (N, V) of the next token at every position.
     pub fn logits(&self, rows: &TokenRows, dropout: &mut Dropout) -> Result<Traced> {
-        self.project(&self.trunk.forward(rows, dropout)?)
+        self.project(&self.body.forward(rows, dropout)?)
     }
 
     /// The sum over all positions of the cross-entropy of their targets (N), times `scale`; in nats.
@@ -60,18 +60,18 @@ impl LanguageModel {
         scale: f64,
         dropout: &mut Dropout,
     ) -> Result<Traced> {
-        ops::head_cross_entropy(&self.trunk.forward(rows, dropout)?, &(&self.head).into(), targets, scale)
+        ops::head_cross_entropy(&self.body.forward(rows, dropout)?, &(&self.head).into(), targets, scale)
     }
 
     /// The cross-entropy (N) of each target in nats, without gradients; 0 where there is no target.
     pub fn losses(&self, rows: &TokenRows, targets: &Tensor) -> Result<Tensor> {
-        ops::head_losses(&self.trunk.forward(rows, &mut Dropout::off())?, &(&self.head).into(), targets)
+        ops::head_losses(&self.body.forward(rows, &mut Dropout::off())?, &(&self.head).into(), targets)
     }
 
     /// Logits (B, V) after the last of the new positions input_ids (B, T), with everything before in `cache`.
     pub fn next_logits(&self, input_ids: &Tensor, cache: &mut KvCache) -> Result<Tensor> {
         let (b, t) = input_ids.dims2()?;
-        let hidden = self.trunk.forward_cached(input_ids, cache)?; // (B * T, C)
+        let hidden = self.body.forward_cached(input_ids, cache)?; // (B * T, C)
         let last = ops::pool(&hidden, &vec![t; b], Pool::Last)?; // (B, C)
         Ok(self.project(&last)?.value().clone())
     }
@@ -83,7 +83,7 @@ impl LanguageModel {
 
 /// Trunk with a classification head.
 pub struct Classifier {
-    trunk: Transformer,
+    body: Transformer,
     /// (num_labels, width C), no bias.
     score: Tensor,
     pooling: Pooling,
@@ -102,13 +102,13 @@ impl Classifier {
         pooling: Pooling,
         lora: Option<&LoraConfig>,
     ) -> Result<Self> {
-        let trunk = Transformer::new(config, weights, lora)?;
-        Ok(Self { trunk, score: weight(weights, SCORE_WEIGHT)?, pooling })
+        let body = Transformer::new(config, weights, lora)?;
+        Ok(Self { body, score: weight(weights, SCORE_WEIGHT)?, pooling })
     }
 
     /// This model, computing the activations of each block again for the backward pass where `recompute`.
     pub fn with_recompute(mut self, recompute: bool) -> Self {
-        self.trunk.set_recompute(recompute);
+        self.body.set_recompute(recompute);
         self
     }
 
@@ -124,13 +124,13 @@ impl Classifier {
 
     /// Final hidden states (N, C).
     pub fn hidden(&self, rows: &TokenRows, dropout: &mut Dropout) -> Result<Traced> {
-        self.trunk.forward(rows, dropout)
+        self.body.forward(rows, dropout)
     }
 
     /// The sum over all positions of the cross-entropy of the tokens that follow (N), times `scale`, by the
     /// embedding as a tied head; in nats.
     pub fn language_loss(&self, hidden: &Traced, targets: &Tensor, scale: f64) -> Result<Traced> {
-        ops::head_cross_entropy(hidden, &self.trunk.embedding().into(), targets, scale)
+        ops::head_cross_entropy(hidden, &self.body.embedding().into(), targets, scale)
     }
 
     /// Class logits (sequences, num_labels) from the hidden states of `rows`.

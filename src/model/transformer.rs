@@ -1,4 +1,4 @@
-//! The trunk: token ids to final hidden states.
+//! The body: token ids to final hidden states.
 
 use std::sync::Arc;
 
@@ -93,7 +93,7 @@ enum Positions {
 }
 
 impl Transformer {
-    /// Builds the trunk over `weights`; they may be tracked by autograd or not. With `lora` the updates among
+    /// Builds the body over `weights`; they may be tracked by autograd or not. With `lora` the updates among
     /// them act beside the maps they are named after.
     ///
     /// Errors: a tensor that the config calls for is missing.

@@ -237,7 +237,7 @@ fn tokenizer(config: &FinetuneConfig, start: &Start, split: &LabelledSplit) -> R
     }
 }
 
-/// Said where a budget ended before the trunk was trained.
+/// Said where a budget ended before the body was trained.
 const HEAD_ALONE: &str = "the budget was too short for classifier.head_only_fraction: the head alone was trained; lower \
                           the fraction or raise the budget";
 

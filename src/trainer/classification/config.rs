@@ -8,7 +8,7 @@ use crate::metrics::Scores;
 use crate::model::Pooling;
 use crate::ranges;
 
-/// Which parameters of the trunk stay as they are.
+/// Which parameters of the body stay as they are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Freeze {
@@ -64,11 +64,11 @@ impl SelectionMetric {
 pub struct ClassifierConfig {
     /// `last` or `mean` hidden state, or `concat`: last, maximum and mean side by side.
     pub pooling: Pooling,
-    /// Learning rate of the head; 0 takes that of the trunk.
+    /// Learning rate of the head; 0 takes that of the body.
     #[schemars(range(min = 0, max = 100))]
     pub head_learning_rate: f64,
     /// Share of the run, from its beginning, in which the head is trained alone (linear probing, then fine-tuning:
-    /// LP-FT); the rest begins with a new warm-up and trains all. Keeps what the trunk holds from a head that knows
+    /// LP-FT); the rest begins with a new warm-up and trains all. Keeps what the body holds from a head that knows
     /// nothing yet; from scratch there is nothing to keep. Source: Kumar et al. 2022, "Fine-tuning can distort
     /// pretrained features and underperform out-of-distribution".
     #[schemars(range(min = 0), extend("exclusiveMaximum" = 1))]
@@ -122,7 +122,7 @@ impl ClassifierConfig {
         }
         if self.language_model_weight > 0.0 && self.freeze == Freeze::AllButHead {
             return Err(Error::usage(
-                "classifier.language_model_weight trains the trunk, which classifier.freeze = \"all_but_head\" keeps \
+                "classifier.language_model_weight trains the body, which classifier.freeze = \"all_but_head\" keeps \
                  as it is; set the weight to 0 or another freeze",
             ));
         }
