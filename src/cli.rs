@@ -1,8 +1,27 @@
-//! What can be typed. Layer 8; clap structs and nothing else.
+//! What can be typed.
+//!
+//! Layer 8; clap structs and nothing else.
 
 use std::path::PathBuf;
 
+use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
+
+use crate::error::{Error, Result};
+
+/// The command line; help and version are printed at once, help also where a command is missing; mistakes become one
+/// line as all errors do.
+pub fn parse() -> Result<Cli> {
+    Cli::try_parse().map_err(|mistake| {
+        if !mistake.use_stderr() || mistake.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+            mistake.exit();
+        }
+        let text = mistake.to_string();
+        let lines = text.lines().map(str::trim).take_while(|line| !line.starts_with("Usage:"));
+        let parts: Vec<&str> = lines.filter(|line| !line.is_empty()).collect();
+        Error::usage(parts.join(" ").trim_start_matches("error: "))
+    })
+}
 
 /// Pre-trains a tiny transformer, fine-tunes it as a text classifier, and says whether pre-training helped.
 #[derive(Debug, Parser)]
@@ -26,114 +45,23 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// What this machine has, how fast it is, and whether every op is right on its device.
-    Doctor {
-        /// auto, cpu, cuda or cuda:N.
-        #[arg(long, default_value = "auto")]
-        device: String,
-    },
+    Doctor(DoctorArgs),
     /// Train a language model on raw text.
-    Pretrain {
-        /// What every run takes.
-        #[command(flatten)]
-        run: RunArgs,
-    },
+    Pretrain(RunArgs),
     /// Train a classifier on labelled text, from a pre-trained model or from scratch.
-    Finetune {
-        /// What every run takes.
-        #[command(flatten)]
-        run: RunArgs,
-        /// Run directory, Hugging Face folder or `scratch`; overrides the config.
-        #[arg(long)]
-        init_from: Option<String>,
-        /// Exit 3 when a test score is below this, such as f1=0.8; may be given again.
-        #[arg(long, value_name = "SCORE=VALUE")]
-        fail_under: Vec<String>,
-    },
+    Finetune(FinetuneArgs),
     /// Pre-trained against from scratch over seeds and label budgets; without a config, the demonstration.
-    Compare {
-        /// What every run takes.
-        #[command(flatten)]
-        run: RunArgs,
-    },
+    Compare(RunArgs),
     /// Score a finished run on another file: labelled rows, or raw text for a language model.
-    Evaluate {
-        /// Finished run.
-        run_dir: PathBuf,
-        /// File to score it on.
-        #[arg(long)]
-        data: PathBuf,
-        /// Column with the text, where it differs from the run's.
-        #[arg(long)]
-        text_column: Option<String>,
-        /// Column with the label, where it differs from the run's.
-        #[arg(long)]
-        label_column: Option<String>,
-        /// Exit 3 when a score is below this, such as f1=0.8; may be given again.
-        #[arg(long, value_name = "SCORE=VALUE")]
-        fail_under: Vec<String>,
-        /// auto, cpu, cuda or cuda:N.
-        #[arg(long, default_value = "auto")]
-        device: String,
-    },
+    Evaluate(EvaluateArgs),
     /// Label texts with a fine-tuned run, one JSON line each.
-    Predict {
-        /// Finished run, Hugging Face folder or hf://OWNER/NAME.
-        run_dir: PathBuf,
-        /// Texts, or - for standard input with one text a line.
-        texts: Vec<String>,
-        /// File with texts: .txt one a line, .csv, .tsv or .jsonl by the run's text column.
-        #[arg(long, conflicts_with = "texts")]
-        input: Option<PathBuf>,
-        /// auto, cpu, cuda or cuda:N.
-        #[arg(long, default_value = "auto")]
-        device: String,
-    },
+    Predict(PredictArgs),
     /// Continue a prompt with a pre-trained run.
-    Generate {
-        /// Finished run or Hugging Face folder.
-        run_dir: PathBuf,
-        /// Text to continue.
-        #[arg(long, default_value = "")]
-        prompt: String,
-        /// Logits are divided by it; 0 always takes the likeliest token.
-        #[arg(long, default_value_t = 0.8, allow_negative_numbers = true)]
-        temperature: f64,
-        /// Only this many likeliest tokens; 0 takes all.
-        #[arg(long, default_value_t = 50)]
-        top_k: usize,
-        /// Only the likeliest tokens that together reach this probability.
-        #[arg(long, default_value_t = 0.95, allow_negative_numbers = true)]
-        top_p: f64,
-        /// Seed of the choice.
-        #[arg(long, default_value_t = 1)]
-        seed: u64,
-        /// Most tokens to add.
-        #[arg(long, default_value_t = 100)]
-        max_new_tokens: usize,
-        /// auto, cpu, cuda or cuda:N.
-        #[arg(long, default_value = "auto")]
-        device: String,
-    },
+    Generate(GenerateArgs),
     /// Write the model of a finished run for other programs: a folder that transformers loads, or a GGUF file.
-    Export {
-        /// Finished run or Hugging Face folder.
-        run_dir: PathBuf,
-        /// Folder to write, or file whose name ends in .gguf.
-        #[arg(long)]
-        to: PathBuf,
-        /// How a GGUF file stores matrices.
-        #[arg(long, value_enum, default_value_t = Quantize::F32)]
-        quantize: Quantize,
-        /// Replace what is there.
-        #[arg(long)]
-        overwrite: bool,
-    },
+    Export(ExportArgs),
     /// Print the tables of finished runs again.
-    Report {
-        /// Run directories.
-        #[arg(required = true)]
-        run_dirs: Vec<PathBuf>,
-    },
+    Report(ReportArgs),
     /// Look into labelled data: overlaps, classes and lengths, a split without overlaps.
     #[command(subcommand)]
     Data(DataCommand),
@@ -143,6 +71,117 @@ pub enum Command {
     /// Check a config without running it.
     #[command(subcommand)]
     Config(ConfigCommand),
+}
+
+/// `train doctor`.
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// auto, cpu, cuda or cuda:N.
+    #[arg(long, default_value = "auto")]
+    pub device: String,
+}
+
+/// `train finetune`.
+#[derive(Debug, Args)]
+pub struct FinetuneArgs {
+    /// Flags that all runs share.
+    #[command(flatten)]
+    pub run: RunArgs,
+    /// Run directory, Hugging Face folder or `scratch`; overrides the config.
+    #[arg(long)]
+    pub init_from: Option<String>,
+    /// Exit 3 when a test score is below this, such as f1=0.8; may be given again.
+    #[arg(long, value_name = "SCORE=VALUE")]
+    pub fail_under: Vec<String>,
+}
+
+/// `train evaluate`.
+#[derive(Debug, Args)]
+pub struct EvaluateArgs {
+    /// Finished run.
+    pub run_dir: PathBuf,
+    /// File to score it on.
+    #[arg(long)]
+    pub data: PathBuf,
+    /// Column with the text, where it differs from the run's.
+    #[arg(long)]
+    pub text_column: Option<String>,
+    /// Column with the label, where it differs from the run's.
+    #[arg(long)]
+    pub label_column: Option<String>,
+    /// Exit 3 when a score is below this, such as f1=0.8; may be given again.
+    #[arg(long, value_name = "SCORE=VALUE")]
+    pub fail_under: Vec<String>,
+    /// auto, cpu, cuda or cuda:N.
+    #[arg(long, default_value = "auto")]
+    pub device: String,
+}
+
+/// `train predict`.
+#[derive(Debug, Args)]
+pub struct PredictArgs {
+    /// Finished run, Hugging Face folder or hf://OWNER/NAME.
+    pub run_dir: PathBuf,
+    /// Texts, or - for standard input with one text a line.
+    pub texts: Vec<String>,
+    /// File with texts: .txt one a line, .csv, .tsv or .jsonl by the run's text column.
+    #[arg(long, conflicts_with = "texts")]
+    pub input: Option<PathBuf>,
+    /// auto, cpu, cuda or cuda:N.
+    #[arg(long, default_value = "auto")]
+    pub device: String,
+}
+
+/// `train generate`.
+#[derive(Debug, Args)]
+pub struct GenerateArgs {
+    /// Finished run or Hugging Face folder.
+    pub run_dir: PathBuf,
+    /// Text to continue.
+    #[arg(long, default_value = "")]
+    pub prompt: String,
+    /// Logits are divided by it; 0 always takes the likeliest token.
+    #[arg(long, default_value_t = 0.8, allow_negative_numbers = true)]
+    pub temperature: f64,
+    /// Only this many likeliest tokens; 0 takes all.
+    #[arg(long, default_value_t = 50)]
+    pub top_k: usize,
+    /// Only the likeliest tokens that together reach this probability.
+    #[arg(long, default_value_t = 0.95, allow_negative_numbers = true)]
+    pub top_p: f64,
+    /// Seed of the choice.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Most tokens to add.
+    #[arg(long, default_value_t = 100)]
+    pub max_new_tokens: usize,
+    /// auto, cpu, cuda or cuda:N.
+    #[arg(long, default_value = "auto")]
+    pub device: String,
+}
+
+/// `train export`.
+#[derive(Debug, Args)]
+pub struct ExportArgs {
+    /// Finished run or Hugging Face folder.
+    pub run_dir: PathBuf,
+    /// Folder to write, or file whose name ends in .gguf.
+    #[arg(long)]
+    pub to: PathBuf,
+    /// How a GGUF file stores matrices.
+    #[arg(long, value_enum, default_value_t = Quantize::F32)]
+    pub quantize: Quantize,
+    /// Replace what is there.
+    #[arg(long)]
+    pub overwrite: bool,
+}
+
+/// `train report`.
+#[derive(Debug, Args)]
+pub struct ReportArgs {
+    /// Run directories.
+    #[arg(required = true)]
+    pub run_dirs: Vec<PathBuf>,
 }
 
 /// Forms of matrices in a GGUF file.
@@ -196,117 +235,126 @@ pub struct ColumnArgs {
 #[derive(Debug, Subcommand)]
 pub enum DataCommand {
     /// Find rows that stand, exactly or nearly, in another part or in a corpus.
-    Audit {
-        /// Labelled rows trained on.
-        #[arg(long)]
-        train: Option<PathBuf>,
-        /// Labelled rows tuned on.
-        #[arg(long)]
-        validation: Option<PathBuf>,
-        /// Labelled rows measured on.
-        #[arg(long)]
-        test: Option<PathBuf>,
-        /// Text pre-trained on: files, folders or globs; may be given again.
-        #[arg(long)]
-        corpus: Vec<String>,
-        /// What ends a document of the corpus: line, blank_line or file.
-        #[arg(long, default_value = "line")]
-        document: String,
-        /// Exit 3 when test rows stand elsewhere.
-        #[arg(long)]
-        deny: bool,
-        /// Where a row has its text and its label.
-        #[command(flatten)]
-        columns: ColumnArgs,
-    },
+    Audit(AuditArgs),
     /// Part a file into training, validation and test so that no text of one is near one of another.
-    Split {
-        /// Labelled rows.
-        file: PathBuf,
-        /// Folder for the parts and split.json.
-        #[arg(short, long)]
-        output: PathBuf,
-        /// Share of validation rows.
-        #[arg(long, default_value_t = 0.1)]
-        validation_fraction: f64,
-        /// Share of test rows.
-        #[arg(long, default_value_t = 0.2)]
-        test_fraction: f64,
-        /// Which split.
-        #[arg(long, default_value_t = 1)]
-        seed: u64,
-        /// Replace the split that is there.
-        #[arg(long)]
-        overwrite: bool,
-        /// Where a row has its text and its label.
-        #[command(flatten)]
-        columns: ColumnArgs,
-    },
+    Split(SplitArgs),
     /// Show classes, lengths and repeats of a file.
-    Inspect {
-        /// Labelled rows.
-        file: PathBuf,
-        /// tokenizer.json, run directory or Hugging Face folder, for lengths in tokens.
-        #[arg(long)]
-        tokenizer: Option<PathBuf>,
-        /// Tokens that texts would be cut to.
-        #[arg(long, default_value_t = 128)]
-        seq_len: usize,
-        /// Where a row has its text and its label.
-        #[command(flatten)]
-        columns: ColumnArgs,
-    },
+    Inspect(InspectArgs),
+}
+
+/// `train data audit`.
+#[derive(Debug, Args)]
+pub struct AuditArgs {
+    /// Labelled rows trained on.
+    #[arg(long)]
+    pub train: Option<PathBuf>,
+    /// Labelled rows tuned on.
+    #[arg(long)]
+    pub validation: Option<PathBuf>,
+    /// Labelled rows measured on.
+    #[arg(long)]
+    pub test: Option<PathBuf>,
+    /// Text pre-trained on: files, folders or globs; may be given again.
+    #[arg(long)]
+    pub corpus: Vec<String>,
+    /// What ends a document of the corpus: line, blank_line or file.
+    #[arg(long, default_value = "line")]
+    pub document: String,
+    /// Exit 3 when test rows stand elsewhere.
+    #[arg(long)]
+    pub deny: bool,
+    /// Names in the files.
+    #[command(flatten)]
+    pub columns: ColumnArgs,
+}
+
+/// `train data split`.
+#[derive(Debug, Args)]
+pub struct SplitArgs {
+    /// Labelled rows.
+    pub file: PathBuf,
+    /// Folder for the parts and split.json.
+    #[arg(short, long)]
+    pub output: PathBuf,
+    /// Share of validation rows.
+    #[arg(long, default_value_t = 0.1)]
+    pub validation_fraction: f64,
+    /// Share of test rows.
+    #[arg(long, default_value_t = 0.2)]
+    pub test_fraction: f64,
+    /// Which split.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Replace the split that is there.
+    #[arg(long)]
+    pub overwrite: bool,
+    /// Names in the files.
+    #[command(flatten)]
+    pub columns: ColumnArgs,
+}
+
+/// `train data inspect`.
+#[derive(Debug, Args)]
+pub struct InspectArgs {
+    /// Labelled rows.
+    pub file: PathBuf,
+    /// tokenizer.json, run directory or Hugging Face folder, for lengths in tokens.
+    #[arg(long)]
+    pub tokenizer: Option<PathBuf>,
+    /// Tokens that texts would be cut to.
+    #[arg(long, default_value_t = 128)]
+    pub seq_len: usize,
+    /// Names in the files.
+    #[command(flatten)]
+    pub columns: ColumnArgs,
 }
 
 /// `train tokenizer`.
 #[derive(Debug, Subcommand)]
 pub enum TokenizerCommand {
     /// Train a byte-level BPE on text.
-    Train {
-        /// Files, folders or globs.
-        #[arg(required = true)]
-        data: Vec<String>,
-        /// Where tokenizer.json goes.
-        #[arg(short, long)]
-        output: PathBuf,
-        /// Tokens, the bytes and special ones included.
-        #[arg(long, default_value_t = 4096)]
-        vocab_size: usize,
-        /// Pairs seen less often are not merged.
-        #[arg(long, default_value_t = 2)]
-        min_frequency: u64,
-        /// Keep every digit a token of its own.
-        #[arg(long)]
-        single_digits: bool,
-        /// Replace the file that is there.
-        #[arg(long)]
-        overwrite: bool,
-    },
+    Train(TokenizerTrainArgs),
     /// Show how a tokenizer cuts a text and how well it compresses it.
-    Inspect {
-        /// tokenizer.json, run directory, Hugging Face folder or hf://OWNER/NAME.
-        path: PathBuf,
-        /// Another one to compare with, given in the same way.
-        #[arg(long)]
-        against: Option<PathBuf>,
-        /// Text to cut.
-        #[arg(long, conflicts_with = "data")]
-        text: Option<String>,
-        /// File to cut.
-        #[arg(long)]
-        data: Option<PathBuf>,
-    },
+    Inspect(TokenizerInspectArgs),
 }
 
-/// Which command a config is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Phase {
-    /// `train pretrain`.
-    Pretrain,
-    /// `train finetune`.
-    Finetune,
-    /// `train compare`.
-    Compare,
+/// `train tokenizer train`.
+#[derive(Debug, Args)]
+pub struct TokenizerTrainArgs {
+    /// Files, folders or globs.
+    #[arg(required = true)]
+    pub data: Vec<String>,
+    /// Where tokenizer.json goes.
+    #[arg(short, long)]
+    pub output: PathBuf,
+    /// Tokens, the bytes and special ones included.
+    #[arg(long, default_value_t = 4096)]
+    pub vocab_size: usize,
+    /// Pairs seen less often are not merged.
+    #[arg(long, default_value_t = 2)]
+    pub min_frequency: u64,
+    /// Keep every digit a token of its own.
+    #[arg(long)]
+    pub single_digits: bool,
+    /// Replace the file that is there.
+    #[arg(long)]
+    pub overwrite: bool,
+}
+
+/// `train tokenizer inspect`.
+#[derive(Debug, Args)]
+pub struct TokenizerInspectArgs {
+    /// tokenizer.json, run directory, Hugging Face folder or hf://OWNER/NAME.
+    pub path: PathBuf,
+    /// Another one to compare with, given in the same way.
+    #[arg(long)]
+    pub against: Option<PathBuf>,
+    /// Text to cut.
+    #[arg(long, conflicts_with = "data")]
+    pub text: Option<String>,
+    /// File to cut.
+    #[arg(long)]
+    pub data: Option<PathBuf>,
 }
 
 /// `train config`.
@@ -328,4 +376,15 @@ pub enum ConfigCommand {
         #[arg(long = "set", value_name = "KEY=VALUE")]
         sets: Vec<String>,
     },
+}
+
+/// Which command a config is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Phase {
+    /// `train pretrain`.
+    Pretrain,
+    /// `train finetune`.
+    Finetune,
+    /// `train compare`.
+    Compare,
 }

@@ -48,9 +48,9 @@ pub mod config;
 // Layer 7: tables and pages.
 pub mod report;
 
-// Layer 8: runs from config to finished directory.
+// Layer 8: runs from config to finished directory; the arguments.
+pub mod cli;
 pub mod runs;
 
-// Layer 9: the arguments and the commands.
-pub mod cli;
+// Layer 9: the commands.
 pub mod commands;

@@ -2,17 +2,32 @@
 
 use std::path::Path;
 
-use super::print;
-use crate::config::{self, Config, Source};
+use super::print::print;
+use crate::cli::{ConfigCommand, Phase};
+use crate::config::{self, CompareConfig, Config, FinetuneConfig, PretrainConfig, Source};
 use crate::error::{Error, Result};
 
-/// Prints the JSON Schema of a config.
-pub fn schema<C: Config>() -> Result<()> {
+/// Does what the phase asks for.
+pub fn run(command: &ConfigCommand) -> Result<()> {
+    match command {
+        ConfigCommand::Schema { phase: Phase::Pretrain } => schema::<PretrainConfig>(),
+        ConfigCommand::Schema { phase: Phase::Finetune } => schema::<FinetuneConfig>(),
+        ConfigCommand::Schema { phase: Phase::Compare } => schema::<CompareConfig>(),
+        ConfigCommand::Check { phase, config, sets } => match phase {
+            Phase::Pretrain => check::<PretrainConfig>(config, sets),
+            Phase::Finetune => check::<FinetuneConfig>(config, sets),
+            Phase::Compare => check::<CompareConfig>(config, sets),
+        },
+    }
+}
+
+/// Prints the JSON Schema.
+fn schema<C: Config>() -> Result<()> {
     print(&format!("{:#}\n", config::schema::<C>()))
 }
 
 /// Checks a config and prints the resolved form.
-pub fn check<C: Config>(path: &Path, sets: &[String]) -> Result<()> {
+fn check<C: Config>(path: &Path, sets: &[String]) -> Result<()> {
     let config = config::load::<C>(Source::File(path), sets, &[])?;
     let text = config::to_toml(&config);
     print(&text.map_err(|cause| Error::usage(format!("{}: {cause}", path.display())))?)

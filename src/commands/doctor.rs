@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use candle_core::{DType, Device};
 
-use super::print;
+use super::print::{print, print_json};
 use crate::device;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ops::{self, KernelCheck};
@@ -44,7 +44,7 @@ pub fn run(name: &str, as_json: bool, progress: &Progress) -> Result<()> {
     let wrong: Vec<&KernelCheck> = checks.iter().filter(|check| !check.passes()).collect();
     if as_json {
         found["ops"] = checks.iter().map(as_value).collect();
-        print(&format!("{found}\n"))?;
+        print_json(&found)?;
     } else {
         print(&text(&found, &checks))?;
     }

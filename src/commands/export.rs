@@ -1,7 +1,6 @@
 //! `train export`: a finished run as a folder that transformers loads, or as one GGUF file.
 
-use std::path::Path;
-
+use crate::cli::{ExportArgs, Quantize};
 use crate::error::{Error, ErrorKind, Result};
 use crate::files;
 use crate::hf_folder::{self, Quantization, write_gguf};
@@ -9,21 +8,18 @@ use crate::model::Pooling;
 use crate::progress::Progress;
 use crate::runs::fetch;
 
-/// Writes the model of the run (or Hugging Face folder) at `path` to `to`: a file where its name ends in .gguf,
-/// else a folder.
+/// Writes the model of a run or Hugging Face folder: to a file where its name ends in .gguf, else to a folder.
 ///
-/// Errors: no model (66); `to` exists and is not to be replaced (73); a classifier that transformers would
+/// Errors: no model (66); the place exists and is not to be replaced (73); a classifier that transformers would
 /// compute differently (65).
-pub fn run(
-    path: &Path,
-    to: &Path,
-    quantization: Quantization,
-    overwrite: bool,
-    progress: &Progress,
-) -> Result<()> {
-    let path = &fetch::local(path, progress)?;
+pub fn run(args: &ExportArgs, progress: &Progress) -> Result<()> {
+    let (path, to) = (&fetch::local(&args.run_dir, progress)?, &args.to);
+    let quantization = match args.quantize {
+        Quantize::F32 => Quantization::F32,
+        Quantize::Q8_0 => Quantization::Q8_0,
+    };
     let from = hf_folder::locate(path)?;
-    if to.exists() && !overwrite {
+    if to.exists() && !args.overwrite {
         let why = format!("{} exists; use --overwrite or another --to", to.display());
         return Err(Error::new(ErrorKind::Output, why));
     }

@@ -1,47 +1,28 @@
 //! `train generate`: continues a prompt, shown as it grows.
 
-use std::path::Path;
-
 use serde_json::json;
 
-use super::print;
-use crate::device;
-use crate::error::{Error, Result};
-use crate::generate::{Generator, Sampling};
-use crate::hf_folder;
-use crate::model::LanguageModel;
+use super::print::{print, print_json};
+use crate::cli::GenerateArgs;
+use crate::error::Result;
+use crate::generate::Sampling;
 use crate::progress::Progress;
-use crate::runs::fetch;
+use crate::runs::{Context, LanguageModel};
 
-/// Continues `prompt` with the model at `path`; with `json`, one object at the end.
+/// Continues the prompt; with `json`, one object at the end.
 ///
 /// Errors: no model there (66), a classifier (65).
-pub fn run(
-    path: &Path,
-    prompt: &str,
-    sampling: &Sampling,
-    seed: u64,
-    (device, json): (&str, bool),
-    progress: &Progress,
-) -> Result<()> {
+pub fn run(args: &GenerateArgs, json: bool, progress: &Progress) -> Result<()> {
+    let GenerateArgs { prompt, seed, temperature, top_k, top_p, max_new_tokens, .. } = args;
+    let (temperature, top_k, top_p) = (*temperature, *top_k, *top_p);
+    let sampling = Sampling { temperature, top_k, top_p, max_new_tokens: *max_new_tokens };
     sampling.check()?;
-    let path = &fetch::local(path, progress)?;
-    let device = device::open(device, progress)?;
-    let folder = hf_folder::load(&hf_folder::locate(path)?)?;
-    if !folder.label_names.is_empty() {
-        let why = "it is a classifier and writes no text; name a pre-trained run";
-        return Err(Error::data(format!("{}: {why}", path.display())));
-    }
-    let model = LanguageModel::new(&folder.config, &folder.weights_on(&device)?)?;
-    if !json {
-        print(prompt)?;
-    }
-    let generator = Generator { model: &model, tokenizer: &folder.tokenizer };
-    let continuation =
-        generator.text(prompt, sampling, seed, |new| if json { Ok(()) } else { print(new) })?;
+    let model = LanguageModel::load_with(&args.run_dir, &Context::on(&args.device, progress))?;
     if json {
-        let results = json!({"prompt": prompt, "continuation": continuation, "seed": seed});
-        return print(&format!("{results}\n"));
+        let continuation = model.generate(prompt, &sampling, *seed)?;
+        return print_json(&json!({"prompt": prompt, "continuation": continuation, "seed": seed}));
     }
+    print(prompt)?;
+    model.stream(prompt, &sampling, *seed, print)?;
     print("\n")
 }

@@ -1,42 +1,48 @@
 //! `train predict`: texts in, one JSON line each out: label, probability, threshold used.
 
 use std::io::{BufRead, Write};
-use std::path::{Path, PathBuf};
 
+use serde_json::json;
+
+use super::print::print;
+use crate::cli::PredictArgs;
 use crate::data::read_texts;
 use crate::error::{Error, ErrorKind, Result};
 use crate::progress::Progress;
-use crate::runs::classifier::Predictor;
-use crate::runs::fetch;
+use crate::runs::{Classifier, Context, Prediction, fetch};
 
 /// Texts read at once from standard input or a file.
 const TEXTS_AT_ONCE: usize = 256;
 
 /// Answers each text from the arguments, a file, or standard input (`-`, one text a line).
-pub fn run(
-    path: &Path,
-    texts: &[String],
-    input: Option<&PathBuf>,
-    device: &str,
-    progress: &Progress,
-) -> Result<()> {
-    let predictor = Predictor::open(&fetch::local(path, progress)?, device, progress)?;
+pub fn run(args: &PredictArgs, progress: &Progress) -> Result<()> {
+    let classifier = Classifier::load_with(&args.run_dir, &Context::on(&args.device, progress))?;
     let answer = |texts: &[String]| -> Result<()> {
-        let found = predictor.probabilities(texts, progress)?;
-        let lines = texts.iter().zip(&found).map(|(text, probabilities)| predictor.line(text, probabilities));
-        super::print(&lines.collect::<String>())
+        let found = classifier.predict(texts)?;
+        print(&texts.iter().zip(&found).map(|(text, found)| line(text, found)).collect::<String>())
     };
-    if let Some(input) = input {
-        let texts = read_texts(&fetch::local(input, progress)?, &predictor.config.data)?;
+    if let Some(input) = &args.input {
+        let texts = read_texts(&fetch::local(input, progress)?, classifier.data())?;
         return texts.chunks(TEXTS_AT_ONCE).try_for_each(answer);
     }
-    if texts.len() == 1 && texts[0] == "-" {
-        return standard_input(answer);
+    match &args.texts[..] {
+        [] => Err(Error::usage("nothing to predict: give texts, --input FILE, or - for standard input")),
+        [only] if only == "-" => standard_input(answer),
+        texts => answer(texts),
     }
-    if texts.is_empty() {
-        return Err(Error::usage("nothing to predict: give texts, --input FILE, or - for standard input"));
-    }
-    answer(texts)
+}
+
+/// One JSON line.
+fn line(text: &str, found: &Prediction) -> String {
+    let Prediction { label, probability, probabilities, threshold } = found;
+    let line = json!({
+        "text": text,
+        "label": label,
+        "probability": probability,
+        "probabilities": probabilities,
+        "threshold": threshold,
+    });
+    format!("{line}\n")
 }
 
 /// Line by line, answered as soon as no further line is waiting.

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::print;
+use super::print::{print, print_json};
+use crate::cli::{TokenizerInspectArgs, TokenizerTrainArgs};
 use crate::data::{Corpus, CorpusConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::files;
@@ -12,22 +13,24 @@ use crate::progress::Progress;
 use crate::runs::fetch;
 use crate::tokenizer::{Tokenizer, TokenizerConfig};
 
-/// Trains on the training part of a corpus and writes tokenizer.json to `output`.
-pub fn train(
-    data: &CorpusConfig,
-    config: &TokenizerConfig,
-    output: &Path,
-    overwrite: bool,
-    progress: &Progress,
-) -> Result<()> {
+/// Trains on the training part of a corpus and writes tokenizer.json.
+pub fn train(args: &TokenizerTrainArgs, progress: &Progress) -> Result<()> {
+    let data = CorpusConfig { train: args.data.clone(), ..CorpusConfig::default() };
+    let config = TokenizerConfig {
+        path: String::new(),
+        vocab_size: args.vocab_size,
+        min_frequency: args.min_frequency,
+        single_digits: args.single_digits,
+    };
+    let output = &args.output;
     data.check()?;
     config.check()?;
-    if output.exists() && !overwrite {
+    if output.exists() && !args.overwrite {
         let why = format!("{} exists; use --overwrite or another --output", output.display());
         return Err(Error::new(ErrorKind::Output, why));
     }
-    let corpus = Corpus::open(data)?;
-    let tokenizer = crate::data::train_tokenizer(&corpus, config, progress)?;
+    let corpus = Corpus::open(&data)?;
+    let tokenizer = crate::data::train_tokenizer(&corpus, &config, progress)?;
     files::write_atomic(output, tokenizer.json())?;
     progress.note(format!("{} tokens, written to {}", tokenizer.vocab_size(), output.display()));
     Ok(())
@@ -37,21 +40,11 @@ pub fn train(
 const SHOWN_TOKENS: usize = 50;
 
 /// Says how a tokenizer cuts a text and how well it compresses it, beside another one where `against` names it.
-pub fn inspect(
-    path: &Path,
-    against: Option<&Path>,
-    text: Option<&str>,
-    data: Option<&Path>,
-    json: bool,
-    progress: &Progress,
-) -> Result<()> {
-    let text = match (text, data) {
-        (Some(text), _) => text.to_string(),
-        (None, Some(data)) => {
-            let data = fetch::local(data, progress)?;
-            String::from_utf8(files::read(&data)?)
-                .map_err(|cause| Error::data(format!("{}: not UTF-8 text: {cause}", data.display())))?
-        }
+pub fn inspect(args: &TokenizerInspectArgs, json: bool, progress: &Progress) -> Result<()> {
+    let (path, against) = (&args.path, args.against.as_ref());
+    let text = match (&args.text, &args.data) {
+        (Some(text), _) => text.clone(),
+        (None, Some(data)) => files::read_text(&fetch::local(data, progress)?)?,
         (None, None) => String::new(),
     };
     let one = Cut::of(path, &text, progress)?;
@@ -61,7 +54,7 @@ pub fn inspect(
         if let (Some(other), Some(results)) = (&other, results.as_object_mut()) {
             results.insert("against".into(), other.json());
         }
-        return print(&format!("{results}\n"));
+        return print_json(&results);
     }
     let mut lines = one.lines();
     if let Some(other) = other {

@@ -1,108 +1,172 @@
-//! A fine-tuned model ready to be asked.
+//! A finished classifier, ready to be asked.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use candle_core::Device;
-use serde_json::{Map, json};
 
+use super::{Context, fetch, stored};
 use crate::config::FinetuneConfig;
-use crate::data::{Example, Examples};
-use crate::device;
+use crate::data::{Example, Examples, LabelledConfig, read_labelled};
 use crate::error::{Error, ErrorKind, Result};
-use crate::files;
 use crate::hf_folder::{self, HfFolder};
-use crate::metrics::{Scores, predict_label};
-use crate::model::Classifier;
+use crate::metrics::{Scores, Threshold, Verdict, predict_label};
+use crate::model;
 use crate::progress::Progress;
 use crate::results::FinetuneResults;
-use crate::run_dir::{model_folder, read_json};
+use crate::run_dir::read_json;
+use crate::tokenizer::Tokenizer;
 use crate::trainer::probabilities;
 
-/// A fine-tuned model ready to be asked.
-pub struct Predictor {
-    /// Model, tokenizer, label names.
-    pub folder: HfFolder,
-    /// The config it was trained with.
-    pub config: FinetuneConfig,
-    /// Label that the threshold is about.
-    pub positive: usize,
-    /// Scores on validation, as stored; a model folder has none.
-    pub validation: Option<Scores>,
-    /// Chosen on validation; none with more than two labels.
-    pub threshold: Option<f64>,
-    model: Classifier,
+/// A fine-tuned model with its tokenizer, labels and threshold.
+pub struct Classifier {
+    network: model::Classifier,
+    tokenizer: Tokenizer,
+    label_names: Vec<String>,
+    config: FinetuneConfig,
+    positive: usize,
+    threshold: Option<f64>,
+    validation: Option<Scores>,
     device: Device,
+    progress: Progress,
 }
 
-impl Predictor {
-    /// Opens the finished run or Hugging Face classifier at `path`.
+/// What a classifier says about a text.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Prediction {
+    /// The label it gives: by threshold with two labels, else the likeliest.
+    pub label: String,
+    /// Probability of that label.
+    pub probability: f64,
+    /// Probability of each label.
+    pub probabilities: BTreeMap<String, f64>,
+    /// From this probability of the positive label on it is given; none with more than two labels.
+    pub threshold: Option<f64>,
+}
+
+/// How a classifier did on labelled rows.
+#[derive(Clone, Debug)]
+pub struct Evaluation {
+    /// Scores at the classifier's own threshold.
+    pub scores: Scores,
+    /// Plain words.
+    pub verdict: Verdict,
+}
+
+impl Classifier {
+    /// Loads a finished run or a Hugging Face folder, or fetches `hf://OWNER/NAME`, without a word.
     ///
     /// Errors: nothing there (66), not a classifier (65).
-    pub fn open(path: &Path, device: &str, progress: &Progress) -> Result<Self> {
-        let device = device::open(device, progress)?;
-        let folder = hf_folder::locate(path)?;
-        if folder == path && !path.join("results.json").exists() {
-            return Self::of_folder(&folder, device);
-        }
-        let results: FinetuneResults = read_json(path, "results.json").map_err(|cause| {
-            if cause.kind != ErrorKind::BadData {
-                return cause;
-            }
-            let why = "not a fine-tuned run; predict and evaluate --data want one with labels";
-            Error::data(format!("{}: {why}", path.display()))
-        })?;
-        let config = stored_config(path)?;
-        let folder = hf_folder::load(&model_folder(path))?;
-        let model = Classifier::new(&folder.config, &folder.weights_on(&device)?, config.classifier.pooling)?;
-        let positive = results.positive;
-        let positive = folder.label_names.iter().position(|name| *name == positive).unwrap_or(0);
-        let threshold = results.scores.validation.threshold;
-        let validation = Some(results.scores.validation);
-        Ok(Self { config, positive, validation, threshold, model, folder, device })
+    pub fn load(path: impl AsRef<Path>) -> Result<Self> {
+        Self::load_with(path, &Context::quiet())
     }
 
-    /// A classifier without a run: with two labels the second is called from a probability of one half on.
-    fn of_folder(path: &Path, device: Device) -> Result<Self> {
-        let folder = hf_folder::load(path)?;
+    /// As [`Classifier::load`], on the device of `context` and heard by its observer.
+    pub fn load_with(path: impl AsRef<Path>, context: &Context) -> Result<Self> {
+        let path = &fetch::local(path.as_ref(), &context.progress)?;
+        Self::of(path, hf_folder::load(&hf_folder::locate(path)?)?, context)
+    }
+
+    /// The classifier at `path`, whose model is in memory.
+    pub(super) fn of(path: &Path, folder: HfFolder, context: &Context) -> Result<Self> {
+        let is_run = ["run.json", "results.json"].iter().any(|name| path.join(name).exists());
+        let run = if is_run { Some((results(path)?, stored::config(path)?)) } else { None };
         if folder.label_names.len() < 2 {
             let why = "it is no classifier; predict and evaluate --data want a model with labels";
             return Err(Error::data(format!("{}: {why}", path.display())));
         }
-        let mut config = FinetuneConfig::default();
-        config.train.seq_len = folder.max_tokens;
-        let model = Classifier::new(&folder.config, &folder.weights_on(&device)?, folder.pooling)?;
-        let threshold = (folder.label_names.len() == 2).then_some(0.5);
-        Ok(Self { config, positive: 1, validation: None, threshold, model, folder, device })
+        let Some((results, config)) = run else {
+            // With two labels the second is given from a probability of one half on.
+            let mut config = FinetuneConfig::default();
+            config.train.seq_len = folder.max_tokens;
+            config.classifier.pooling = folder.pooling;
+            return Self::new(folder, config, context);
+        };
+        let positive = folder.label_names.iter().position(|name| *name == results.positive).unwrap_or(0);
+        let (threshold, validation) = (results.scores.validation.threshold, Some(results.scores.validation));
+        Ok(Self { positive, threshold, validation, ..Self::new(folder, config, context)? })
     }
 
-    /// Class probabilities of each text.
-    pub fn probabilities(&self, texts: &[String], progress: &Progress) -> Result<Vec<Vec<f64>>> {
-        let row = |text: &String| Example { text: text.clone(), label: 0, line: 0 };
-        let rows: Vec<Example> = texts.iter().map(row).collect();
-        let examples = Examples::encode(&self.folder.tokenizer, &rows, self.config.train.seq_len)?;
-        probabilities(&self.model, &examples, self.config.train.micro_batch_size, &self.device, progress)
+    fn new(folder: HfFolder, config: FinetuneConfig, context: &Context) -> Result<Self> {
+        let (device, progress) = (context.open_device("auto")?, context.progress.clone());
+        let weights = folder.weights_on(&device)?;
+        let network = model::Classifier::new(&folder.config, &weights, config.classifier.pooling)?;
+        let HfFolder { tokenizer, label_names, .. } = folder;
+        let threshold = (label_names.len() == 2).then_some(0.5);
+        let (positive, validation) = (1, None);
+        Ok(Self {
+            network,
+            tokenizer,
+            label_names,
+            config,
+            positive,
+            threshold,
+            validation,
+            device,
+            progress,
+        })
     }
 
-    /// One JSON line.
-    pub fn line(&self, text: &str, probabilities: &[f64]) -> String {
-        let names = &self.folder.label_names;
+    /// Names of the labels.
+    pub fn label_names(&self) -> &[String] {
+        &self.label_names
+    }
+
+    /// Scores on validation, as the run stored them; a model folder has none.
+    pub fn validation(&self) -> Option<&Scores> {
+        self.validation.as_ref()
+    }
+
+    /// How the run found texts and labels in its files.
+    pub fn data(&self) -> &LabelledConfig {
+        &self.config.data
+    }
+
+    /// Labels each text.
+    pub fn predict<T: AsRef<str>>(&self, texts: impl IntoIterator<Item = T>) -> Result<Vec<Prediction>> {
+        let row = |text: T| Example { text: text.as_ref().to_string(), label: 0, line: 0 };
+        let rows: Vec<Example> = texts.into_iter().map(row).collect();
+        Ok(self.probabilities(&rows)?.iter().map(|probabilities| self.prediction(probabilities)).collect())
+    }
+
+    /// Scores the labelled file `path`, whose columns `columns` names.
+    ///
+    /// Errors: as reading the file; a label that the classifier does not know (65).
+    pub fn evaluate(&self, path: &Path, columns: &LabelledConfig) -> Result<Evaluation> {
+        let rows = read_labelled(path, columns, Some(&self.label_names))?.examples;
+        let labels: Vec<u32> = rows.iter().map(|row| row.label).collect();
+        let (threshold, seed) = (Threshold::Fixed(self.threshold.unwrap_or(0.5)), Some(self.config.seed));
+        let probabilities = self.probabilities(&rows)?;
+        let names = &self.label_names;
+        let scores = Scores::compute(&labels, &probabilities, names, self.positive, threshold, seed)?;
+        let verdict = Verdict::judge(&scores, None);
+        Ok(Evaluation { scores, verdict })
+    }
+
+    fn probabilities(&self, rows: &[Example]) -> Result<Vec<Vec<f64>>> {
+        let train = &self.config.train;
+        let examples = Examples::encode(&self.tokenizer, rows, train.seq_len)?;
+        probabilities(&self.network, &examples, train.micro_batch_size, &self.device, &self.progress)
+    }
+
+    fn prediction(&self, probabilities: &[f64]) -> Prediction {
         let label = predict_label(probabilities, self.positive, self.threshold);
-        let all: Map<_, _> =
-            names.iter().zip(probabilities).map(|(name, p)| (name.clone(), json!(p))).collect();
-        let line = json!({
-            "text": text,
-            "label": names[label],
-            "probability": probabilities[label],
-            "probabilities": all,
-            "threshold": self.threshold,
-        });
-        format!("{line}\n")
+        Prediction {
+            label: self.label_names[label].clone(),
+            probability: probabilities[label],
+            probabilities: self.label_names.iter().cloned().zip(probabilities.iter().copied()).collect(),
+            threshold: self.threshold,
+        }
     }
 }
 
-/// The resolved config in the run directory.
-fn stored_config(path: &Path) -> Result<FinetuneConfig> {
-    let file = path.join("config.toml");
-    let text = files::read_text(&file)?;
-    toml::from_str(&text).map_err(|cause| Error::data(format!("{}: {}", file.display(), cause.message())))
+/// What the run at `path` found out.
+fn results(path: &Path) -> Result<FinetuneResults> {
+    read_json(path, "results.json").map_err(|cause| {
+        if cause.kind != ErrorKind::BadData {
+            return cause;
+        }
+        let why = "not a fine-tuned run; predict and evaluate --data want one with labels";
+        Error::data(format!("{}: {why}", path.display()))
+    })
 }

@@ -39,6 +39,11 @@ impl Context {
         Self::default()
     }
 
+    /// For asking a model on this device, heard by this observer.
+    pub fn on(device: &str, progress: &Progress) -> Self {
+        Self { device: Some(device.into()), progress: progress.clone(), ..Self::default() }
+    }
+
     /// Opens the device; `named` is the config's.
     ///
     /// Errors: a device asked for by name that is not there (69).

@@ -1,9 +1,12 @@
 //! Fine-tuning: labelled rows -> tokens -> batches -> steps -> threshold -> scores, verdict and model.
 
+use std::path::Path;
+
 use candle_core::Device;
 
 use super::Context;
 use super::audit::{self, Known};
+use super::classifier::Classifier;
 use super::fetch::Fetcher;
 use super::lifecycle;
 use super::start::Start;
@@ -16,18 +19,36 @@ use crate::files;
 use crate::hf_folder::{self, Base, ModelFiles, Sources, save_adapter, write_classifier_card};
 use crate::hub;
 use crate::metrics::History;
-use crate::model::{Classifier, Head, ModelConfig, Pooling, parameter_specs};
+use crate::model::{self, Head, ModelConfig, Pooling, parameter_specs};
 use crate::process;
 use crate::progress::Progress;
 use crate::report;
-pub use crate::results::Finetuned;
-use crate::results::{AuditResults, Log, Mistake, PartSummary, Predictions, RunFacts, TrainingFacts};
-use crate::run_dir::RunDir;
+use crate::results::{
+    AuditResults, Finetuned, Log, Mistake, PartSummary, Predictions, RunFacts, TrainingFacts,
+};
+use crate::run_dir::{RunDir, is_done};
 use crate::tokenizer::Tokenizer;
 use crate::trainer::{
     ClassificationData, ClassificationSettings, ClassificationTask, Outcome, Run, State, probabilities,
     stages,
 };
+
+impl Finetuned {
+    /// The run of this config: as it is where it is done, else made or finished now.
+    ///
+    /// Errors: as [`finetune`].
+    pub fn of(config: &FinetuneConfig, context: &Context) -> Result<Self> {
+        let dir = Path::new(&config.output_dir);
+        if is_done(dir) { Self::load(dir) } else { finetune(config, context) }
+    }
+
+    /// The classifier, ready to be asked, on a GPU that is there or else on the CPU.
+    ///
+    /// Errors: as [`Classifier::load`].
+    pub fn classifier(&self) -> Result<Classifier> {
+        Classifier::load(&self.dir)
+    }
+}
 
 /// Rows of the three parts as tokens.
 struct Parts {
@@ -248,7 +269,7 @@ const LORA_FROM_SCRATCH: &str = "[lora] from scratch: the random weights stay as
 
 /// Writes what was trained: `model/`, into which low-rank updates are merged, and those as `adapter/`. Returns the
 /// classifier as stored.
-fn store(of: &Material<'_>, state: &State, commit: Option<&str>, dir: &RunDir) -> Result<Classifier> {
+fn store(of: &Material<'_>, state: &State, commit: Option<&str>, dir: &RunDir) -> Result<model::Classifier> {
     let config = of.config;
     let trained = ModelFiles {
         config: &of.model,
@@ -268,7 +289,7 @@ fn store(of: &Material<'_>, state: &State, commit: Option<&str>, dir: &RunDir) -
     if let (Some(lora), Some(name)) = (wanted, base(&config.init_from)?) {
         save_adapter(&dir.adapter(), lora, &Base { name: &name, revision: commit }, &trained)?;
     }
-    Ok(Classifier::new(trained.config, &weights, trained.pooling)?)
+    Ok(model::Classifier::new(trained.config, &weights, trained.pooling)?)
 }
 
 /// What an adapter names as its base: the model's folder, or its name on the Hub; none from scratch.
@@ -286,7 +307,7 @@ fn base(init_from: &str) -> Result<Option<String>> {
 fn measure(
     of: &Material<'_>,
     state: &State,
-    classifier: &Classifier,
+    classifier: &model::Classifier,
     audit: Option<AuditResults>,
     dir: &RunDir,
     progress: &Progress,

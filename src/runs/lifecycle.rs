@@ -220,6 +220,14 @@ impl Running<'_> {
         Error::new(ErrorKind::Interrupted(signal), format!("{what}; go on with --resume"))
     }
 
+    /// A run inside this one failed, or a signal stopped it; going on continues there.
+    pub fn stopped_by(&mut self, error: &Error) {
+        if matches!(error.kind, ErrorKind::Interrupted(_)) {
+            // Best effort, as on dropping.
+            let _ = self.end(Status::Interrupted);
+        }
+    }
+
     fn end(&mut self, status: Status) -> Result<()> {
         self.manifest.status = status;
         self.dir.write_manifest(&self.manifest)

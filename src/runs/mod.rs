@@ -1,16 +1,25 @@
-//! Runs from config to finished directory: pre-training, fine-tuning, comparison; and a finished classifier.
+//! Runs from config to finished directory: pre-training, fine-tuning, comparison; and the models they leave.
 //!
-//! Layer 8. Each reads top to bottom in the order a run happens.
+//! Layer 8. Each reads top to bottom in the order a run happens, and returns what came out.
 
 pub mod audit;
-pub mod classifier;
-pub mod comparison;
+mod classifier;
+mod comparison;
 mod context;
 pub mod fetch;
-pub mod finetune;
+mod finetune;
+mod language_model;
 mod lifecycle;
+mod model;
 pub mod peak;
-pub mod pretrain;
+mod pretrain;
 mod start;
+mod stored;
 
+pub use classifier::{Classifier, Evaluation, Prediction};
+pub use comparison::compare;
 pub use context::Context;
+pub use finetune::finetune;
+pub use language_model::LanguageModel;
+pub use model::Model;
+pub use pretrain::pretrain;

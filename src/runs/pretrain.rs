@@ -4,6 +4,7 @@ use candle_core::Device;
 
 use super::Context;
 use super::fetch::Fetcher;
+use super::language_model::LanguageModel;
 use super::lifecycle;
 use super::peak;
 use super::start::Start;
@@ -14,14 +15,22 @@ use crate::error::Result;
 use crate::generate::{Generator, Sampling};
 use crate::hf_folder::{self, ModelFiles, Sources, write_language_card};
 use crate::metrics::Bleu;
-use crate::model::{Head, LanguageModel, ModelConfig, Pooling, flops_per_token, parameter_specs};
+use crate::model::{self, Head, ModelConfig, Pooling, flops_per_token, parameter_specs};
 use crate::process;
 use crate::progress::Progress;
 use crate::report;
-pub use crate::results::Pretrained;
-use crate::results::{Log, PretrainResults, RunFacts, Sample};
+use crate::results::{Log, PretrainResults, Pretrained, RunFacts, Sample};
 use crate::run_dir::RunDir;
 use crate::trainer::{LanguageTask, Outcome, Prompts, Run, State, language_scores};
+
+impl Pretrained {
+    /// The model, ready to continue texts, on a GPU that is there or else on the CPU.
+    ///
+    /// Errors: as [`LanguageModel::load`].
+    pub fn language_model(&self) -> Result<LanguageModel> {
+        LanguageModel::load(&self.dir)
+    }
+}
 
 /// What a pre-training works on.
 struct Material<'a> {
@@ -188,7 +197,11 @@ fn publish(config: &PretrainConfig, run: &Pretrained, dir: &RunDir) -> Result<()
 const BLEU_TOKENS: usize = 16;
 
 /// Corpus BLEU of greedy continuations of the held-out documents' beginnings against what follows in them.
-fn continuation_bleu(of: &Material<'_>, model: &LanguageModel, progress: &Progress) -> Result<Option<Bleu>> {
+fn continuation_bleu(
+    of: &Material<'_>,
+    model: &model::LanguageModel,
+    progress: &Progress,
+) -> Result<Option<Bleu>> {
     let documents = of.data.validation_documents(2 * BLEU_TOKENS, of.config.bleu_prompts);
     if documents.is_empty() {
         return Ok(None);

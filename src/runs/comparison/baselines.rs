@@ -3,16 +3,34 @@
 use std::path::Path;
 use std::time::Instant;
 
+use super::plan::budget_name;
 use crate::baseline::{Features, LinearLoss, Majority, NgramKind, Ngrams};
+use crate::config::CompareConfig;
 use crate::data::{Example, LabelledSplit};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::metrics::{Scores, Threshold};
-use crate::results::{Arm, BaselineResults, Predictions};
+use crate::results::{Arm, BaselineResults, Predictions, cell_folder};
+
+/// Fits what is missing on the rows of a budget and seed; setting and threshold are chosen on validation as for the
+/// arms.
+pub fn baselines(config: &CompareConfig, budget: usize, seed: u64) -> Result<()> {
+    let mut data = config.finetune.data.clone();
+    (data.label_budget, data.budget_seed) = (budget, seed);
+    let folder = |arm| Path::new(&config.output_dir).join(cell_folder(arm, &budget_name(budget), seed));
+    let folders = Arm::BASELINES.map(|arm| (arm, folder(arm)));
+    let missing: Vec<_> =
+        folders.iter().filter(|(_, folder)| !folder.join("results.json").exists()).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let split = LabelledSplit::load(&data)?;
+    missing.into_iter().try_for_each(|(arm, folder)| baseline(*arm, &split, seed, folder))
+}
 
 /// Fits the baseline on the training rows, chooses setting and threshold on validation, and writes results and
 /// predictions into `folder`.
-pub fn baseline(arm: Arm, split: &LabelledSplit, seed: u64, folder: &Path) -> Result<()> {
+fn baseline(arm: Arm, split: &LabelledSplit, seed: u64, folder: &Path) -> Result<()> {
     let started = Instant::now();
     let texts = |rows: &[Example]| rows.iter().map(|row| row.text.clone()).collect::<Vec<_>>();
     let labels = |rows: &[Example]| rows.iter().map(|row| row.label).collect::<Vec<_>>();

@@ -1,0 +1,89 @@
+//! `train pretrain`, `finetune`, `compare`, and `report` for those that are finished.
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::gates;
+use super::print::{print, print_json};
+use crate::cli::{FinetuneArgs, RunArgs};
+use crate::config::{self, Config, Flag, Source};
+use crate::error::{Error, Result};
+use crate::progress::Progress;
+use crate::report::{self, Document, Style};
+use crate::run_dir::{Existing, read_json};
+use crate::runs::{self, Context};
+
+/// What `train compare` does when it is not told otherwise.
+const DEMONSTRATION: &str = include_str!("../../configs/demo-compare.toml");
+
+/// Pre-trains and prints the report.
+pub fn pretrain(args: &RunArgs, json: bool, progress: &Progress) -> Result<()> {
+    let run = runs::pretrain(&load(args, None, None)?, &context(args, progress))?;
+    show(&run.dir, &run.results, &report::pretrained(&run), json, progress)
+}
+
+/// Fine-tunes, prints the report and checks the gates.
+pub fn finetune(args: &FinetuneArgs, json: bool, progress: &Progress) -> Result<()> {
+    let gates = gates::parse(&args.fail_under)?;
+    let init_from = args.init_from.as_deref().map(|place| Flag::new("--init-from", "init_from", place));
+    let config = load(&args.run, init_from, None)?;
+    let run = runs::finetune(&config, &context(&args.run, progress))?;
+    show(&run.dir, &run.results, &report::finetuned(&run), json, progress)?;
+    gates::check(&gates, &run.results.scores.test)
+}
+
+/// Compares and prints the report; without a config, the demonstration.
+pub fn compare(args: &RunArgs, json: bool, progress: &Progress) -> Result<()> {
+    let run = runs::compare(&load(args, None, Some(DEMONSTRATION))?, &context(args, progress))?;
+    show(&run.dir, &run.results, &report::compared(&run), json, progress)
+}
+
+/// Prints tables and writes report.html again, from what the runs stored.
+pub fn report(paths: &[PathBuf], json: bool, progress: &Progress) -> Result<()> {
+    paths.iter().try_for_each(|path| {
+        let document = report::read(path)?;
+        // A run in a folder that cannot be written still has its tables.
+        if let Err(cause) = report::write_html(path, &document) {
+            progress.warn(format!("no report.html: {cause}"));
+        }
+        let results: serde_json::Value = read_json(path, "results.json")?;
+        show(path, &results, &document, json, progress)
+    })
+}
+
+/// Prints the report of a finished run, or its results as one JSON object.
+fn show(
+    dir: &Path,
+    results: &impl Serialize,
+    document: &Document,
+    json: bool,
+    progress: &Progress,
+) -> Result<()> {
+    if json {
+        return print_json(results);
+    }
+    progress.note(format!("run directory: {}", dir.display()));
+    print(&document.text(Style::Terminal))
+}
+
+/// The config that the flags name, or else the built-in one of the command, with `flag` among the changes.
+fn load<C: Config>(args: &RunArgs, flag: Option<Flag>, built_in: Option<&str>) -> Result<C> {
+    let source = match (&args.config, built_in) {
+        (Some(path), _) => Source::File(path),
+        (None, Some(text)) => Source::Text("built-in demonstration", text),
+        (None, None) => return Err(Error::usage("no config: give --config FILE; configs/ has examples")),
+    };
+    let device = args.device.iter().map(|device| Flag::new("--device", "device", device.as_str()));
+    config::load(source, &args.sets, &device.chain(flag).collect::<Vec<_>>())
+}
+
+fn context(args: &RunArgs, progress: &Progress) -> Context {
+    let existing = match (args.resume, args.overwrite) {
+        (true, _) => Existing::Resume,
+        (_, true) => Existing::Overwrite,
+        _ => Existing::Refuse,
+    };
+    let allow_data_change = args.allow_data_change;
+    Context { progress: progress.clone(), existing, allow_data_change, ..Context::default() }
+}

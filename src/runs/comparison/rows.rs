@@ -1,0 +1,71 @@
+//! Which rows a comparison counts: its audit, and the texts that it leaves out of every run.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use crate::config::{AuditMode, CompareConfig};
+use crate::data::{LabelledConfig, LabelledSplit};
+use crate::error::Result;
+use crate::files;
+use crate::progress::Progress;
+use crate::results::AuditResults;
+use crate::run_dir::RunDir;
+use crate::runs::audit::{self, Known};
+use crate::runs::fetch::Fetcher;
+
+/// Below the comparison's directory: the texts that `drop` leaves out.
+const LEFT_OUT: &str = "left_out.txt";
+
+/// Looks for rows that leak, before any training; `drop` names the texts to leave out. Whole training rows count, so
+/// that all budgets are measured on the same rows. What was `stored` for the same rows stands.
+///
+/// Errors: as reading the rows and the text; rows that leak, with `deny` (3).
+pub fn audited(
+    config: &CompareConfig,
+    stored: Option<AuditResults>,
+    fetcher: &mut Fetcher<'_>,
+    progress: &Progress,
+) -> Result<(Option<AuditResults>, BTreeSet<String>)> {
+    let split = LabelledSplit::load(&LabelledConfig { label_budget: 0, ..config.finetune.data.clone() })?;
+    if config.audit == AuditMode::Off {
+        return Ok((None, BTreeSet::new()));
+    }
+    let drop = config.audit == AuditMode::Drop;
+    let found = match stored.filter(|stored| stored.data_sha256 == split.sha256) {
+        Some(stored) => AuditResults { dropped: drop, ..stored },
+        None => {
+            let how = (config.audit, config.audit_threshold);
+            audit::of_split(&split, known_text(config, fetcher)?, how, progress)?
+        }
+    };
+    audit::act(&found, config.audit, progress)?;
+    let leaking = if drop { audit::leaking_texts(&found, &split) } else { BTreeSet::new() };
+    Ok((Some(found), leaking))
+}
+
+/// The text that the pre-trained arm has seen.
+fn known_text(config: &CompareConfig, fetcher: &mut Fetcher<'_>) -> Result<Known> {
+    if !config.pretrained.is_empty() {
+        return Known::of(&config.pretrained, fetcher);
+    }
+    let mut known = Known::of(&config.pretrain.init_from, fetcher)?;
+    known.corpora.insert(0, config.pretrain.data.clone());
+    Ok(known)
+}
+
+/// The config of which every run leaves these texts out, beside those that it leaves out itself.
+pub fn leave_out(config: &CompareConfig, mut texts: BTreeSet<String>, dir: &RunDir) -> Result<CompareConfig> {
+    let mut config = config.clone();
+    if texts.is_empty() {
+        return Ok(config);
+    }
+    let data = &mut config.finetune.data;
+    if !data.leave_out.is_empty() {
+        let own = files::read_text(Path::new(&data.leave_out))?;
+        texts.extend(own.lines().map(str::to_string));
+    }
+    let path = dir.path().join(LEFT_OUT);
+    files::write_atomic(&path, texts.iter().map(|text| format!("{text}\n")).collect::<String>().as_bytes())?;
+    data.leave_out = path.display().to_string();
+    Ok(config)
+}

@@ -1,0 +1,97 @@
+//! A finished language model, ready to continue texts.
+
+use std::path::Path;
+
+use candle_core::Device;
+
+use super::{Context, fetch, stored};
+use crate::config::PretrainConfig;
+use crate::data::{DocumentBoundary, text_windows};
+use crate::error::{Error, Result};
+use crate::generate::{Generator, Sampling};
+use crate::hf_folder::{self, HfFolder};
+use crate::metrics::LanguageScores;
+use crate::model;
+use crate::progress::Progress;
+use crate::tokenizer::Tokenizer;
+use crate::trainer::language_scores;
+
+/// A pre-trained model with its tokenizer.
+pub struct LanguageModel {
+    network: model::LanguageModel,
+    tokenizer: Tokenizer,
+    reading: Reading,
+    device: Device,
+    progress: Progress,
+}
+
+/// How raw text is read.
+struct Reading {
+    document: DocumentBoundary,
+    /// Tokens of a window.
+    seq_len: usize,
+    /// Windows at once.
+    rows: usize,
+}
+
+impl LanguageModel {
+    /// Loads a finished run or a Hugging Face folder, or fetches `hf://OWNER/NAME`, without a word.
+    ///
+    /// Errors: nothing there (66), a classifier (65).
+    pub fn load(path: impl AsRef<Path>) -> Result<Self> {
+        Self::load_with(path, &Context::quiet())
+    }
+
+    /// As [`LanguageModel::load`], on the device of `context` and heard by its observer.
+    pub fn load_with(path: impl AsRef<Path>, context: &Context) -> Result<Self> {
+        let path = &fetch::local(path.as_ref(), &context.progress)?;
+        Self::of(path, hf_folder::load(&hf_folder::locate(path)?)?, context)
+    }
+
+    /// The language model at `path`, whose model is in memory.
+    pub(super) fn of(path: &Path, folder: HfFolder, context: &Context) -> Result<Self> {
+        if !folder.label_names.is_empty() {
+            let why = "it is a classifier and writes no text; name a pre-trained run";
+            return Err(Error::data(format!("{}: {why}", path.display())));
+        }
+        let longest = folder.config.max_position_embeddings();
+        let reading = if path.join("config.toml").exists() {
+            let PretrainConfig { data, train, .. } = stored::config(path)?;
+            Reading { document: data.document, seq_len: train.seq_len, rows: train.micro_batch_size }
+        } else {
+            Reading { document: DocumentBoundary::BlankLine, seq_len: longest.min(512), rows: 8 }
+        };
+        let (device, progress) = (context.open_device("auto")?, context.progress.clone());
+        let network = model::LanguageModel::new(&folder.config, &folder.weights_on(&device)?)?;
+        Ok(Self { network, tokenizer: folder.tokenizer, reading, device, progress })
+    }
+
+    /// What follows `prompt`; an empty prompt starts a text. Same seed, same text on the CPU.
+    ///
+    /// Errors: a setting of `sampling` outside its range.
+    pub fn generate(&self, prompt: &str, sampling: &Sampling, seed: u64) -> Result<String> {
+        self.stream(prompt, sampling, seed, |_| Ok(()))
+    }
+
+    /// As [`LanguageModel::generate`], with each new piece of text also handed to `show` as it comes.
+    ///
+    /// Errors: what `show` says, which ends the text.
+    pub fn stream(
+        &self,
+        prompt: &str,
+        sampling: &Sampling,
+        seed: u64,
+        show: impl FnMut(&str) -> Result<()>,
+    ) -> Result<String> {
+        sampling.check()?;
+        Generator { model: &self.network, tokenizer: &self.tokenizer }.text(prompt, sampling, seed, show)
+    }
+
+    /// Loss on the raw text in the file `path`, read as the run read its text.
+    pub fn evaluate(&self, path: &Path) -> Result<LanguageScores> {
+        let Reading { document, seq_len, rows } = self.reading;
+        let windows = text_windows(path, document, &self.tokenizer, seq_len, rows)?;
+        let bytes = self.tokenizer.token_bytes();
+        language_scores(&self.network, windows.into_iter(), &bytes, &self.device, &self.progress)
+    }
+}
