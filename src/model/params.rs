@@ -9,7 +9,7 @@ use candle_core::{DType, Device, Result, Tensor, Var};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal, StandardUniform};
 
-use super::spec::{Init, ParamSpec, Place};
+use super::spec::{Init, ParamSpec};
 use crate::rng;
 
 /// Weights a forward pass reads, by name: tracked by autograd or not.
@@ -24,7 +24,6 @@ fn drawn(seed: u64, name: &str, count: usize, draw: impl Fn(&mut ChaCha8Rng) -> 
 /// The parameters of one model, sorted by name.
 pub struct Params {
     vars: BTreeMap<String, Var>,
-    places: BTreeMap<String, Place>,
     /// What training computes with, where it does so in another type; the optimizer keeps it equal to `vars`.
     computed_with: BTreeMap<String, Var>,
 }
@@ -51,8 +50,7 @@ impl Params {
             };
             vars.insert(spec.name.clone(), Var::from_vec(values, spec.shape.as_slice(), device)?);
         }
-        let places = specs.iter().map(|spec| (spec.name.clone(), spec.place)).collect();
-        Ok(Self { vars, places, computed_with: BTreeMap::new() })
+        Ok(Self { vars, computed_with: BTreeMap::new() })
     }
 
     /// The same parameters with copies of `dtype` that training computes with; f32 needs none.
@@ -72,11 +70,6 @@ impl Params {
     /// The variable that training computes with in place of a parameter, where that is of another type.
     pub fn computed_with(&self, name: &str) -> Option<&Var> {
         self.computed_with.get(name)
-    }
-
-    /// Where in the model a parameter is; none where there is none of this name.
-    pub fn place(&self, name: &str) -> Option<Place> {
-        self.places.get(name).copied()
     }
 
     /// Names and variables in sorted order.
