@@ -63,14 +63,14 @@ pub struct ClassificationTask<'a> {
 /// The model whose parameters that a stage trains are tracked.
 struct StageModel {
     model: Classifier,
-    trains_trunk: bool,
+    trains_body: bool,
 }
 
 impl StageModel {
     fn new(settings: &ClassificationSettings<'_>, stage: &Stage, params: &Params) -> Result<Self> {
-        let trains_trunk = params.iter().any(|(name, _)| name != SCORE_WEIGHT && stage.trains(name));
+        let trains_body = params.iter().any(|(name, _)| name != SCORE_WEIGHT && stage.trains(name));
         let model = settings.model_over(&params.tracked(|name| stage.trains(name)))?;
-        Ok(Self { model: model.with_recompute(settings.train.recompute && trains_trunk), trains_trunk })
+        Ok(Self { model: model.with_recompute(settings.train.recompute && trains_body), trains_body })
     }
 }
 
@@ -129,7 +129,7 @@ impl Task for ClassificationTask<'_> {
     }
 
     fn loss(&self, batch: &Batch, scale: f64, dropout: &mut Dropout) -> Result<BatchLoss> {
-        let StageModel { model, trains_trunk } = &self.training;
+        let StageModel { model, trains_body } = &self.training;
         let device = model.device();
         let (rows, targets) = on_device(batch, device)?;
         let hidden = model.hidden(&rows, dropout)?;
@@ -139,7 +139,7 @@ impl Task for ClassificationTask<'_> {
         let weights: Vec<f32> = batch.targets.iter().map(weight).collect();
         let weights = ops::upload_f32(&weights, device)?.to_dtype(losses.dtype())?;
         let loss = ops::weighted_sum(&losses, &weights)?;
-        if self.language_factor == 0.0 || !trains_trunk {
+        if self.language_factor == 0.0 || !trains_body {
             return Ok(loss.into());
         }
         let next = batch.next_ids(ops::IGNORE_INDEX);
