@@ -13,63 +13,57 @@ use train::report::{Style, Table};
 type Answers = (Vec<u32>, Vec<Vec<f64>>);
 
 fn main() -> Result<()> {
-    let text = match std::env::args().nth(1) {
-        Some(path) => {
-            std::fs::read_to_string(&path).map_err(|cause| Error::reading(path.as_ref(), &cause))?
-        }
+    let models = parse(&match std::env::args().nth(1) {
+        Some(path) => String::from_utf8_lossy(&train::files::read(path.as_ref())?).into_owned(),
         None => made_up(),
-    };
-    let models = parse(&text)?;
+    })?;
     let [(first, a), (second, b)] = &models.iter().collect::<Vec<_>>()[..] else {
         return Err(Error::data(format!("{} models; need two", models.len())));
     };
+    if a.len() != b.len() || a.iter().chain(b.iter()).any(|run| run.0 != a[0].0) {
+        return Err(Error::data("both models need the same seeds, and all runs the same rows"));
+    }
     let (a, b) = (rows(a), rows(b));
     // One seed of the resampling for both: that is what pairs them, row by row and seed by seed.
     let (scores_a, scores_b) = (SeedScores::resample(&a, 1), SeedScores::resample(&b, 1));
 
-    let mut table =
-        Table::new("Paired differences", 1, &["score", "difference", "95 %", "p", "better seeds"]);
+    let columns = ["score", "difference", "95 %", "p", "better seeds"];
+    let mut table = Table::new("Paired differences", 1, &columns);
     for score in ["f1", "accuracy", "pr_auc"] {
         let Some(found) = scores_a.difference(&scores_b, score) else { continue };
-        table.row([
-            score.to_string(),
-            format!("{:+.3}", found.difference),
-            format!("{:+.3} to {:+.3}", found.ci95[0], found.ci95[1]),
-            format!("{:.3}", found.p_value),
-            format!("{} of {}", found.sign_test.wins, found.per_seed.len()),
-        ]);
+        let ([low, high], wins, p) = (found.ci95, found.sign_test.wins, found.p_value);
+        let (difference, interval) =
+            (format!("{:+.3}", found.difference), format!("{low:+.3} to {high:+.3}"));
+        table.row([score.into(), difference, interval, format!("{p:.3}"), format!("{wins} of {}", a.len())]);
+        if score == "f1" {
+            let better = if found.difference > 0.0 { first } else { second };
+            let shown = if p < 0.05 { "is shown to be" } else { "is not shown to be" };
+            println!("By F1 {better} {shown} better.");
+        }
     }
-    print!("{first} minus {second}\n{}", table.text(Style::Terminal));
-    for (seed, (a, b)) in a.iter().zip(&b).enumerate() {
-        let McNemar { only_first, only_second, p_value } = McNemar::of(a, b);
-        println!(
-            "run {seed}: {only_first} rows right in {first} alone, {only_second} in {second}, p = {p_value:.3}"
-        );
+    print!("{first} minus {second}:\n{}", table.text(Style::Terminal));
+    for (run, (a, b)) in a.iter().zip(&b).enumerate() {
+        let found = McNemar::of(a, b);
+        let (only_a, only_b, p) = (found.only_first, found.only_second, found.p_value);
+        println!("run {run}: {only_a} rows right in {first} alone, {only_b} in {second} alone, p = {p:.3}");
     }
-    let Some(f1) = scores_a.difference(&scores_b, "f1") else { return Ok(()) };
-    let verdict = match (f1.p_value < 0.05, f1.difference > 0.0) {
-        (true, true) => format!("{first} is better"),
-        (true, false) => format!("{second} is better"),
-        (false, _) => format!("no difference is shown; {:?} would be needed", f1.needed(scores_a.rows())),
-    };
-    println!("By F1 {verdict}.");
     Ok(())
 }
 
-fn rows(runs: &BTreeMap<String, Answers>) -> Vec<Rows<'_>> {
-    runs.values().map(|(labels, probabilities)| Rows::new(labels, probabilities, 2, 1, Some(0.5))).collect()
+fn rows(runs: &[Answers]) -> Vec<Rows<'_>> {
+    runs.iter().map(|(labels, probabilities)| Rows::new(labels, probabilities, 2, 1, Some(0.5))).collect()
 }
 
-fn parse(text: &str) -> Result<BTreeMap<String, BTreeMap<String, Answers>>> {
-    let mut models: BTreeMap<String, BTreeMap<String, Answers>> = BTreeMap::new();
-    for line in text.lines() {
-        let wrong = || Error::data(format!("not a prediction: {line}"));
-        let [model, seed, label, p] = line.split(',').collect::<Vec<_>>()[..] else { return Err(wrong()) };
-        let (label, p) = (label.parse().map_err(|_| wrong())?, p.parse::<f64>().map_err(|_| wrong())?);
-        let run = models.entry(model.into()).or_default().entry(seed.into()).or_default();
-        run.0.push(label);
-        run.1.push(vec![1.0 - p, p]);
+fn parse(text: &str) -> Result<BTreeMap<String, Vec<Answers>>> {
+    let mut runs: BTreeMap<(String, u64), Answers> = BTreeMap::new();
+    let mut lines = csv::ReaderBuilder::new().has_headers(false).from_reader(text.as_bytes());
+    for line in lines.deserialize::<(String, u64, u32, f64)>() {
+        let (model, seed, label, p) = line.map_err(Error::data)?;
+        let run = runs.entry((model, seed)).or_default();
+        (run.0.push(label), run.1.push(vec![1.0 - p, p]));
     }
+    let mut models: BTreeMap<String, Vec<Answers>> = BTreeMap::new();
+    runs.into_iter().for_each(|((model, _), run)| models.entry(model).or_default().push(run));
     Ok(models)
 }
 

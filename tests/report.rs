@@ -57,6 +57,32 @@ fn a_report_is_made_again_from_what_is_stored() {
     assert_eq!(folder.text("compared/report.html"), before);
 }
 
+#[test]
+fn terminal_markdown_and_page_show_the_same_tables() {
+    let folder = compared();
+    for (page, _) in PAGES {
+        let run = page.trim_end_matches("/report.html");
+        let (html, markdown) = (folder.text(page), folder.text(&format!("{run}/report.md")));
+        let terminal = folder.run(&format!("report {run}")).done().stdout;
+        let mut tables = 0;
+        for section in html.split("<section id=\"").skip(1).filter(|section| section.contains("<thead>")) {
+            let heading = section.split("<h2>").nth(1).and_then(|rest| rest.split("</h2>").next()).unwrap();
+            let head = section.split("<thead>").nth(1).and_then(|rest| rest.split("</thead>").next()).unwrap();
+            assert!(markdown.contains(&format!("## {heading}\n")), "{run}: {heading} is not in report.md");
+            let columns = head.split("</th>").filter_map(|cell| cell.rsplit('>').next());
+            for column in columns.filter(|column| !column.contains('\\') && !column.is_empty()) {
+                assert!(markdown.contains(column), "{run}: {heading}: {column} is not in report.md");
+            }
+            // Whole texts have no room there.
+            let wide = section.contains("class=\"text long\"");
+            assert!(wide || terminal.contains(&format!("## {heading}\n")), "{run}: {heading} is not printed");
+            tables += 1;
+        }
+        assert!(tables > 0, "{run} has no table");
+        assert!(terminal.lines().all(|line| line.chars().count() <= 100 || !line.contains('─')), "{terminal}");
+    }
+}
+
 /// Chromium or Chrome, where there is one.
 fn browser() -> Option<PathBuf> {
     let named = std::env::var_os("CHROMIUM").map(PathBuf::from);

@@ -1,4 +1,4 @@
-//! What a model has to beat: the commonest answer, and linear classifiers on n-grams of characters or words.
+//! What a model has to beat: the majority class, and linear classifiers on n-grams of characters or words.
 //!
 //! Layer 1. All give one row of probabilities per text, to be scored like a model's own.
 

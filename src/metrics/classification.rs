@@ -17,13 +17,13 @@ pub struct ConfusionMatrix {
 /// One label against the rest. The names are those of the stored results.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BinaryCounts {
-    /// Positive rows called positive.
+    /// Positive rows predicted positive.
     pub tp: u64,
-    /// Negative rows called positive.
+    /// Negative rows predicted positive.
     pub fp: u64,
-    /// Positive rows called negative.
+    /// Positive rows predicted negative.
     pub r#fn: u64,
-    /// Negative rows called negative.
+    /// Negative rows predicted negative.
     pub tn: u64,
 }
 
@@ -48,7 +48,7 @@ impl BinaryCounts {
         }
     }
 
-    /// Share of rows called rightly.
+    /// Share of rows predicted correctly.
     pub fn accuracy(&self) -> f64 {
         ratio(self.tp + self.tn, self.tp + self.fp + self.r#fn + self.tn)
     }
@@ -109,12 +109,12 @@ impl ConfusionMatrix {
         BinaryCounts { tp, fp, r#fn: missed, tn: self.total() - tp - fp - missed }
     }
 
-    /// Share of rows called rightly.
+    /// Share of rows predicted correctly.
     pub fn accuracy(&self) -> f64 {
         ratio(self.labels().map(|label| self.correct(label)).sum(), self.total())
     }
 
-    /// Share of the commonest true label: what always answering it would reach.
+    /// Share of the majority class: what always predicting it would reach.
     pub fn majority_accuracy(&self) -> f64 {
         ratio(self.labels().map(|label| self.support(label)).max().unwrap_or(0), self.total())
     }

@@ -23,25 +23,25 @@ struct Step {
     fp: u64,
 }
 
-/// One threshold of the ROC curve: rows at or above it are called positive.
+/// One threshold of the ROC curve: rows at or above it are predicted positive.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RocPoint {
-    /// Lowest score called positive; infinite at the start, where none is.
+    /// Lowest score predicted positive; infinite at the start, where none is.
     pub threshold: f64,
-    /// Share of negative rows called positive.
+    /// Share of negative rows predicted positive.
     pub false_positive_rate: f64,
-    /// Share of positive rows called positive.
+    /// Share of positive rows predicted positive.
     pub true_positive_rate: f64,
 }
 
-/// One threshold of the precision-recall curve: rows at or above it are called positive.
+/// One threshold of the precision-recall curve: rows at or above it are predicted positive.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct PrPoint {
-    /// Lowest score called positive.
+    /// Lowest score predicted positive.
     pub threshold: f64,
-    /// Share of positive rows called positive.
+    /// Share of positive rows predicted positive.
     pub recall: f64,
-    /// Share of rows called positive that are.
+    /// Share of rows predicted positive that are.
     pub precision: f64,
 }
 
@@ -177,7 +177,7 @@ pub fn true_positive_rate_at(curve: &[RocPoint], false_positive_rate: f64) -> f6
     low.true_positive_rate + share * (high.true_positive_rate - low.true_positive_rate)
 }
 
-/// A threshold and what calling rows at or above it positive counts.
+/// A threshold and what predicting rows at or above it positive counts.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Cut {
     /// Call a row positive when its probability is at least this.
@@ -186,7 +186,7 @@ pub struct Cut {
     pub counts: BinaryCounts,
 }
 
-/// Every way to part the rows by probability, from few called positive to all.
+/// Every way to part the rows by probability, from few predicted positive to all.
 ///
 /// Thresholds lie midway between neighbouring distinct probabilities, so that a new row a hair below the last
 /// accepted one is not lost; below the lowest the neighbour is 0.

@@ -1,4 +1,4 @@
-//! When to call a row positive: the threshold of best F1, of a wanted precision or recall, or of least cost.
+//! When to predict a row as positive: the threshold of best F1, of a wanted precision or recall, or of least cost.
 //!
 //! A threshold is chosen on validation rows and then stands; test rows never see the choice.
 
@@ -54,7 +54,7 @@ pub struct OperatingPoint {
     pub chosen: bool,
     /// Whether validation has a threshold that meets the rule; if not, the nearest is given.
     pub met: bool,
-    /// Rows are called positive at this probability or above.
+    /// Rows are predicted positive at this probability or above.
     pub threshold: f64,
     /// On validation.
     pub validation: PointScores,
@@ -181,7 +181,7 @@ pub fn operating_points(
 }
 
 impl PointScores {
-    /// Scores of calling rows at `threshold` or above positive.
+    /// Scores of predicting rows at `threshold` or above positive.
     pub fn at(threshold: f64, (positives, probabilities): Scored<'_>) -> Self {
         let mut counts = BinaryCounts::default();
         for (&positive, &probability) in positives.iter().zip(probabilities) {

@@ -17,11 +17,11 @@ use crate::error::{Error, Result};
 pub struct Scores {
     /// Mean cross-entropy, nats per row.
     pub loss: f64,
-    /// Share of rows called rightly.
+    /// Share of rows predicted correctly.
     pub accuracy: f64,
-    /// Share of rows called positive that are.
+    /// Share of rows predicted positive that are.
     pub precision: f64,
-    /// Share of positive rows called positive.
+    /// Share of positive rows predicted positive.
     pub recall: f64,
     /// Harmonic mean of precision and recall.
     pub f1: f64,
@@ -36,9 +36,9 @@ pub struct Scores {
     /// Of the positive label against the rest: tp, fp, fn, tn.
     #[serde(flatten)]
     pub counts: BinaryCounts,
-    /// The positive label is called at this probability or above; None for more than two labels (argmax).
+    /// The positive label is predicted at this probability or above; None for more than two labels (argmax).
     pub threshold: Option<f64>,
-    /// Share of the commonest label in these rows.
+    /// Share of the majority class in these rows.
     pub majority_accuracy: f64,
     /// Plain mean of the labels' F1.
     pub macro_f1: f64,
@@ -57,9 +57,9 @@ pub struct Scores {
 pub struct LabelScores {
     /// Name of the label.
     pub label: String,
-    /// Share of rows called this label that have it.
+    /// Share of rows predicted as this label that have it.
     pub precision: f64,
-    /// Share of rows with this label that are called it.
+    /// Share of rows with this label that are predicted as it.
     pub recall: f64,
     /// Harmonic mean of both.
     pub f1: f64,
@@ -76,7 +76,7 @@ pub struct Estimate {
     pub ci95: [f64; 2],
 }
 
-/// When a row of a two-label task is called positive. More than two labels take the likeliest one instead.
+/// When a row of a two-label task is predicted positive. More than two labels take the likeliest one instead.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Threshold {
     /// At this probability or above, such as one chosen on validation rows before.
@@ -197,7 +197,7 @@ pub struct Rows<'a> {
 
 impl<'a> Rows<'a> {
     /// Takes `labels` (N) and `probabilities` (N, num_labels) that [`Scores::compute`] would take; `positive` is
-    /// called at `threshold`, without one the likeliest label is.
+    /// predicted at `threshold`, without one the likeliest label is.
     pub fn new(
         labels: &'a [u32],
         probabilities: &[Vec<f64>],

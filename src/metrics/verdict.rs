@@ -70,7 +70,7 @@ impl Verdict {
 
 fn good(test: &Scores) -> String {
     format!(
-        "Good by the metrics guide: accuracy {} (always answering the commonest label gives {}), {} {}, {} {}, \
+        "Good by the metrics guide: accuracy {} (always predicting the majority class gives {}), {} {}, {} {}, \
          F1 {}, Matthews correlation {:.2}.",
         percent(test.accuracy),
         percent(test.majority_accuracy),
@@ -122,7 +122,7 @@ fn accuracy_paradox(test: &Scores) -> Option<String> {
         return None;
     }
     Some(format!(
-        "Accuracy paradox: accuracy {} looks good, but always answering the commonest label gives {}, and {} is \
+        "Accuracy paradox: accuracy {} looks good, but always predicting the majority class gives {}, and {} is \
          {} with {} {}. Not fit for use: judge by precision, recall and Matthews correlation ({:.2}), and \
          train with more rows of the rare label.",
         percent(test.accuracy),
@@ -157,7 +157,7 @@ fn weak_precision(test: &Scores) -> Option<String> {
     let advice = if is_binary(test) {
         "raise the threshold or add rows like the false alarms to the training set"
     } else {
-        "add rows like the wrongly called ones to the training set"
+        "add rows like the wrongly predicted ones to the training set"
     };
     weak(&name(test, "precision"), test.precision, advice)
 }
@@ -188,7 +188,7 @@ fn weak_accuracy(test: &Scores) -> Option<String> {
     }
     let against = if above_majority(test) { "though above" } else { "and no better than" };
     Some(format!(
-        "The accuracy of {} is not above {}, {against} the {} of always answering the commonest label; train \
+        "The accuracy of {} is not above {}, {against} the {} of always predicting the majority class; train \
          longer, use more labelled rows or a larger model.",
         percent(test.accuracy),
         percent(GOOD_ACCURACY),
@@ -300,7 +300,7 @@ mod tests {
         assert!(verdict.fit);
         assert_eq!(
             verdict.findings[0],
-            "Good by the metrics guide: accuracy 87.5 % (always answering the commonest label gives 50.0 %), \
+            "Good by the metrics guide: accuracy 87.5 % (always predicting the majority class gives 50.0 %), \
              precision 85.7 %, recall 90.0 %, F1 87.8 %, Matthews correlation 0.75."
         );
         // 90 of 105 rows: the interval of the precision reaches below 80 %, that of the recall does not.

@@ -123,7 +123,7 @@ pub fn mistakes(mistakes: &[(Mistake, Option<String>)]) -> Table {
     let first = mistakes.first().and_then(|(_, seeds)| seeds.as_ref()).map(|_| "seeds");
     let columns = ["true", "predicted", "probability of it", "text", "nearest training text"];
     let columns: Vec<&str> = first.into_iter().chain(columns).collect();
-    let mut table = Table::new("Mistakes", 0, &columns);
+    let mut table = Table::new("Mistakes", columns.len(), &columns);
     for (mistake, seeds) in mistakes {
         let near = match (&mistake.nearest_text, &mistake.nearest_label) {
             (Some(text), Some(label)) => {
@@ -156,7 +156,7 @@ pub fn overlaps(audit: &AuditResults) -> Table {
 
 /// Test and validation rows that were seen before, beside what they duplicate.
 pub fn overlap_examples(audit: &AuditResults) -> Table {
-    let mut table = Table::new("Examples of overlaps", 1, &["kind", "Jaccard", "row", "found"]);
+    let mut table = Table::new("Examples of overlaps", 4, &["kind", "Jaccard", "row", "found"]);
     let leaks = |o: &&Overlap| o.part != "train" && o.with != o.part;
     for overlap in audit.overlaps.iter().filter(leaks) {
         for example in &overlap.examples {
