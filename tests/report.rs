@@ -67,7 +67,8 @@ fn terminal_markdown_and_page_show_the_same_tables() {
         let mut tables = 0;
         for section in html.split("<section id=\"").skip(1).filter(|section| section.contains("<thead>")) {
             let heading = section.split("<h2>").nth(1).and_then(|rest| rest.split("</h2>").next()).unwrap();
-            let head = section.split("<thead>").nth(1).and_then(|rest| rest.split("</thead>").next()).unwrap();
+            let head =
+                section.split("<thead>").nth(1).and_then(|rest| rest.split("</thead>").next()).unwrap();
             assert!(markdown.contains(&format!("## {heading}\n")), "{run}: {heading} is not in report.md");
             let columns = head.split("</th>").filter_map(|cell| cell.rsplit('>').next());
             for column in columns.filter(|column| !column.contains('\\') && !column.is_empty()) {
@@ -79,7 +80,10 @@ fn terminal_markdown_and_page_show_the_same_tables() {
             tables += 1;
         }
         assert!(tables > 0, "{run} has no table");
-        assert!(terminal.lines().all(|line| line.chars().count() <= 100 || !line.contains('─')), "{terminal}");
+        assert!(
+            terminal.lines().all(|line| line.chars().count() <= 100 || !line.contains('─')),
+            "{terminal}"
+        );
     }
 }
 

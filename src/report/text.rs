@@ -1,7 +1,7 @@
 //! Documents and tables as text: for the terminal and for report.md.
 
 use comfy_table::presets::{ASCII_MARKDOWN, UTF8_HORIZONTAL_ONLY};
-use comfy_table::{CellAlignment, ContentArrangement, Table as Grid};
+use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table as Grid, Width};
 
 use super::document::{Block, Document, Head};
 use super::table::Table;
@@ -81,11 +81,23 @@ impl Table {
             grid.add_row(cells.collect::<Vec<_>>());
         }
         for (index, column) in grid.column_iter_mut().enumerate() {
+            column.set_padding((0, 1));
+            column
+                .set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(self.longest_word(index) + 1)));
             let text = index < self.texts.max(1);
             column.set_cell_alignment(if text { CellAlignment::Left } else { CellAlignment::Right });
         }
         let note = if self.note.is_empty() { String::new() } else { format!("\n{}\n", self.note) };
         format!("{grid}\n{note}")
+    }
+}
+
+impl Table {
+    /// Characters of the longest word of a column; no word is broken.
+    fn longest_word(&self, column: usize) -> u16 {
+        let cells = self.groups.iter().flatten().filter_map(|row| row.get(column)).map(|cell| &cell.text);
+        let words = cells.chain(self.columns.get(column)).flat_map(|text| text.split_whitespace());
+        words.map(|word| word.chars().count() as u16).max().unwrap_or(0)
     }
 }
 
