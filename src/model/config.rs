@@ -111,7 +111,7 @@ impl ModelConfig {
         if h % k != 0 {
             return wrong(format!("{h} attention heads are not divisible by {k} key-value heads"));
         }
-        if matches!(self, Self::Llama(_)) && sizes.head_dim % 2 != 0 {
+        if matches!(self, Self::Llama(_)) && !sizes.head_dim.is_multiple_of(2) {
             return wrong(format!("rotary positions need an even head_dim, got {}", sizes.head_dim));
         }
         Ok(())
