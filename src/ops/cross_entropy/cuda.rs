@@ -83,7 +83,7 @@ pub fn cross_entropy(logits: &Traced, targets: Tensor) -> Result<Traced> {
     let losses = forward(logits.value(), &targets)?;
     let logits = logits.clone();
     Ok(record(losses, logits.is_tracked(), move |d_losses, gradients| {
-        let d_logits = backward(logits.value(), &targets, &d_losses.contiguous()?)?;
+        let d_logits = backward(logits.value(), &targets, d_losses.values())?;
         gradients.add(&logits, d_logits)
     }))
 }

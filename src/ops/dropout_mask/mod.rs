@@ -42,6 +42,7 @@ pub fn dropout_mask(
         threshold: (probability * f64::from(u32::MAX)) as u32,
         scale: (1.0 / (1.0 - probability)) as f32,
     };
-    on_gpu!(if device.is_cuda() && matches!(dtype, DType::F32 | DType::BF16) => cuda::dropout_mask(key, factors, &shape, dtype, device));
+    on_gpu!(if device.is_cuda() && matches!(dtype, DType::F32 | DType::BF16) =>
+        cuda::dropout_mask(key, factors, &shape, dtype, device));
     by_dtype!(NAME, dtype, T => Tensor::from_vec(cpu::mask::<T>(key, factors, shape.elem_count()), shape, device))
 }

@@ -10,7 +10,7 @@ use super::{Gradient, GradientSums, Traced};
 impl GradientSums {
     /// As [`add`](Self::add), where `kernel` writes a tensor, or adds to it when told so; it is of f32 where the
     /// input is a variable.
-    pub fn add_on_gpu(
+    pub(in crate::ops) fn add_on_gpu(
         &mut self,
         input: &Traced,
         kernel: impl FnOnce(&Tensor, bool) -> Result<()>,

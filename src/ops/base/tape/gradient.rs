@@ -78,7 +78,7 @@ impl Gradient {
             }
         }
         let (a, b) = (self.values, other.values);
-        on_gpu!(a.dtype() == b.dtype(), &a => super::super::cuda::combine(Some(&a.contiguous()?), &b.contiguous()?, None).map(Self::own));
+        on_gpu!(a.dtype() == b.dtype(), &a => super::super::cuda::combine(Some(&a), &b, None).map(Self::own));
         Ok(Self::own((&*a + &*b)?))
     }
 
