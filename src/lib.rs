@@ -1,6 +1,27 @@
 //! `train`: pre-trains a tiny transformer on raw text, fine-tunes it as a text classifier and compares
 //! pre-trained with from-scratch runs.
 //!
+//! A language model learns from text without labels; a classifier that starts from it needs fewer labels. What the
+//! program `train` does, a Rust program can call and get values back:
+//!
+//! ```no_run
+//! use train::{Context, FinetuneConfig, PretrainConfig, finetune, pretrain};
+//!
+//! # fn main() -> train::Result<()> {
+//! let model = pretrain(&PretrainConfig::on("my/texts"), &Context::quiet())?;
+//! let spam = finetune(&FinetuneConfig::from(&model).on("my/labels.csv"), &Context::quiet())?;
+//! println!("F1 {:.3} on the test rows", spam.results.scores.test.f1);
+//! for prediction in spam.classifier()?.predict(["Your parcel is waiting"])? {
+//!     println!("{} {:.3}", prediction.label, prediction.probability);
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Each run leaves a directory, from which [`Classifier::load`] and [`LanguageModel::load`] take its model later. A
+//! [`Context`] says who hears how the work goes and what happens to a run that is there already; by default nobody
+//! hears anything, and nothing is replaced. [`compare`] tells whether pre-training helped, seed by seed.
+//!
 //! The modules in the order a batch meets them; each uses only those above it (a test holds the rule).
 //! Shape letters everywhere: B batch, T sequence, C hidden, H query heads, K key-value heads, D head width,
 //! I MLP inner width, V vocabulary, L layers, N = B * T rows.
@@ -54,3 +75,14 @@ pub mod runs;
 
 // Layer 9: the commands.
 pub mod commands;
+
+pub use config::{CompareConfig, FinetuneConfig, PretrainConfig};
+pub use error::{Error, ErrorKind, Result};
+pub use generate::Sampling;
+pub use metrics::{Scores, Verdict};
+pub use progress::{Level, Observer, Progress, Terminal, Work};
+pub use results::{
+    CompareResults, Comparison, FinetuneResults, Finetuned, Predictions, PretrainResults, Pretrained,
+};
+pub use run_dir::Existing;
+pub use runs::{Classifier, Context, Evaluation, LanguageModel, Prediction, compare, finetune, pretrain};

@@ -15,6 +15,7 @@ mod hub;
 mod hub_server;
 mod kernels;
 mod labelled;
+mod library;
 mod lora;
 mod parity;
 mod report;

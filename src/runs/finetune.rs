@@ -24,7 +24,7 @@ use crate::process;
 use crate::progress::Progress;
 use crate::report;
 use crate::results::{
-    AuditResults, Finetuned, Log, Mistake, PartSummary, Predictions, RunFacts, TrainingFacts,
+    AuditResults, Finetuned, Log, Mistake, PartSummary, Predictions, Pretrained, RunFacts, TrainingFacts,
 };
 use crate::run_dir::{RunDir, is_done};
 use crate::tokenizer::Tokenizer;
@@ -32,6 +32,22 @@ use crate::trainer::{
     ClassificationData, ClassificationSettings, ClassificationTask, Outcome, Run, State, probabilities,
     stages,
 };
+
+impl From<&Pretrained> for FinetuneConfig {
+    /// Defaults, from this model.
+    fn from(start: &Pretrained) -> Self {
+        Self { init_from: start.dir.display().to_string(), ..Self::default() }
+    }
+}
+
+impl FinetuneConfig {
+    /// The same on these labelled rows: a TSV, CSV, JSON Lines or Parquet file.
+    #[must_use]
+    pub fn on(mut self, rows: impl Into<String>) -> Self {
+        self.data.train = rows.into();
+        self
+    }
+}
 
 impl Finetuned {
     /// The run of this config: as it is where it is done, else made or finished now.

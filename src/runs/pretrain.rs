@@ -23,6 +23,15 @@ use crate::results::{Log, PretrainResults, Pretrained, RunFacts, Sample};
 use crate::run_dir::RunDir;
 use crate::trainer::{LanguageTask, Outcome, Prompts, Run, State, language_scores};
 
+impl PretrainConfig {
+    /// Defaults, on this text: a file, a folder or a glob.
+    pub fn on(text: impl Into<String>) -> Self {
+        let mut config = Self::default();
+        config.data.train = vec![text.into()];
+        config
+    }
+}
+
 impl Pretrained {
     /// The model, ready to continue texts, on a GPU that is there or else on the CPU.
     ///
