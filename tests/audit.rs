@@ -147,11 +147,11 @@ fn a_comparison_warns_drops_or_denies() {
     assert_eq!(dropped["arms"], warned["clean"]["arms"], "the same rows, the same scores");
 }
 
-#[test]
-fn a_fine_tuning_warns_drops_or_denies() {
+/// A finished pre-training and fifty rows of unlike words, of which one test row and one validation row were seen
+/// before.
+fn leaking_fine_tuning() -> Folder {
     let folder = Folder::new();
     let corpus = folder.text("corpus.txt");
-    // Fifty rows of unlike words, of which one test row and one validation row were seen before.
     let row = |i: usize| {
         let label = if i.is_multiple_of(3) { "spam" } else { "ham" };
         // Digits would not tell words apart.
@@ -166,17 +166,25 @@ fn a_fine_tuning_warns_drops_or_denies() {
     folder.write("test.tsv", rows(40..50));
     folder.write("corpus.txt", format!("{corpus}\n\n{}\n\n", text(row(41))));
     folder.run("pretrain --config pretrain.toml").done();
-    let line = |how: &str| {
-        format!(
-            "finetune --config finetune.toml --set data.train=train.tsv --set data.validation=validation.tsv \
-             --set data.test=test.tsv --set train.max_steps=2 --set output_dir={how} --set audit={how}"
-        )
-    };
+    folder
+}
+
+/// The fine-tuning with this `audit`, into the directory of the same name.
+fn fine_tuning(audit: &str) -> String {
+    format!(
+        "finetune --config finetune.toml --set data.train=train.tsv --set data.validation=validation.tsv \
+         --set data.test=test.tsv --set train.max_steps=2 --set output_dir={audit} --set audit={audit}"
+    )
+}
+
+#[test]
+fn a_fine_tuning_warns_drops_or_denies() {
+    let folder = leaking_fine_tuning();
     let denied = ["1 of 10 test rows", "1 in corpus", "1 of 10 validation rows", "1 in train"];
-    folder.run(&line("deny")).fails(3, &denied);
+    folder.run(&fine_tuning("deny")).fails(3, &denied);
     assert!(!folder.path("deny/config.toml").exists(), "nothing was trained");
 
-    let warned = folder.run(&line("warn")).done();
+    let warned = folder.run(&fine_tuning("warn")).done();
     assert!(warned.stderr.contains("Leakage: 1 of 10 test rows"), "{}", warned.stderr);
     let warned = folder.json("warn/results.json");
     assert_eq!(folder.json_lines("warn/predictions.jsonl").len(), 10);
@@ -188,7 +196,7 @@ fn a_fine_tuning_warns_drops_or_denies() {
         warned["verdict"]["findings"].to_string().contains("On the 9 test rows without duplicates elsewhere")
     );
 
-    folder.run(&line("drop")).done();
+    folder.run(&fine_tuning("drop")).done();
     let dropped = folder.json("drop/results.json");
     let kept = folder.json_lines("drop/predictions.jsonl");
     assert_eq!((kept.len(), counts(&dropped["test"])), (9, 9));
@@ -199,18 +207,23 @@ fn a_fine_tuning_warns_drops_or_denies() {
     for page in ["report.md", "report.html"] {
         assert!(folder.text(&format!("drop/{page}")).contains("Overlaps"), "{page}");
     }
+}
 
-    folder.run(&line("off")).done();
+#[test]
+fn a_fine_tuning_whose_pre_training_text_has_gone_only_warns() {
+    let folder = leaking_fine_tuning();
+    folder.run(&fine_tuning("off")).done();
     assert!(folder.json("off/results.json")["audit"].is_null());
-    // The text has gone: a warning goes on without it, a promise to leave rows out cannot be kept.
+    folder.run(&fine_tuning("drop")).done();
+    // A warning goes on without the text, a promise to leave rows out cannot be kept.
     folder.remove("corpus.txt");
-    let gone = folder.run(&(line("warn") + " --overwrite")).done();
+    let gone = folder.run(&(fine_tuning("warn") + " --overwrite")).done();
     assert!(gone.stderr.contains("corpus.txt"), "{}", gone.stderr);
     let found = folder.json("warn/results.json");
     assert!(found["audit"]["unknown_text"] == true, "{}", found["audit"]);
-    folder.run(&(line("drop") + " --overwrite")).fails(66, &["corpus.txt"]);
+    folder.run(&(fine_tuning("drop") + " --overwrite")).fails(66, &["corpus.txt"]);
     assert!(folder.path("drop/results.json").exists(), "what was there stays");
-    folder.run(&(line("warn") + " --set audit_threshold=2")).fails(2, &["audit_threshold is 2"]);
+    folder.run(&(fine_tuning("warn") + " --set audit_threshold=2")).fails(2, &["audit_threshold is 2"]);
 }
 
 #[test]

@@ -97,16 +97,7 @@ impl<'a> Hub<'a> {
         if !filename.split('/').all(is_harmless) {
             return Err(Error::usage(format!("'{filename}' is not the name of a file on the Hub")));
         }
-        let asked = name.file(filename);
-        let Some(api) = &self.api else {
-            let place = self.cache.path().display();
-            let why = format!("HF_HUB_OFFLINE is set and {asked} is not in {place}");
-            let absent = Error::new(
-                ErrorKind::MissingInput,
-                format!("{why}; unset it, or fetch the file once online"),
-            );
-            return Ok(self.cached(name, filename)?.map_or(Found::Absent(absent), Found::Here));
-        };
+        let Some(api) = &self.api else { return self.look_up_offline(name, filename) };
         if is_commit(&name.revision)
             && let Some(found) = self.cached(name, filename)?
         {
@@ -119,26 +110,40 @@ impl<'a> Hub<'a> {
                 Err(Failure::Absent(error)) => return Ok(Found::Absent(error)),
                 Err(Failure::Final(error)) => return Err(error),
                 Err(Failure::Passing(_, why)) if attempt < ATTEMPTS => {
-                    self.progress.note(format!("{asked}: {why}; trying again"));
+                    self.progress.note(format!("{}: {why}; trying again", name.file(filename)));
                     download::wait(pause)?;
                     pause *= 3;
                 }
-                Err(Failure::Passing(exit, why)) => {
-                    let cached = self.cached(name, filename).ok().flatten();
-                    if let (Some(found), ErrorKind::TryAgain) = (cached, exit) {
-                        let commit = &found.commit;
-                        self.progress.warn(format!("{asked}: {why}; taking commit {commit} from the cache"));
-                        return Ok(Found::Here(found));
-                    }
-                    let hint = match exit {
-                        ErrorKind::TryAgain => "check the network and try again",
-                        _ => "the Hub or a mirror on the way is at fault; try another HF_ENDPOINT",
-                    };
-                    return Err(Error::new(exit, format!("cannot fetch {asked}: {why}; {hint}")));
-                }
+                Err(Failure::Passing(kind, why)) => return self.give_up(name, filename, kind, &why),
             }
         }
         unreachable!("the last attempt returns")
+    }
+
+    fn look_up_offline(&self, name: &Name, filename: &str) -> Result<Found> {
+        let why = format!(
+            "HF_HUB_OFFLINE is set and {} is not in {}",
+            name.file(filename),
+            self.cache.path().display()
+        );
+        let hint = "unset it, or fetch the file once online";
+        let absent = Error::new(ErrorKind::MissingInput, format!("{why}; {hint}"));
+        Ok(self.cached(name, filename)?.map_or(Found::Absent(absent), Found::Here))
+    }
+
+    /// After the last try: what the cache has of an earlier day, where the network alone is at fault.
+    fn give_up(&self, name: &Name, filename: &str, kind: ErrorKind, why: &str) -> Result<Found> {
+        let asked = name.file(filename);
+        let cached = self.cached(name, filename).ok().flatten();
+        if let (Some(found), ErrorKind::TryAgain) = (cached, kind) {
+            self.progress.warn(format!("{asked}: {why}; taking commit {} from the cache", found.commit));
+            return Ok(Found::Here(found));
+        }
+        let hint = match kind {
+            ErrorKind::TryAgain => "check the network and try again",
+            _ => "the Hub or a mirror on the way is at fault; try another HF_ENDPOINT",
+        };
+        Err(Error::new(kind, format!("cannot fetch {asked}: {why}; {hint}")))
     }
 
     /// Asks for the file's description, downloads it where it is not cached, and checks it.
