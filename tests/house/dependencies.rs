@@ -6,7 +6,7 @@ use super::source::{Source, sources};
 use crate::support::root;
 
 /// Asked for and not used.
-const UNUSED: [&str; 3] = ["candle_nn", "num_traits", "tempfile"];
+const UNUSED: &[&str] = &["clap_complete", "clap_mangen"];
 
 /// Names of the crates in a section of Cargo.toml.
 fn dependencies(sections: &[&str]) -> Vec<String> {

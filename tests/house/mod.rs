@@ -6,5 +6,6 @@ mod layers;
 mod paths;
 mod places;
 mod sizes;
+mod skipping;
 mod source;
 mod tokens;

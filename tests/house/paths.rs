@@ -71,13 +71,18 @@ impl Modules {
     }
 
     /// The module that holds what a path names, through imports that pass it on.
-    fn defines(&self, path: Vec<String>) -> Module {
-        let depth = (0..=path.len()).rev().find(|depth| *depth == 0 || self.names.contains(&path[..*depth]));
-        let (module, rest) = path.split_at(depth.unwrap_or(0));
-        let passed_on = rest.first().and_then(|name| self.imported.get(&(module.to_vec(), name.clone())));
-        match passed_on {
-            Some(target) => self.defines([&target[..], &rest[1..]].concat()),
-            None => module.to_vec(),
+    fn defines(&self, mut path: Vec<String>) -> Module {
+        let mut seen = BTreeSet::new();
+        loop {
+            let is_module = |depth: &usize| *depth == 0 || self.names.contains(&path[..*depth]);
+            let depth = (0..=path.len()).rev().find(is_module).unwrap_or(0);
+            let (module, rest) = path.split_at(depth);
+            let passed_on = rest.first().and_then(|name| self.imported.get(&(module.to_vec(), name.clone())));
+            // A module and what it is named after share a name, so a path may lead back to itself.
+            match passed_on.filter(|_| seen.insert(path.clone())) {
+                Some(target) => path = [&target[..], &rest[1..]].concat(),
+                None => return module.to_vec(),
+            }
         }
     }
 }

@@ -78,16 +78,19 @@ fn braces(tokens: &[TokenTree], at: usize) -> Option<Vec<TokenTree>> {
 fn collect(tokens: &[TokenTree], found: &mut Vec<CodePath>) {
     let mut at = 0;
     while at < tokens.len() {
-        let is_tests = word(tokens, at).as_deref() == Some("mod")
-            && word(tokens, at + 1).as_deref() == Some("tests")
-            && braces(tokens, at + 2).is_some();
-        match &tokens[at] {
-            _ if is_tests => at += 3,
-            TokenTree::Group(group) => {
+        let module = word(tokens, at + 1).filter(|_| is_word(tokens, at, "mod"));
+        match (&tokens[at], module, braces(tokens, at + 2)) {
+            (_, Some(name), Some(inside)) => {
+                if name != "tests" {
+                    found.extend(of_inner_module(&inside));
+                }
+                at += 3;
+            }
+            (TokenTree::Group(group), ..) => {
                 collect(&tokens_of(&group.stream()), found);
                 at += 1;
             }
-            TokenTree::Ident(word) if word == "use" => {
+            (TokenTree::Ident(word), ..) if word == "use" => {
                 // `pub use` or `pub(crate) use`.
                 let before = &tokens[at.saturating_sub(2)..at];
                 let visible = match before {
@@ -100,7 +103,7 @@ fn collect(tokens: &[TokenTree], found: &mut Vec<CodePath>) {
                 imports(&tokens[at + 1..end], &[], kind, found);
                 at = end;
             }
-            TokenTree::Ident(_) => {
+            (TokenTree::Ident(_), ..) => {
                 let (segments, end) = segments(tokens, at);
                 if segments.len() > 1 {
                     let name = segments.last().cloned().unwrap_or_default();
@@ -111,6 +114,19 @@ fn collect(tokens: &[TokenTree], found: &mut Vec<CodePath>) {
             _ => at += 1,
         }
     }
+}
+
+/// A module inside a file counts to the file, which is what its `super` names.
+fn of_inner_module(tokens: &[TokenTree]) -> Vec<CodePath> {
+    let mut found = Vec::new();
+    collect(tokens, &mut found);
+    for path in found.iter_mut().filter(|path| path.segments[0] == "super") {
+        path.segments.remove(0);
+        if path.segments.first().is_none_or(|first| first != "super") {
+            path.segments.insert(0, "self".to_string());
+        }
+    }
+    found
 }
 
 fn is_word(tokens: &[TokenTree], at: usize, expected: &str) -> bool {
@@ -152,4 +168,34 @@ fn imports(tokens: &[TokenTree], before: &[String], kind: Kind, found: &mut Vec<
             found.push(CodePath { segments, name, kind });
         }
     }
+}
+
+#[test]
+fn paths_and_functions_are_taken_from_the_code_alone() {
+    let code = "// crate::a::comment\n\
+        pub(crate) use super::a::{B, c::{self, D as E}};\n\
+        use crate::f::*;\n\
+        fn g(x: [u8; 2]) -> h::I {\n\
+            println!(\"crate::a::text {}\", crate::j::k(x));\n\
+        }\n\
+        mod inner { use super::n; use super::super::o; }\n\
+        mod tests { use crate::l::m; }";
+    let stream: TokenStream = code.parse().unwrap();
+    let found: Vec<String> = paths(&stream)
+        .iter()
+        .map(|path| format!("{:?} {} {}", path.kind, path.segments.join("::"), path.name))
+        .collect();
+    let expected = [
+        "Reexport super::a::B B",
+        "Reexport super::a::c c",
+        "Reexport super::a::c::D E",
+        "Import crate::f::* *",
+        "Code h::I I",
+        "Code crate::j::k k",
+        "Import self::n n",
+        "Import super::o o",
+    ];
+    assert_eq!(found, expected);
+    let [function] = &functions(&stream)[..] else { panic!("one function") };
+    assert_eq!((function.name.as_str(), function.lines), ("g", 3));
 }
