@@ -71,6 +71,16 @@ pub enum Command {
     /// Check a config without running it.
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Print what a shell completes commands and flags by.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Write the pages of the manual, one per command.
+    Manual {
+        /// Folder for them.
+        folder: PathBuf,
+    },
 }
 
 /// `train doctor`.

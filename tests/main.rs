@@ -13,6 +13,7 @@ mod golden;
 mod house;
 mod hub;
 mod hub_server;
+mod itself;
 mod kernels;
 mod labelled;
 mod library;

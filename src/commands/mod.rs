@@ -9,6 +9,7 @@ mod evaluate;
 mod export;
 mod gates;
 mod generate;
+mod itself;
 mod predict;
 mod print;
 mod runs;
@@ -54,6 +55,8 @@ fn run(cli: Cli) -> Result<()> {
         Command::Tokenizer(TokenizerCommand::Train(args)) => tokenizer::train(args, progress),
         Command::Tokenizer(TokenizerCommand::Inspect(args)) => tokenizer::inspect(args, json, progress),
         Command::Config(command) => configs::run(command),
+        Command::Completions { shell } => itself::completions(*shell),
+        Command::Manual { folder } => itself::manual(folder),
     }
 }
 
