@@ -60,7 +60,8 @@ fn parse(text: &str) -> Result<BTreeMap<String, Vec<Answers>>> {
     for line in lines.deserialize::<(String, u64, u32, f64)>() {
         let (model, seed, label, p) = line.map_err(Error::data)?;
         let run = runs.entry((model, seed)).or_default();
-        (run.0.push(label), run.1.push(vec![1.0 - p, p]));
+        run.0.push(label);
+        run.1.push(vec![1.0 - p, p]);
     }
     let mut models: BTreeMap<String, Vec<Answers>> = BTreeMap::new();
     runs.into_iter().for_each(|((model, _), run)| models.entry(model).or_default().push(run));

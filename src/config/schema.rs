@@ -1,12 +1,13 @@
 //! JSON Schema of a config: keys, types, ranges, choices and defaults; editors complete and check by it.
 
+use schemars::JsonSchema;
+use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::load::Config;
 use crate::ranges;
 
 /// JSON Schema (2020-12) of a config with every key it may have, and no others.
-pub fn schema<C: Config>() -> Value {
+pub fn schema<C: Serialize + Default + JsonSchema>() -> Value {
     let mut schema = ranges::schema::<C>();
     let defaults = serde_json::to_value(C::default()).unwrap_or_default();
     put_defaults(&mut schema, &defaults);
@@ -38,7 +39,7 @@ fn has_keys(schema: &Value) -> bool {
 }
 
 /// Dotted names of all keys of a config, of every shape that a section may have.
-pub(super) fn known_keys<C: Config>() -> Vec<String> {
+pub(super) fn known_keys<C: Serialize + Default + JsonSchema>() -> Vec<String> {
     let mut keys = Vec::new();
     flatten(&ranges::schema::<C>(), "", &mut keys);
     keys

@@ -16,7 +16,7 @@ pub enum Cell {
     /// Of an arm.
     Finetuned(Box<Finetuned>),
     /// Of a baseline.
-    Baseline(Baselined),
+    Baseline(Box<Baselined>),
 }
 
 /// All runs, seeds in order, about the same test rows.
@@ -31,7 +31,7 @@ impl Cell {
     /// Errors: missing (66), damaged (65).
     pub fn read(arm: Arm, path: &Path) -> Result<Self> {
         if arm.is_baseline() {
-            return Baselined::read(path).map(Self::Baseline);
+            return Baselined::read(path).map(|run| Self::Baseline(Box::new(run)));
         }
         Finetuned::load(path).map(Box::new).map(Self::Finetuned)
     }
