@@ -147,20 +147,6 @@ fn one_line(cause: &candle_core::Error) -> String {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_driver_error_is_told_in_its_words() {
-        let of = |text: &str| one_line(&candle_core::Error::Msg(text.into()));
-        let missing =
-            r#"DriverError(CUDA_ERROR_NO_DEVICE, "no NVIDIA driver found: libcuda.so.1: not there")"#;
-        assert_eq!(of(missing), "no NVIDIA driver found: libcuda.so.1: not there, CUDA_ERROR_NO_DEVICE");
-        assert_eq!(of("no such kernel\nand a backtrace"), "no such kernel");
-    }
-}
-
 impl From<candle_core::Error> for Error {
     fn from(cause: candle_core::Error) -> Self {
         let text = cause.to_string();
@@ -179,5 +165,19 @@ impl From<candle_core::Error> for Error {
             false => Self::new(ErrorKind::Failed, format!("tensor operation failed: {text}")),
         };
         error.caused_by(cause)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_driver_error_is_told_in_its_words() {
+        let of = |text: &str| one_line(&candle_core::Error::Msg(text.into()));
+        let missing =
+            r#"DriverError(CUDA_ERROR_NO_DEVICE, "no NVIDIA driver found: libcuda.so.1: not there")"#;
+        assert_eq!(of(missing), "no NVIDIA driver found: libcuda.so.1: not there, CUDA_ERROR_NO_DEVICE");
+        assert_eq!(of("no such kernel\nand a backtrace"), "no such kernel");
     }
 }

@@ -5,9 +5,6 @@ use std::collections::BTreeSet;
 use super::source::{Source, sources};
 use crate::support::root;
 
-/// Asked for and not used.
-const UNUSED: &[&str] = &["clap_complete", "clap_mangen"];
-
 /// Names of the crates in a section of Cargo.toml.
 fn dependencies(sections: &[&str]) -> Vec<String> {
     let manifest = std::fs::read_to_string(root().join("Cargo.toml")).unwrap();
@@ -34,7 +31,7 @@ fn every_crate_that_is_asked_for_is_used() {
     let of_tests = dependencies(&["[dev-dependencies]"]);
     assert!(normal.len() > 10 && of_tests.len() > 1, "{normal:?} {of_tests:?}");
     let program = roots();
-    for name in normal.iter().filter(|name| !UNUSED.contains(&name.as_str())) {
+    for name in normal {
         assert!(program.contains(name.as_str()), "the program does not use {name}");
     }
     for name in of_tests {
