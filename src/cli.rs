@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 
 use clap::error::ErrorKind;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::error::{Error, Result};
 
@@ -21,6 +21,11 @@ pub fn parse() -> Result<Cli> {
         let parts: Vec<&str> = lines.filter(|line| !line.is_empty()).collect();
         Error::usage(parts.join(" ").trim_start_matches("error: "))
     })
+}
+
+/// The whole command line, described.
+pub fn command() -> clap::Command {
+    Cli::command()
 }
 
 /// Pre-trains a tiny transformer, fine-tunes it as a text classifier, and says whether pre-training helped.
