@@ -57,11 +57,9 @@ fn read_index(path: &Path) -> Result<Index> {
 ///
 /// Errors: as `tensor_file::read`; a tensor that is not in the file the index names (65).
 pub(super) fn read(path: &Path, config: &ModelConfig) -> Result<Weights> {
-    let buffers = config.family_keys().buffers;
-    let is_buffer = |name: &str| buffers.iter().any(|end| name.ends_with(end));
     let found = match path.file_name().is_some_and(|name| name == INDEX) {
         false => tensor_file::read_some(path, |name| !is_buffer(name))?,
-        true => read_shards(path, is_buffer)?,
+        true => read_shards(path)?,
     };
     let prefix = config.spec().prefix;
     let known: BTreeSet<String> =
@@ -73,7 +71,7 @@ pub(super) fn read(path: &Path, config: &ModelConfig) -> Result<Weights> {
     Ok(found.into_iter().map(|(name, tensor)| (full_name(name), tensor)).collect())
 }
 
-fn read_shards(path: &Path, is_buffer: impl Fn(&str) -> bool) -> Result<Weights> {
+fn read_shards(path: &Path) -> Result<Weights> {
     let index = read_index(path)?;
     let mut all = Weights::new();
     let files: BTreeSet<&String> = index.weight_map.values().collect();
@@ -90,4 +88,9 @@ fn read_shards(path: &Path, is_buffer: impl Fn(&str) -> bool) -> Result<Weights>
         }
         None => Ok(all),
     }
+}
+
+/// Causal masks of the original GPT-2 files and rotary frequencies of older Llama files: both are computed.
+fn is_buffer(name: &str) -> bool {
+    [".attn.bias", ".attn.masked_bias", ".rotary_emb.inv_freq"].iter().any(|end| name.ends_with(end))
 }

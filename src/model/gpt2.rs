@@ -145,7 +145,6 @@ impl Gpt2Config {
             written: json!({
                 "n_inner": self.sizes().intermediate_size, "attn_pdrop": 0.0, "embd_pdrop": 0.0, "resid_pdrop": 0.0,
             }),
-            buffers: &[".attn.bias", ".attn.masked_bias"],
         }
     }
 }

@@ -158,7 +158,6 @@ impl LlamaConfig {
                 "head_dim": self.sizes().head_dim, "attention_dropout": 0.0,
                 "rope_parameters": {"rope_type": "default", "rope_theta": self.rope_theta},
             }),
-            buffers: &[".rotary_emb.inv_freq"],
         }
     }
 }

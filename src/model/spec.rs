@@ -213,8 +213,6 @@ pub struct FamilyKeys {
     pub fixed: &'static [(&'static str, &'static [&'static str])],
     /// More keys that are written.
     pub written: Value,
-    /// Ends of the names of tensors that a file may hold and that are computed here.
-    pub buffers: &'static [&'static str],
 }
 
 #[cfg(test)]
