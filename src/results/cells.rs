@@ -100,20 +100,21 @@ impl Cells {
             for budget in budgets {
                 for &seed in seeds {
                     let folder = path.join(cell_folder(arm, budget, seed));
-                    cells.push(arm, budget, Cell::read(arm, &folder)?, &folder)?;
+                    cells.push(arm, budget, seed, Cell::read(arm, &folder)?)?;
                 }
             }
         }
         Ok(cells)
     }
 
-    /// Adds the run of the next seed, stored in `folder`.
+    /// Adds the run of the next seed.
     ///
     /// Errors: answers to other rows than those of the first run (65).
-    pub fn push(&mut self, arm: Arm, budget: &str, cell: Cell, folder: &Path) -> Result<()> {
+    pub fn push(&mut self, arm: Arm, budget: &str, seed: u64, cell: Cell) -> Result<()> {
         let first = self.by_arm.values().flat_map(BTreeMap::values).flatten().next();
         if first.is_some_and(|first| !first.predictions().same_rows(cell.predictions())) {
             let why = "its test rows are not those of the other runs; remove it and go on with --resume";
+            let folder = cell_folder(arm, budget, seed);
             return Err(Error::data(format!("{}: {why}", folder.display())));
         }
         self.by_arm.entry(arm).or_default().entry(budget.into()).or_default().push(cell);

@@ -1,6 +1,6 @@
 //! The baselines of a comparison: fitted on the same rows as the arms, kept like them.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use super::plan::budget_name;
@@ -10,27 +10,31 @@ use crate::data::{Example, LabelledSplit};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::metrics::{Scores, Threshold};
-use crate::results::{Arm, BaselineResults, Predictions, cell_folder};
+use crate::results::{Arm, BaselineResults, Baselined, Predictions, cell_folder};
 
-/// Fits what is missing on the rows of a budget and seed; setting and threshold are chosen on validation as for the
-/// arms.
-pub fn baselines(config: &CompareConfig, budget: usize, seed: u64) -> Result<()> {
+/// Every baseline on the rows of a budget and seed, as stored or fitted here; setting and threshold are chosen on
+/// validation as for the arms.
+pub fn baselines(config: &CompareConfig, budget: usize, seed: u64) -> Result<Vec<(Arm, Baselined)>> {
     let mut data = config.finetune.data.clone();
     (data.label_budget, data.budget_seed) = (budget, seed);
     let folder = |arm| Path::new(&config.output_dir).join(cell_folder(arm, &budget_name(budget), seed));
+    let is_there = |folder: &Path| folder.join("results.json").exists();
     let folders = Arm::BASELINES.map(|arm| (arm, folder(arm)));
-    let missing: Vec<_> =
-        folders.iter().filter(|(_, folder)| !folder.join("results.json").exists()).collect();
-    if missing.is_empty() {
-        return Ok(());
-    }
-    let split = LabelledSplit::load(&data)?;
-    missing.into_iter().try_for_each(|(arm, folder)| baseline(*arm, &split, seed, folder))
+    let all_there = folders.iter().all(|(_, folder)| is_there(folder));
+    let split = if all_there { None } else { Some(LabelledSplit::load(&data)?) };
+    let of = |(arm, folder): &(Arm, PathBuf)| {
+        let fitted = match &split {
+            Some(split) if !is_there(folder) => baseline(*arm, split, seed, folder),
+            _ => Baselined::read(folder),
+        };
+        fitted.map(|fitted| (*arm, fitted))
+    };
+    folders.iter().map(of).collect()
 }
 
 /// Fits the baseline on the training rows, chooses setting and threshold on validation, and writes results and
 /// predictions into `folder`.
-fn baseline(arm: Arm, split: &LabelledSplit, seed: u64, folder: &Path) -> Result<()> {
+fn baseline(arm: Arm, split: &LabelledSplit, seed: u64, folder: &Path) -> Result<Baselined> {
     let started = Instant::now();
     let texts = |rows: &[Example]| rows.iter().map(|row| row.text.clone()).collect::<Vec<_>>();
     let labels = |rows: &[Example]| rows.iter().map(|row| row.label).collect::<Vec<_>>();
@@ -81,5 +85,6 @@ fn baseline(arm: Arm, split: &LabelledSplit, seed: u64, folder: &Path) -> Result
     };
     let json = serde_json::to_vec_pretty(&results).map_err(Error::data)?;
     // Last, so that results stand for a baseline that is complete.
-    files::write_atomic(&folder.join("results.json"), &json)
+    files::write_atomic(&folder.join("results.json"), &json)?;
+    Ok(Baselined { results, predictions })
 }

@@ -24,7 +24,8 @@ use crate::files;
 use crate::hf_folder;
 use crate::report;
 use crate::results::{
-    Arm, AuditResults, Cells, CompareResults, Comparison, Finetuned, Pretrained, RunFacts, TransferPoint,
+    self, Arm, AuditResults, Cells, CompareResults, Comparison, Finetuned, Pretrained, RunFacts,
+    TransferPoint,
 };
 use crate::run_dir::{Existing, Manifest, RunDir, copy_run, is_done, read_json};
 
@@ -91,9 +92,8 @@ fn all_runs(
     let plan = Plan { config, pretrained: &pretrained, pretraining_tokens, tokenizer, model };
     let table = Table::run(&plan, context)?;
     let transfer = table.transfer(&plan, &context.inner())?;
+    let cells = table.cells;
     let budgets: Vec<String> = budgets(config).into_iter().map(budget_name).collect();
-    let arms = [arms(config), Arm::BASELINES.to_vec()].concat();
-    let cells = Cells::read(dir.path(), &arms, &budgets, &config.seeds)?;
     let spec = ComparisonSpec {
         seeds: &config.seeds,
         budgets: &budgets,
@@ -128,7 +128,7 @@ fn pretraining(config: &CompareConfig, context: &Context) -> Result<(String, Opt
 #[derive(Default)]
 struct Table {
     choices: BTreeMap<(Arm, usize), Choice>,
-    cells: BTreeMap<(Arm, usize, u64), Finetuned>,
+    cells: Cells,
 }
 
 impl Table {
@@ -138,36 +138,43 @@ impl Table {
         let (arms, budgets) = (arms(config), budgets(config));
         let bar = context.progress.bar("comparing", (budgets.len() * config.seeds.len() * arms.len()) as u64);
         let inner = context.inner();
-        let mut table = Self::default();
+        let (mut table, mut done) = (Self::default(), 0);
         for budget in budgets {
             for (arm, choice) in search::choose_all(plan, &arms, budget, &inner)? {
                 table.choices.insert((arm, budget), choice);
             }
+            let name = budget_name(budget);
             for cell in plan.cells(budget, |arm| table.choices[&(arm, budget)].setting) {
-                let (arm, seed) = (cell.arm.key(), cell.seed);
-                let f1 = table.run_cell(plan, cell, &inner)?.results.scores.test.f1;
-                let budget = budget_name(budget);
-                context.progress.note(format!("{arm} {budget} seed {seed}: test F1 {f1:.3}"));
-                bar.advance_to(table.cells.len() as u64, || format!("F1 {f1:.3}"));
+                let (arm, seed) = (cell.arm, cell.seed);
+                let run = table.run_cell(plan, cell, &inner)?;
+                let f1 = run.results.scores.test.f1;
+                context.progress.note(format!("{} {name} seed {seed}: test F1 {f1:.3}", arm.key()));
+                table.cells.push(arm, &name, seed, results::Cell::Finetuned(Box::new(run)))?;
+                done += 1;
+                bar.advance_to(done, || format!("F1 {f1:.3}"));
             }
-            config.seeds.iter().try_for_each(|seed| baselines(config, budget, *seed))?;
+            for &seed in &config.seeds {
+                for (arm, fitted) in baselines(config, budget, seed)? {
+                    table.cells.push(arm, &name, seed, results::Cell::Baseline(fitted))?;
+                }
+            }
         }
         Ok(table)
     }
 
     /// The run of a cell: the one that is there, the one that a search made with the same seed, or a new one.
-    fn run_cell(&mut self, plan: &Plan<'_>, mut cell: Cell, context: &Context) -> Result<&Finetuned> {
+    fn run_cell(&self, plan: &Plan<'_>, mut cell: Cell, context: &Context) -> Result<Finetuned> {
         let Cell { arm, budget, seed, .. } = cell;
         if arm == Arm::ScratchMatched {
-            let plain = &self.cells[&(Arm::Scratch, budget, seed)].results;
-            cell = cell.with_tokens(plan.pretraining_tokens + plain.training.tokens);
+            // The plain arm of the same seed has just run.
+            let plain = self.cells.of(Arm::Scratch, &budget_name(budget)).last();
+            cell = cell.with_tokens(plan.pretraining_tokens + plain.map_or(0, results::Cell::tokens));
         }
         let folder = Path::new(&cell.config.output_dir);
         if let Some(run) = self.choices[&(arm, budget)].run_of(seed).filter(|_| !is_done(folder)) {
             copy_run(run, folder, &config::to_toml(&cell.config)?)?;
         }
-        let run = Finetuned::of(&cell.config, context)?;
-        Ok(self.cells.entry((arm, budget, seed)).or_insert(run))
+        Finetuned::of(&cell.config, context)
     }
 
     /// The transfer curve on the smallest budget, where it is asked for.
@@ -176,8 +183,8 @@ impl Table {
             return Ok(Vec::new());
         }
         let budget = budgets(plan.config)[0];
-        let f1 = |seed: &u64| self.cells[&(Arm::Scratch, budget, *seed)].results.scores.test.f1;
-        let scratch = plan.config.seeds.iter().map(f1).collect();
+        let scratch = self.cells.of(Arm::Scratch, &budget_name(budget));
+        let scratch = scratch.iter().map(|cell| cell.test().f1).collect();
         transfer::points(plan, budget, self.choices[&(Arm::Pretrained, budget)].setting, scratch, context)
     }
 }
