@@ -249,7 +249,7 @@ pub struct ColumnArgs {
 /// `train data`.
 #[derive(Debug, Subcommand)]
 pub enum DataCommand {
-    /// Find rows that stand, exactly or nearly, in another part or in a corpus.
+    /// Find rows that have an exact or near duplicate in another part or in a corpus.
     Audit(AuditArgs),
     /// Part a file into training, validation and test so that no text of one is near one of another.
     Split(SplitArgs),

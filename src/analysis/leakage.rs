@@ -51,7 +51,7 @@ pub fn clean_scores(
 /// The findings of an audit.
 pub fn words(audit: &AuditResults) -> Vec<String> {
     let test =
-        if audit.dropped { "they are left out of every score" } else { "scores without them stand beside" };
+        if audit.dropped { "they are left out of every score" } else { "scores without them are given too" };
     let validation = if audit.dropped {
         "they choose no threshold, checkpoint or setting"
     } else {

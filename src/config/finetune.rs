@@ -57,8 +57,8 @@ pub struct FinetuneConfig {
     pub optim: OptimConfig,
 }
 
-/// What a run does about rows that leak: test rows that stand, exactly or nearly, in training, validation or the
-/// text of the pre-training, and validation rows that stand in training or that text.
+/// What a run does about rows that leak: test rows with an exact or near duplicate in training, validation or the
+/// text of the pre-training, and validation rows with one in training or that text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum AuditMode {

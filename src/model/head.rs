@@ -8,7 +8,7 @@ use crate::ops::Pool;
 /// Name of a classification head, (num_labels, width C).
 pub const SCORE_WEIGHT: &str = "score.weight";
 
-/// What stands on top of the transformer.
+/// What is on top of the transformer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Head {
     /// Next-token logits (V); no parameters of its own when tied to the embedding.

@@ -17,7 +17,7 @@ pub struct Table {
     pub wide: bool,
 }
 
-/// What stands in one place of a table.
+/// One place of a table.
 #[derive(Clone, Debug, Default)]
 pub struct Cell {
     /// As it is shown.

@@ -1,8 +1,8 @@
 //! Audits for overlapping texts: the search of `data`, told in the words of the results, and what a run does
 //! about it.
 //!
-//! A row leaks when it is measured or tuned on and was seen before: a test row that stands, exactly or nearly, in
-//! training, validation or the text of the pre-training, and a validation row that stands in training or that
+//! A row leaks when it is measured or tuned on and was seen before: a test row with an exact or near duplicate in
+//! training, validation or the text of the pre-training, and a validation row with one in training or that
 //! text.
 
 use std::collections::BTreeSet;
@@ -89,7 +89,8 @@ fn overlap(of: &Overlaps, part: &AuditPart) -> Overlap {
 pub fn of_split(
     split: &LabelledSplit,
     known: Known,
-    (mode, threshold): (AuditMode, f64),
+    mode: AuditMode,
+    threshold: f64,
     progress: &Progress,
 ) -> Result<AuditResults> {
     let part = |name: &str, rows: &[Example]| AuditPart {
@@ -188,7 +189,7 @@ pub fn deny(audit: &AuditResults, hint: &str) -> Result<()> {
         let found = rows.len();
         (found > 0).then(|| {
             format!(
-                "{found} of {all} {part} rows stand, exactly or nearly, elsewhere ({})",
+                "{found} of {all} {part} rows are exact or near duplicates of others ({})",
                 places.join(", ")
             )
         })

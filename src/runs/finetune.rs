@@ -226,7 +226,7 @@ fn audited(
         return Ok(None);
     }
     let known = Known::of(&config.init_from, fetcher)?;
-    let found = audit::of_split(split, known, (config.audit, config.audit_threshold), progress)?;
+    let found = audit::of_split(split, known, config.audit, config.audit_threshold, progress)?;
     audit::act(&found, config.audit, progress)?;
     if config.audit == AuditMode::Drop {
         split.leave_out(&audit::leaking_texts(&found, split))?;
@@ -243,7 +243,7 @@ fn describe_data(split: &LabelledSplit, progress: &Progress) {
     progress.note(format!("labels: {}; positive: {positive}", shares.collect::<Vec<_>>().join(", ")));
     if split.duplicates_dropped + split.leaked_dropped + split.contradictions > 0 {
         progress.note(format!(
-            "dropped {} duplicates, {} training rows that stand in validation or test, {} contradictory labels",
+            "dropped {} duplicates, {} training rows that are in validation or test, {} contradictory labels",
             split.duplicates_dropped, split.leaked_dropped, split.contradictions
         ));
     }

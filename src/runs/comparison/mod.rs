@@ -155,7 +155,7 @@ impl Table {
             }
             for &seed in &config.seeds {
                 for (arm, fitted) in baselines(config, budget, seed)? {
-                    table.cells.push(arm, &name, seed, results::Cell::Baseline(fitted))?;
+                    table.cells.push(arm, &name, seed, results::Cell::Baseline(Box::new(fitted)))?;
                 }
             }
         }

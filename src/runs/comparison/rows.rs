@@ -34,8 +34,8 @@ pub fn audited(
     let found = match stored.filter(|stored| stored.data_sha256 == split.sha256) {
         Some(stored) => AuditResults { dropped: drop, ..stored },
         None => {
-            let how = (config.audit, config.audit_threshold);
-            audit::of_split(&split, known_text(config, fetcher)?, how, progress)?
+            let known = known_text(config, fetcher)?;
+            audit::of_split(&split, known, config.audit, config.audit_threshold, progress)?
         }
     };
     audit::act(&found, config.audit, progress)?;

@@ -103,7 +103,7 @@ pub enum Onto<'a, T> {
     Nothing,
     /// The same row everywhere, such as a bias.
     Row(&'a [T]),
-    /// What stands in the destination.
+    /// What the destination holds.
     Itself,
 }
 
