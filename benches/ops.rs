@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use candle_core::{DType, Device, Result, Tensor, Var};
 use gemm::Parallelism;
+use train::internals::keep_freed_memory;
 use train::ops::{self, GradientSums, Traced, WeightLayout, reference};
-use train::process;
 
 /// What an op has to do at least, forward and backward.
 #[derive(Clone, Copy)]
@@ -29,7 +29,7 @@ struct Peak {
 }
 
 fn main() -> Result<()> {
-    process::keep_freed_memory();
+    keep_freed_memory();
     // As the program itself: on a worker of the thread pool.
     rayon::scope(|_| bench())
 }

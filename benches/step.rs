@@ -11,18 +11,19 @@ use std::time::Instant;
 use candle_core::{DType, Device, Tensor};
 use rand::Rng;
 use serde_json::{Value, json};
+use train::Progress;
 use train::data::Batch;
-use train::device::{self, Precision};
-use train::error::{Error, Result};
+use train::internals::device::{self, Precision};
+use train::internals::{BatchLoss, State, StepReport, StepSettings, step};
+use train::internals::{keep_freed_memory, peak_memory_bytes, stream};
 use train::model::{
     Classifier, Dropout, Gpt2Config, Head, LanguageModel, LlamaConfig, ModelConfig, Params, Pooling,
     flops_per_token, parameter_specs,
 };
+use train::on_device;
 use train::ops::{self, Traced, WeightLayout};
 use train::optim::OptimConfig;
-use train::progress::Progress;
-use train::trainer::{BatchLoss, State, StepReport, StepSettings, on_device, step};
-use train::{process, rng};
+use train::{Error, Result};
 
 /// Vocabulary, positions, width, layers, heads, rows of a batch, tokens of a row, classes (0: language model).
 const SHAPES: [(&str, [usize; 8]); 7] = [
@@ -103,7 +104,7 @@ impl Training {
 
     fn batch(&self) -> Batch {
         let [vocab_size, _, _, _, _, rows, seq_len, num_labels] = self.sizes;
-        let mut random = rng::stream(1, "bench", &[self.state.counters.step]);
+        let mut random = stream(1, "bench", &[self.state.counters.step]);
         let lengths: Vec<usize> = (0..rows)
             .map(|_| match self.lengths.len() {
                 0 => seq_len,
@@ -174,7 +175,7 @@ fn sizes(name: &str) -> Option<[usize; 8]> {
 }
 
 fn main() -> Result<()> {
-    process::keep_freed_memory();
+    keep_freed_memory();
     // As the program itself: on a worker of the thread pool.
     rayon::scope(|_| bench())
 }
@@ -275,7 +276,7 @@ fn measure(training: &mut Training, shape: &str, options: &Options) -> Result<Va
         "peer": "train", "shape": shape, "dtype": options.dtype.as_str(), "steps": times.len() * together,
         "median_ms": median * 1e3, "min_ms": times[0] * 1e3, "tokens_per_sec": tokens_per_sec,
         "sequences_per_sec": rows as f64 / median, "gflops": tokens_per_sec * flops / 1e9,
-        "peak_mib": process::peak_memory_bytes() >> 20, "loss": loss,
+        "peak_mib": peak_memory_bytes() >> 20, "loss": loss,
         "gpu_mib": device::peak_gpu_bytes(&options.device) >> 20,
     }))
 }

@@ -4,17 +4,19 @@
 
 use std::collections::BTreeMap;
 
-use train::error::{Error, Result};
 use train::metrics::paired::{McNemar, SeedScores};
 use train::metrics::scores::Rows;
-use train::report::{Style, Table};
+use train::{Error, Result};
+use train::{Style, Table};
 
 /// True labels and the probability of each label, by row.
 type Answers = (Vec<u32>, Vec<Vec<f64>>);
 
 fn main() -> Result<()> {
     let models = parse(&match std::env::args().nth(1) {
-        Some(path) => String::from_utf8_lossy(&train::files::read(path.as_ref())?).into_owned(),
+        Some(path) => {
+            std::fs::read_to_string(&path).map_err(|cause| Error::reading(path.as_ref(), &cause))?
+        }
         None => made_up(),
     })?;
     let [(first, a), (second, b)] = &models.iter().collect::<Vec<_>>()[..] else {

@@ -27,24 +27,24 @@
 //! I MLP inner width, V vocabulary, L layers, N = B * T rows.
 
 // Layer 0: no knowledge of tensors or text.
-pub mod error;
-pub mod files;
+mod error;
+mod files;
 pub mod metrics;
-pub mod process;
-pub mod progress;
-pub mod ranges;
+mod process;
+mod progress;
+mod ranges;
 pub mod results;
-pub mod rng;
-pub mod run_dir;
-pub mod signals;
-pub mod tensorboard;
+mod rng;
+mod run_dir;
+mod signals;
+mod tensorboard;
 
 // Layer 1: text to ids, tensors on disk, operations with gradients.
-pub mod baseline;
-pub mod device;
-pub mod hub;
+mod baseline;
+mod device;
+mod hub;
 pub mod ops;
-pub mod tensor_file;
+mod tensor_file;
 pub mod tokenizer;
 
 // Layer 2: batches and models, which do not know each other.
@@ -56,33 +56,59 @@ pub mod generate;
 pub mod optim;
 
 // Layer 4: models and runs on disk.
-pub mod checkpoint;
-pub mod hf_folder;
+mod checkpoint;
+mod hf_folder;
 
 // Layer 5: the loop.
-pub mod trainer;
+mod trainer;
 
 // Layer 6: all settings; from predictions to statistics and findings.
-pub mod analysis;
+mod analysis;
 pub mod config;
 
 // Layer 7: tables and pages.
-pub mod report;
+mod report;
 
 // Layer 8: runs from config to finished directory; the arguments.
-pub mod cli;
-pub mod runs;
+mod cli;
+mod runs;
 
 // Layer 9: the commands.
-pub mod commands;
+mod commands;
 
 pub use config::{CompareConfig, FinetuneConfig, PretrainConfig};
 pub use error::{Error, ErrorKind, Result};
 pub use generate::Sampling;
 pub use metrics::{Scores, Verdict};
 pub use progress::{Level, Observer, Progress, Terminal, Work};
+pub use report::{Style, Table};
 pub use results::{
     CompareResults, Comparison, FinetuneResults, Finetuned, Predictions, PretrainResults, Pretrained,
 };
 pub use run_dir::Existing;
 pub use runs::{Classifier, Context, Evaluation, LanguageModel, Prediction, compare, finetune, pretrain};
+pub use trainer::on_device;
+
+/// What the program, the tests and the benchmarks of this repository use beside the library. It may change at any time.
+#[doc(hidden)]
+pub mod internals {
+    pub use crate::commands::{exit_code, main};
+    pub use crate::files::{hex, sha256};
+    pub use crate::process::{keep_freed_memory, peak_memory_bytes};
+    pub use crate::rng::stream;
+    pub use crate::signals::install;
+    pub use crate::trainer::{BatchLoss, State, StepReport, StepSettings, step};
+
+    /// Where work is done.
+    pub mod device {
+        pub use crate::device::{Precision, open, peak_gpu_bytes};
+    }
+    /// Models on disk.
+    pub mod hf_folder {
+        pub use crate::hf_folder::{HfFolder, load, locate, read_config};
+    }
+    /// Tensors on disk.
+    pub mod tensor_file {
+        pub use crate::tensor_file::{check_shapes, read, read_some, write};
+    }
+}

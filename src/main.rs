@@ -2,12 +2,12 @@
 
 use std::process::ExitCode;
 
-use train::{commands, process, signals};
+use train::internals::{install, keep_freed_memory, main as commands};
 
 fn main() -> ExitCode {
-    process::keep_freed_memory();
-    signals::install();
+    keep_freed_memory();
+    install();
     // On a worker of the thread pool work is shared out without going to sleep first. A pool of one thread must
     // stay free for the work of other threads, which this one waits for.
-    if rayon::current_num_threads() > 1 { rayon::scope(|_| commands::main()) } else { commands::main() }
+    if rayon::current_num_threads() > 1 { rayon::scope(|_| commands()) } else { commands() }
 }

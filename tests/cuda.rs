@@ -4,11 +4,12 @@ use candle_core::{DType, Device};
 use rand::Rng;
 use serde_json::Value;
 use train::data::Batch;
+use train::internals::stream;
+use train::internals::{State, StepReport, StepSettings, step};
 use train::model::{Head, LanguageModel, LlamaConfig, ModelConfig, Params, parameter_specs};
+use train::on_device;
 use train::ops;
 use train::optim::OptimConfig;
-use train::rng;
-use train::trainer::{State, StepReport, StepSettings, on_device, step};
 
 use crate::support::{Folder, gpu};
 
@@ -54,7 +55,7 @@ impl Training {
 
 /// Each token follows from the one before, most of the time.
 fn batch(step: u64) -> Batch {
-    let mut random = rng::stream(3, "source", &[step]);
+    let mut random = stream(3, "source", &[step]);
     let (rows, seq_len) = (8, 48);
     let mut batch = Batch { lengths: vec![seq_len; rows], ..Batch::default() };
     for _ in 0..rows {
@@ -122,7 +123,7 @@ fn a_loss_that_is_not_finite_stops_every_later_update_on_a_gpu() {
     let bad = training.step(f64::NAN);
     training.step(1.0);
     let error = bad.read().unwrap_err();
-    assert_eq!(train::commands::exit_code(error.kind), 76);
+    assert_eq!(train::internals::exit_code(error.kind), 76);
     assert!(error.to_string().contains("step 2"), "{error}");
     assert!(weights(&training.state) == before);
 }

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, HashMap};
 
 use safetensors::tensor::TensorView;
 use serde_json::{Value, json};
-use train::hf_folder;
+use train::internals::hf_folder;
+use train::internals::tensor_file;
 use train::model::ModelConfig;
-use train::tensor_file;
 use train::tokenizer::Tokenizer;
 
 use crate::support::Folder;

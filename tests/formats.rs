@@ -11,9 +11,9 @@ use parquet::file::properties::WriterProperties;
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
 use proptest::prelude::*;
-use train::commands::exit_code;
+use train::Error;
 use train::data::{Corpus, CorpusConfig, DocumentBoundary, LabelledConfig, read_labelled, read_texts};
-use train::error::Error;
+use train::internals::exit_code;
 
 use crate::support::Folder;
 

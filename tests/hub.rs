@@ -90,7 +90,7 @@ fn large_files_come_from_where_the_hub_points() {
     let log = net.server.take_log();
     assert!(log.iter().any(|line| line.starts_with("cdn/some/tokenizer/tokenizer.json bytes=0-")), "{log:?}");
     let blob = net.blobs().pop().unwrap();
-    assert_eq!(blob.file_name().unwrap().to_str().unwrap(), train::files::sha256(&TOKENIZER));
+    assert_eq!(blob.file_name().unwrap().to_str().unwrap(), train::internals::sha256(&TOKENIZER));
 }
 
 #[test]
@@ -257,14 +257,15 @@ fn with_model() -> Net {
             false,
         );
     }
-    let all = train::tensor_file::read(&net.folder.path("pretrained/model/model.safetensors")).unwrap();
+    let all =
+        train::internals::tensor_file::read(&net.folder.path("pretrained/model/model.safetensors")).unwrap();
     let (first, second): (Vec<_>, Vec<_>) = all.into_iter().partition(|(name, _)| name.contains("layers"));
     let mut places = serde_json::Map::new();
     for (number, tensors) in [(1, first), (2, second)] {
         let file = format!("model-0000{number}-of-00002.safetensors");
         places.extend(tensors.iter().map(|(name, _)| (name.clone(), file.clone().into())));
         let path = net.folder.path(&file);
-        train::tensor_file::write(&path, &tensors.into_iter().collect()).unwrap();
+        train::internals::tensor_file::write(&path, &tensors.into_iter().collect()).unwrap();
         net.server.serve(&format!("some/model/{file}"), std::fs::read(path).unwrap(), true);
     }
     let index = serde_json::json!({"metadata": {}, "weight_map": places}).to_string();

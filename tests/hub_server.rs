@@ -101,7 +101,7 @@ fn git_hash(content: &[u8]) -> String {
     let mut hash = sha1::Sha1::new();
     hash.update(format!("blob {}\0", content.len()));
     hash.update(content);
-    train::files::hex(hash.finalize().as_slice())
+    train::internals::hex(hash.finalize().as_slice())
 }
 
 fn answer(mut stream: TcpStream, state: &Mutex<State>) {
@@ -171,7 +171,7 @@ fn respond_with(
     describes: bool,
     first: usize,
 ) -> Vec<u8> {
-    let (size, sha256) = (file.content.len(), train::files::sha256(&file.content));
+    let (size, sha256) = (file.content.len(), train::internals::sha256(&file.content));
     match &file.fault {
         Fault::Status(status) => return plain(*status, "", b"an error page"),
         Fault::StatusTimes(status, times) if file.requests <= *times => {

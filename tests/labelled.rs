@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
 use tempfile::TempDir;
-use train::commands::exit_code;
+use train::Error;
 use train::data::{LabelledConfig, LabelledSplit, RowFormat, read_labelled, read_texts};
-use train::error::Error;
+use train::internals::exit_code;
 
 use crate::support::sms_spam;
 

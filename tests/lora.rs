@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use candle_core::Tensor;
-use train::tensor_file;
+use train::internals::tensor_file;
 
 use crate::support::{Folder, GPT2};
 
@@ -115,7 +115,7 @@ fn the_commands_after_it_work_with_the_merged_weights() {
     let rows = folder.text("messages.tsv");
     let answers: Vec<serde_json::Value> = folder.json_lines("finetuned/predictions.jsonl");
     let texts: Vec<&str> = rows.lines().filter_map(|row| row.split('\t').nth(1)).collect();
-    let hash = |text: &str| train::files::sha256(text.as_bytes());
+    let hash = |text: &str| train::internals::sha256(text.as_bytes());
     for answer in &answers {
         let text = texts.iter().find(|text| hash(text) == answer["text_sha256"].as_str().unwrap()).unwrap();
         let mut command = folder.train(&["predict", "finetuned", text]);

@@ -10,9 +10,9 @@ use std::process::Command;
 use candle_core::{Device, Tensor};
 use serde_json::Value;
 use train::generate::{Generator, Sampling};
-use train::hf_folder::{self, HfFolder};
+use train::internals::hf_folder::{self, HfFolder};
+use train::internals::tensor_file;
 use train::model::{Classifier, Dropout, LanguageModel, TokenRows};
-use train::tensor_file;
 
 use crate::support::{Folder, GPT2, LLAMA, needs, root};
 

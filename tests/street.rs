@@ -2,7 +2,7 @@
 
 use candle_core::Tensor;
 use serde_json::Value;
-use train::tensor_file;
+use train::internals::tensor_file;
 
 use crate::support::{Folder, Outcome};
 

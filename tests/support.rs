@@ -6,8 +6,8 @@ use std::sync::OnceLock;
 
 use candle_core::Device;
 use serde_json::Value;
-use train::device;
-use train::progress::Progress;
+use train::Progress;
+use train::internals::device;
 
 pub use crate::skipped::{needs, sms_spam};
 

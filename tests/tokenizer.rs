@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use proptest::prelude::*;
-use train::error::ErrorKind;
+use train::ErrorKind;
 use train::tokenizer::{END_OF_TEXT, PAD, Tokenizer, TokenizerConfig};
 
 fn trained() -> Tokenizer {

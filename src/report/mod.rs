@@ -26,7 +26,7 @@ use serde_json::Value;
 pub use compare::compared;
 pub use document::{Block, Document};
 pub use runs::{evaluated, finetuned, inspected, overlaps, pretrained};
-pub use table::{Cell, Table};
+pub use table::Table;
 pub use text::Style;
 
 use crate::error::{Error, Result};

@@ -21,7 +21,7 @@ pub use config::TrainConfig;
 pub use language::{LanguageTask, Prompts, language_scores};
 pub use run::{Outcome, Run};
 pub use state::State;
-pub use step::{Figures, StepReport, StepSettings, step};
+pub use step::{StepReport, StepSettings, step};
 pub use upload::on_device;
 
 use candle_core::Tensor;
