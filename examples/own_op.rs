@@ -42,16 +42,16 @@ fn main() -> Result<()> {
     // Wrong arguments are refused in words.
     let narrow = Traced::from(inputs[1].narrow(1, 0, 32)?);
     if let Err(error) = squared_relu_gate(&Traced::from(&inputs[0]), &narrow) {
-        println!("{error}");
+        println!("{}", error.to_string().lines().next().unwrap_or_default());
     }
     train()
 }
 
-/// One gated layer learns to give 1 everywhere: the op beside those of the library, on one tape.
+/// One gated layer learns to give 1: the op beside those of the library, on one tape.
 fn train() -> Result<()> {
     let x = Traced::from(ops::normal("x", &[16, 8])?);
-    let weights =
-        [Var::from_tensor(&ops::normal("w", &[4, 8])?)?, Var::from_tensor(&ops::normal("v", &[4, 8])?)?];
+    let weight = |name: &str| Var::from_tensor(&(ops::normal(name, &[4, 8])? * 0.3)?);
+    let weights = [weight("gate weight")?, weight("up weight")?];
     for step in 0..=300 {
         let linear = |weight: &Var| ops::linear(&x, &[weight.as_tensor().into()], None, WeightLayout::OutIn);
         let y = squared_relu_gate(&linear(&weights[0])?, &linear(&weights[1])?)?;
@@ -64,7 +64,7 @@ fn train() -> Result<()> {
         gradients.backward_from(&y, (error / 32.)?)?;
         for weight in &weights {
             let gradient = gradients.remove(weight)?.expect("the loss depends on both weights");
-            weight.set(&(weight.as_detached_tensor() - (gradient * 0.01)?)?)?;
+            weight.set(&(weight.as_detached_tensor() - (gradient * 0.05)?)?)?;
         }
     }
     Ok(())
