@@ -164,10 +164,10 @@ pub fn training(results: &CompareResults) -> Table {
         "training loss",
         "validation loss",
         "gap",
-        "gap at the end",
-        "calibration error",
+        "final gap",
+        "ECE",
         "temperature",
-        "error after it",
+        "ECE after",
     ];
     let mut table = Table::new("Training", 2, &columns);
     let mut group = None;
@@ -191,8 +191,8 @@ pub fn training(results: &CompareResults) -> Table {
     }
     table.note(
         "Means over seeds. Losses in nats per row at the best weights, which are restored where training went on after \
-         them; the gap is validation minus training loss, and one that grows towards the end is overfitting. The \
-         temperature is fitted on validation.",
+         them; the gap is validation minus training loss, and one that grows towards the end is overfitting. ECE is \
+         the expected calibration error on test, before and after the temperature, which is fitted on validation.",
     )
 }
 
