@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use candle_core::{DType, Device, Result, Tensor, Var};
 use gemm::Parallelism;
-use train::internals::keep_freed_memory;
+use train::keep_freed_memory;
 use train::ops::{self, GradientSums, Traced, WeightLayout, reference};
 
 /// What an op has to do at least, forward and backward.

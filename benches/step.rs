@@ -14,15 +14,15 @@ use serde_json::{Value, json};
 use train::Progress;
 use train::data::Batch;
 use train::internals::device::{self, Precision};
-use train::internals::{BatchLoss, State, StepReport, StepSettings, step};
-use train::internals::{keep_freed_memory, peak_memory_bytes, stream};
+use train::internals::{peak_memory_bytes, stream};
+use train::keep_freed_memory;
 use train::model::{
     Classifier, Dropout, Gpt2Config, Head, LanguageModel, LlamaConfig, ModelConfig, Params, Pooling,
     flops_per_token, parameter_specs,
 };
-use train::on_device;
 use train::ops::{self, Traced, WeightLayout};
 use train::optim::OptimConfig;
+use train::trainer::{BatchLoss, State, StepReport, StepSettings, on_device, step};
 use train::{Error, Result};
 
 /// Vocabulary, positions, width, layers, heads, rows of a batch, tokens of a row, classes (0: language model).

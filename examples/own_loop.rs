@@ -6,10 +6,10 @@ use candle_core::{DType, Device};
 use train::data::{Batch, WindowSampler, demo};
 use train::generate::{Generator, Sampling};
 use train::model::{Dropout, Head, LanguageModel, LlamaConfig, ModelConfig, Params, parameter_specs};
-use train::on_device;
 use train::ops::GradientSums;
 use train::optim::{AdamW, Gradients, OptimConfig, Schedule, Stage, Update};
 use train::tokenizer::{Tokenizer, TokenizerConfig};
+use train::trainer::on_device;
 use train::{Error, Result};
 
 const STEPS: u64 = 300;

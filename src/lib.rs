@@ -60,7 +60,7 @@ mod checkpoint;
 mod hf_folder;
 
 // Layer 5: the loop.
-mod trainer;
+pub mod trainer;
 
 // Layer 6: all settings; from predictions to statistics and findings.
 mod analysis;
@@ -80,6 +80,7 @@ pub use config::{CompareConfig, FinetuneConfig, PretrainConfig};
 pub use error::{Error, ErrorKind, Result};
 pub use generate::Sampling;
 pub use metrics::{Scores, Verdict};
+pub use process::keep_freed_memory;
 pub use progress::{Level, Observer, Progress, Terminal, Work};
 pub use report::{Style, Table};
 pub use results::{
@@ -87,17 +88,15 @@ pub use results::{
 };
 pub use run_dir::Existing;
 pub use runs::{Classifier, Context, Evaluation, LanguageModel, Prediction, compare, finetune, pretrain};
-pub use trainer::on_device;
+pub use signals::catch_signals;
 
 /// What the program, the tests and the benchmarks of this repository use beside the library. It may change at any time.
 #[doc(hidden)]
 pub mod internals {
     pub use crate::commands::{exit_code, main};
     pub use crate::files::{hex, sha256};
-    pub use crate::process::{keep_freed_memory, peak_memory_bytes};
+    pub use crate::process::peak_memory_bytes;
     pub use crate::rng::stream;
-    pub use crate::signals::install;
-    pub use crate::trainer::{BatchLoss, State, StepReport, StepSettings, step};
 
     /// Where work is done.
     pub mod device {

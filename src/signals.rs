@@ -11,7 +11,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 static RECEIVED: OnceLock<Arc<AtomicUsize>> = OnceLock::new();
 
 /// Installs the handlers once; later calls change nothing.
-pub fn install() {
+pub fn catch_signals() {
     RECEIVED.get_or_init(|| {
         let received = Arc::new(AtomicUsize::new(0));
         let asked = Arc::new(AtomicBool::new(false));

@@ -5,11 +5,10 @@ use rand::Rng;
 use serde_json::Value;
 use train::data::Batch;
 use train::internals::stream;
-use train::internals::{State, StepReport, StepSettings, step};
 use train::model::{Head, LanguageModel, LlamaConfig, ModelConfig, Params, parameter_specs};
-use train::on_device;
 use train::ops;
 use train::optim::OptimConfig;
+use train::trainer::{State, StepReport, StepSettings, on_device, step};
 
 use crate::support::{Folder, gpu};
 

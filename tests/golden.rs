@@ -8,15 +8,14 @@ use candle_core::{DType, Device, Tensor};
 use train::Result;
 use train::data::Batch;
 use train::internals::tensor_file;
-use train::internals::{BatchLoss, State, StepReport, StepSettings, step};
 use train::model::{
     Classifier, Dropout, Gpt2Config, Head, KvCache, LanguageModel, LlamaConfig, ModelConfig, Params, Pooling,
     TokenRows, Weights, parameter_specs,
 };
-use train::on_device;
 use train::ops::{self, GradientSums};
 use train::optim;
 use train::optim::{OptimConfig, ScheduleKind};
+use train::trainer::{BatchLoss, State, StepReport, StepSettings, on_device, step};
 
 use crate::support;
 
