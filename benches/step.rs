@@ -11,9 +11,10 @@ use std::time::Instant;
 use candle_core::{DType, Device, Tensor};
 use rand::Rng;
 use serde_json::{Value, json};
+use train::Precision;
 use train::Progress;
 use train::data::Batch;
-use train::internals::device::{self, Precision};
+use train::internals::device;
 use train::internals::{peak_memory_bytes, stream};
 use train::keep_freed_memory;
 use train::model::{

@@ -275,7 +275,7 @@ pub struct AuditArgs {
     /// What ends a document of the corpus: line, blank_line or file.
     #[arg(long, default_value = "line")]
     pub document: String,
-    /// Exit 3 when test rows stand elsewhere.
+    /// Exit 3 when test or validation rows are found elsewhere.
     #[arg(long)]
     pub deny: bool,
     /// Names in the files.

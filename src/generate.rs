@@ -44,7 +44,7 @@ impl Sampling {
 
     /// Errors: a value outside its range.
     pub fn check(&self) -> Result<()> {
-        ranges::check("sampling", self)
+        ranges::check("", self)
     }
 }
 

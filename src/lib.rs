@@ -8,8 +8,9 @@
 //! use train::{Context, FinetuneConfig, PretrainConfig, finetune, pretrain};
 //!
 //! # fn main() -> train::Result<()> {
-//! let model = pretrain(&PretrainConfig::on("my/texts"), &Context::quiet())?;
-//! let spam = finetune(&FinetuneConfig::from(&model).on("my/labels.csv"), &Context::quiet())?;
+//! let context = Context::quiet();
+//! let model = pretrain(&PretrainConfig::on("my/texts"), &context)?;
+//! let spam = finetune(&FinetuneConfig::from(&model).on("my/labels.csv"), &context)?;
 //! println!("F1 {:.3} on the test rows", spam.results.scores.test.f1);
 //! for prediction in spam.classifier()?.predict(["Your parcel is waiting"])? {
 //!     println!("{} {:.3}", prediction.label, prediction.probability);
@@ -77,6 +78,7 @@ mod runs;
 mod commands;
 
 pub use config::{CompareConfig, FinetuneConfig, PretrainConfig};
+pub use device::Precision;
 pub use error::{Error, ErrorKind, Result};
 pub use generate::Sampling;
 pub use metrics::{Scores, Verdict};
@@ -86,7 +88,7 @@ pub use report::{Style, Table};
 pub use results::{
     CompareResults, Comparison, FinetuneResults, Finetuned, Predictions, PretrainResults, Pretrained,
 };
-pub use run_dir::Existing;
+pub use run_dir::{Existing, Manifest, Status};
 pub use runs::{Classifier, Context, Evaluation, LanguageModel, Prediction, compare, finetune, pretrain};
 pub use signals::catch_signals;
 
@@ -100,7 +102,7 @@ pub mod internals {
 
     /// Where work is done.
     pub mod device {
-        pub use crate::device::{Precision, open, peak_gpu_bytes};
+        pub use crate::device::{open, peak_gpu_bytes};
     }
     /// Models on disk.
     pub mod hf_folder {

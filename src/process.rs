@@ -6,6 +6,7 @@
 ///
 /// A training step frees and takes the same large buffers again and again; by default each one is mapped,
 /// cleared and unmapped anew, which takes longer than the arithmetic done in it. Other systems keep theirs.
+/// Concerns the whole process: call it before any other thread starts.
 pub fn keep_freed_memory() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     // SAFETY: mallopt only changes settings of the allocator; it is called before any thread starts.

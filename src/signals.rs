@@ -10,7 +10,8 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 
 static RECEIVED: OnceLock<Arc<AtomicUsize>> = OnceLock::new();
 
-/// Installs the handlers once; later calls change nothing.
+/// Lets SIGINT and SIGTERM end a run after its step, with a checkpoint; a second signal ends the process. Concerns the
+/// whole process and every run in it from then on: after a signal each run ends at its first step.
 pub fn catch_signals() {
     RECEIVED.get_or_init(|| {
         let received = Arc::new(AtomicUsize::new(0));

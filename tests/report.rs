@@ -58,6 +58,17 @@ fn a_report_is_made_again_from_what_is_stored() {
 }
 
 #[test]
+fn a_run_without_its_predictions_still_has_its_tables_and_figures() {
+    let folder = compared();
+    let run = "compared/pretrained-all-seed1";
+    folder.remove(&format!("{run}/predictions.jsonl"));
+    let tables = folder.run(&format!("report {run}")).done();
+    assert!(tables.stderr.contains("no report.html") && tables.stdout.contains("## Scores"), "{}", tables.stderr);
+    let figures = folder.run(&format!("report {run} --json")).done().stdout;
+    assert!(figures.starts_with("{\"phase\":\"finetune\""), "{figures}");
+}
+
+#[test]
 fn terminal_markdown_and_page_show_the_same_tables() {
     let folder = compared();
     for (page, _) in PAGES {

@@ -34,8 +34,8 @@ fn labelled(columns: &ColumnArgs) -> Result<LabelledConfig> {
 
 /// `train data audit`: which rows have exact or near duplicates where they should not.
 ///
-/// Errors: no labelled file named, a threshold out of range (2); as reading the files; with `deny`, test rows
-/// that have duplicates in another part (3).
+/// Errors: no labelled file named, a threshold out of range (2); as reading the files; with `deny`, test or
+/// validation rows that have duplicates in another part (3).
 pub fn audit(args: &AuditArgs, json: bool, progress: &Progress) -> Result<()> {
     let config = labelled(&args.columns)?;
     let mut parts = Vec::new();

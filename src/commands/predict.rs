@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, Write};
 
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use super::print::print;
 use crate::cli::PredictArgs;
@@ -35,6 +35,8 @@ pub fn run(args: &PredictArgs, progress: &Progress) -> Result<()> {
 /// One JSON line.
 fn line(text: &str, found: &Prediction) -> String {
     let Prediction { label, probability, probabilities, threshold } = found;
+    let probabilities: Map<String, Value> =
+        probabilities.iter().map(|(label, probability)| (label.clone(), json!(probability))).collect();
     let line = json!({
         "text": text,
         "label": label,

@@ -9,6 +9,7 @@ use super::print::{print, print_json};
 use crate::cli::{FinetuneArgs, RunArgs};
 use crate::config::{self, Config, Flag, Source};
 use crate::error::{Error, Result};
+use crate::files;
 use crate::progress::Progress;
 use crate::report::{self, Document, Style};
 use crate::run_dir::{Existing, read_json};
@@ -42,13 +43,21 @@ pub fn compare(args: &RunArgs, json: bool, progress: &Progress) -> Result<()> {
 /// Prints tables and writes report.html again, from what the runs stored.
 pub fn report(paths: &[PathBuf], json: bool, progress: &Progress) -> Result<()> {
     paths.iter().try_for_each(|path| {
-        let document = report::read(path)?;
-        // A run in a folder that cannot be written still has its tables.
-        if let Err(cause) = report::write_html(path, &document) {
-            progress.warn(format!("no report.html: {cause}"));
-        }
         let results: serde_json::Value = read_json(path, "results.json")?;
-        show(path, &results, &document, json, progress)
+        let warn = |cause| progress.warn(format!("no report.html: {cause}"));
+        match report::read(path) {
+            Ok(document) => {
+                // A run in a folder that cannot be written still has its tables.
+                report::write_html(path, &document).unwrap_or_else(warn);
+                show(path, &results, &document, json, progress)
+            }
+            // So has one without its predictions.
+            Err(cause) if results.get("phase").is_some() => {
+                warn(cause);
+                if json { print_json(&results) } else { print(&files::read_text(&path.join("report.md"))?) }
+            }
+            Err(cause) => Err(cause),
+        }
     })
 }
 

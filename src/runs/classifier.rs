@@ -1,6 +1,5 @@
 //! A finished classifier, ready to be asked.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use candle_core::Device;
@@ -12,6 +11,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::hf_folder::{self, HfFolder};
 use crate::metrics::{Scores, Threshold, Verdict, predict_label};
 use crate::model;
+use crate::ops;
 use crate::progress::Progress;
 use crate::results::FinetuneResults;
 use crate::run_dir::read_json;
@@ -38,8 +38,8 @@ pub struct Prediction {
     pub label: String,
     /// Probability of that label.
     pub probability: f64,
-    /// Probability of each label.
-    pub probabilities: BTreeMap<String, f64>,
+    /// Each label with its probability, in label order.
+    pub probabilities: Vec<(String, f64)>,
     /// From this probability of the positive label on it is given; none with more than two labels.
     pub threshold: Option<f64>,
 }
@@ -89,6 +89,7 @@ impl Classifier {
 
     fn new(folder: HfFolder, config: FinetuneConfig, context: &Context) -> Result<Self> {
         let (device, progress) = (context.open_device("auto")?, context.progress.clone());
+        ops::allow_tf32(false);
         let weights = folder.weights_on(&device)?;
         let network = model::Classifier::new(&folder.config, &weights, config.classifier.pooling)?;
         let HfFolder { tokenizer, label_names, .. } = folder;

@@ -50,10 +50,10 @@ impl FinetuneConfig {
 }
 
 impl Finetuned {
-    /// The run of this config: as it is where it is done, else made or finished now.
+    /// The run of this config: as it is where it is done, else made or, by a context that resumes, finished.
     ///
-    /// Errors: as [`finetune`].
-    pub fn of(config: &FinetuneConfig, context: &Context) -> Result<Self> {
+    /// Errors: as [`finetune`] and [`Finetuned::load`].
+    pub(super) fn of(config: &FinetuneConfig, context: &Context) -> Result<Self> {
         let dir = Path::new(&config.output_dir);
         if is_done(dir) { Self::load(dir) } else { finetune(config, context) }
     }
@@ -340,8 +340,7 @@ fn measure(
     };
     let validation = answers(&split.validation, &parts.validation)?;
     let test = answers(&split.test, &parts.test)?;
-    let (train_loss, val_loss) =
-        state.history().iter().map(|point| (point.train_loss, point.val_loss)).unzip();
+    let (train_loss, val_loss) = state.counters.history.iter().copied().unzip();
     let log = Log::read(dir.path());
     let results = analysis::finetune(FinetuneRun {
         init_from: &config.init_from,
@@ -385,7 +384,7 @@ fn training_facts(config: &FinetuneConfig, state: &State, parts: &Parts) -> Trai
     let sampler = parts.train.sampler(config.train.micro_batch_size, config.seed);
     TrainingFacts {
         train_rows: parts.train.len(),
-        train_loss: state.history().last().map(|point| point.train_loss),
+        train_loss: state.counters.history.last().map(|(train_loss, _)| *train_loss),
         steps: counters.step,
         best_step: best.map_or(counters.step, |best| best.step),
         tokens: counters.tokens,

@@ -1,6 +1,6 @@
 //! A finished language model, ready to continue texts.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use candle_core::Device;
 
@@ -12,6 +12,7 @@ use crate::generate::{Generator, Sampling};
 use crate::hf_folder::{self, HfFolder};
 use crate::metrics::LanguageScores;
 use crate::model;
+use crate::ops;
 use crate::progress::Progress;
 use crate::tokenizer::Tokenizer;
 use crate::trainer::language_scores;
@@ -20,18 +21,12 @@ use crate::trainer::language_scores;
 pub struct LanguageModel {
     network: model::LanguageModel,
     tokenizer: Tokenizer,
-    reading: Reading,
+    /// Where it was loaded from; its config says how raw text is read.
+    path: PathBuf,
+    /// Longest sequence, tokens.
+    longest: usize,
     device: Device,
     progress: Progress,
-}
-
-/// How raw text is read.
-struct Reading {
-    document: DocumentBoundary,
-    /// Tokens of a window.
-    seq_len: usize,
-    /// Windows at once.
-    rows: usize,
 }
 
 impl LanguageModel {
@@ -54,16 +49,11 @@ impl LanguageModel {
             let why = "it is a classifier and writes no text; name a pre-trained run";
             return Err(Error::data(format!("{}: {why}", path.display())));
         }
-        let longest = folder.config.max_position_embeddings();
-        let reading = if path.join("config.toml").exists() {
-            let PretrainConfig { data, train, .. } = stored::config(path)?;
-            Reading { document: data.document, seq_len: train.seq_len, rows: train.micro_batch_size }
-        } else {
-            Reading { document: DocumentBoundary::BlankLine, seq_len: longest.min(512), rows: 8 }
-        };
         let (device, progress) = (context.open_device("auto")?, context.progress.clone());
+        ops::allow_tf32(false);
         let network = model::LanguageModel::new(&folder.config, &folder.weights_on(&device)?)?;
-        Ok(Self { network, tokenizer: folder.tokenizer, reading, device, progress })
+        let longest = folder.config.max_position_embeddings();
+        Ok(Self { path: path.into(), longest, network, tokenizer: folder.tokenizer, device, progress })
     }
 
     /// What follows `prompt`; an empty prompt starts a text. Same seed, same text on the CPU.
@@ -89,7 +79,12 @@ impl LanguageModel {
 
     /// Loss on the raw text in the file `path`, read as the run read its text.
     pub fn evaluate(&self, path: &Path) -> Result<LanguageScores> {
-        let Reading { document, seq_len, rows } = self.reading;
+        let (document, seq_len, rows) = if self.path.join("config.toml").exists() {
+            let PretrainConfig { data, train, .. } = stored::config(&self.path)?;
+            (data.document, train.seq_len, train.micro_batch_size)
+        } else {
+            (DocumentBoundary::BlankLine, self.longest.min(512), 8)
+        };
         let windows = text_windows(path, document, &self.tokenizer, seq_len, rows)?;
         let bytes = self.tokenizer.token_bytes();
         language_scores(&self.network, windows.into_iter(), &bytes, &self.device, &self.progress)

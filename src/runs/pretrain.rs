@@ -179,7 +179,7 @@ fn measure(
         phase: "pretrain".into(),
         init_from: config.init_from.clone(),
         validation,
-        train_loss: state.history().last().map(|point| point.train_loss),
+        train_loss: state.counters.history.last().map(|(train_loss, _)| *train_loss),
         steps: counters.step,
         best_step: counters.best.as_ref().map_or(counters.step, |best| best.step),
         tokens: counters.tokens,

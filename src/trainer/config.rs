@@ -95,17 +95,16 @@ impl TrainConfig {
 
     /// Sequences per optimizer step.
     pub fn global_batch_size(&self) -> usize {
-        self.micro_batch_size * self.grad_accum_steps
+        self.micro_batch_size.saturating_mul(self.grad_accum_steps)
     }
 
     /// One line on what a step is and how many there are, as far as that is known before the first.
     pub fn sizes(&self, steps_per_epoch: f64) -> String {
         let (rows, times, all) = (self.micro_batch_size, self.grad_accum_steps, self.global_batch_size());
-        let tokens = all * self.seq_len;
+        let tokens = all.saturating_mul(self.seq_len);
         let epochs = (self.max_epochs * steps_per_epoch).ceil() as u64;
-        let limits = [self.max_steps, self.max_tokens.div_ceil(tokens as u64), epochs];
-        let steps = limits.into_iter().filter(|steps| *steps > 0).min();
-        let steps = steps.map_or(String::new(), |steps| format!(", about {steps} in all"));
+        let steps = [self.max_steps, epochs].into_iter().filter(|steps| *steps > 0).min();
+        let steps = steps.map_or(String::new(), |steps| format!(", at most {steps} in all"));
         format!(
             "steps: {rows} x {times} = {all} sequences, up to {tokens} tokens each; {steps_per_epoch:.1} an \
              epoch{steps}"

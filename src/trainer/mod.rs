@@ -13,13 +13,14 @@ mod state;
 mod step;
 mod upload;
 
+pub use crate::checkpoint::Counters;
 pub use classification::{
     ClassificationData, ClassificationSettings, ClassificationTask, ClassifierConfig, Freeze,
     SelectionMetric, probabilities, stages,
 };
 pub use config::TrainConfig;
 pub use language::{LanguageTask, Prompts, language_scores};
-pub use run::{Outcome, Run};
+pub(crate) use run::{Outcome, Run};
 pub use state::State;
 pub use step::{StepReport, StepSettings, step};
 pub use upload::on_device;

@@ -70,7 +70,7 @@ impl State {
     /// Takes everything from a checkpoint.
     ///
     /// Errors: it stands in a stage that this run does not have (65).
-    pub fn restore(&mut self, checkpoint: Checkpoint) -> Result<()> {
+    pub(crate) fn restore(&mut self, checkpoint: Checkpoint) -> Result<()> {
         let counters = checkpoint.counters;
         if counters.stage >= self.stages.len() {
             let (stage, stages) = (counters.stage + 1, self.stages.len());
@@ -111,7 +111,7 @@ impl State {
     }
 
     /// A checkpoint of this moment.
-    pub fn checkpoint(&self, fingerprints: &Fingerprints) -> Checkpoint {
+    pub(crate) fn checkpoint(&self, fingerprints: &Fingerprints) -> Checkpoint {
         Checkpoint {
             counters: self.counters.clone(),
             fingerprints: fingerprints.clone(),
