@@ -67,7 +67,9 @@ fn runs_return_what_they_store_and_their_models_answer() {
     for answer in &answers {
         assert!(answer.probabilities.contains(&(answer.label.clone(), answer.probability)));
         assert_eq!(answer.threshold, run.results.scores.test.threshold);
-        assert!((answer.probabilities.iter().map(|(_, probability)| probability).sum::<f64>() - 1.0).abs() < 1e-6);
+        assert!(
+            (answer.probabilities.iter().map(|(_, probability)| probability).sum::<f64>() - 1.0).abs() < 1e-6
+        );
     }
 
     // A run that is there is refused, and one that is done is read.

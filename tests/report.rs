@@ -63,7 +63,11 @@ fn a_run_without_its_predictions_still_has_its_tables_and_figures() {
     let run = "compared/pretrained-all-seed1";
     folder.remove(&format!("{run}/predictions.jsonl"));
     let tables = folder.run(&format!("report {run}")).done();
-    assert!(tables.stderr.contains("no report.html") && tables.stdout.contains("## Scores"), "{}", tables.stderr);
+    assert!(
+        tables.stderr.contains("no report.html") && tables.stdout.contains("## Scores"),
+        "{}",
+        tables.stderr
+    );
     let figures = folder.run(&format!("report {run} --json")).done().stdout;
     assert!(figures.starts_with("{\"phase\":\"finetune\""), "{figures}");
 }

@@ -1,0 +1,116 @@
+//! What a fine-tuning works on: rows, tokenizer, sizes, and the state before the first step.
+
+use candle_core::Device;
+
+use crate::config::FinetuneConfig;
+use crate::data::{Example, Examples, LabelledSplit};
+use crate::error::{Error, Result};
+use crate::model::{Head, ModelConfig, parameter_specs};
+use crate::progress::Progress;
+use crate::runs::lifecycle;
+use crate::runs::start::Start;
+use crate::tokenizer::Tokenizer;
+use crate::trainer::{State, stages};
+
+/// Said where low-rank updates begin from random weights.
+const LORA_FROM_SCRATCH: &str = "[lora] from scratch: the random weights stay as they are, only their low-rank updates \
+                                 and the head are trained; leave [lora] out to train everything, and no adapter is \
+                                 stored, since nobody else has these weights";
+
+/// Rows of the three parts as tokens.
+pub struct Parts {
+    /// Trained on.
+    pub train: Examples,
+    /// Chosen by.
+    pub validation: Examples,
+    /// Measured on.
+    pub test: Examples,
+}
+
+impl Parts {
+    /// Texts are cut to `seq_len` tokens.
+    pub fn encode(split: &LabelledSplit, tokenizer: &Tokenizer, seq_len: usize) -> Result<Self> {
+        let encode = |rows: &[Example]| Examples::encode(tokenizer, rows, seq_len);
+        Ok(Self {
+            train: encode(&split.train)?,
+            validation: encode(&split.validation)?,
+            test: encode(&split.test)?,
+        })
+    }
+}
+
+/// What a fine-tuning works on.
+pub struct Material<'a> {
+    /// All settings.
+    pub config: &'a FinetuneConfig,
+    /// Rows as texts.
+    pub split: LabelledSplit,
+    /// Makes ids of texts.
+    pub tokenizer: Tokenizer,
+    /// Rows as ids.
+    pub parts: Parts,
+    /// Sizes of the model.
+    pub model: ModelConfig,
+}
+
+/// Notes how many rows and labels there are, and what was left out.
+pub fn describe_data(split: &LabelledSplit, progress: &Progress) {
+    let (train, validation, test) = (split.train.len(), split.validation.len(), split.test.len());
+    progress.note(format!("data: {train} rows to train on, {validation} to validate on, {test} to test on"));
+    let count = |label: usize| split.train.iter().filter(|row| row.label as usize == label).count();
+    let shares = split.label_names.iter().enumerate().map(|(label, name)| format!("{name} {}", count(label)));
+    let positive = &split.label_names[split.positive];
+    progress.note(format!("labels: {}; positive: {positive}", shares.collect::<Vec<_>>().join(", ")));
+    if split.duplicates_dropped + split.leaked_dropped + split.contradictions > 0 {
+        progress.note(format!(
+            "dropped {} duplicates, {} training rows that are in validation or test, {} contradictory labels",
+            split.duplicates_dropped, split.leaked_dropped, split.contradictions
+        ));
+    }
+    if let [validation, test] = split.left_out
+        && validation + test > 0
+    {
+        progress.note(format!("left out: {validation} validation rows and {test} test rows"));
+    }
+}
+
+/// The pre-trained model's tokenizer; from scratch the one named, or one trained on the training texts.
+pub fn tokenizer(config: &FinetuneConfig, start: &Start, split: &LabelledSplit) -> Result<Tokenizer> {
+    let path = &config.tokenizer.path;
+    let named = (!path.is_empty()).then(|| Tokenizer::load(path.as_ref())).transpose()?;
+    match (start, named) {
+        (Start::Scratch, Some(named)) => Ok(named),
+        (Start::Scratch, None) => {
+            let texts = split.train.iter().map(|row| row.text.clone()).collect::<Vec<_>>();
+            Tokenizer::train(texts.into_iter(), &config.tokenizer)
+        }
+        (Start::Pretrained(folder), Some(named)) if named.sha256() != folder.tokenizer.sha256() => {
+            let (ours, theirs) = (&named.sha256()[..12], &folder.tokenizer.sha256()[..12]);
+            let why = format!("tokenizer {path} is {ours}, the pre-trained model's is {theirs}");
+            Err(Error::data(format!("{why}; leave tokenizer.path empty to take the model's own")))
+        }
+        (Start::Pretrained(_), Some(named)) => Ok(named),
+        (Start::Pretrained(_), None) => Tokenizer::load(config.init_from.as_ref()),
+    }
+}
+
+/// Everything that training changes, before its first step.
+pub fn state(of: &Material<'_>, start: Start, device: &Device, progress: &Progress) -> Result<State> {
+    let Material { config, split, model, .. } = of;
+    let num_labels = split.label_names.len();
+    let head = Head::Classifier { num_labels, pooling: config.classifier.pooling };
+    let mut specs = parameter_specs(model, head);
+    if let Some(lora) = &config.lora {
+        specs.extend(lora.specs(model)?);
+        if matches!(start, Start::Scratch) {
+            progress.warn(LORA_FROM_SCRATCH);
+        }
+    }
+    let params = lifecycle::computing(start.params(&specs, config.seed, device)?, config.train.precision)?;
+    let stages = stages(&specs, &config.classifier, config.lora.as_ref(), &config.optim);
+    let state = State::new(params, stages, &config.optim);
+    let (all, trained) = (state.params.count(), state.trainable_count());
+    let share = 100.0 * trained as f64 / all as f64;
+    progress.note(format!("model: {all} parameters, {trained} of them trained ({share:.3} %)"));
+    Ok(state)
+}

@@ -1,0 +1,112 @@
+//! What a fine-tuned classifier answers, and the results that follow.
+
+use super::material::{Material, Parts};
+use crate::analysis::{self, FinetuneRun, LabelledTexts};
+use crate::config::FinetuneConfig;
+use crate::data::{Example, Examples, LabelledSplit};
+use crate::error::Result;
+use crate::files;
+use crate::metrics::History;
+use crate::model::Classifier;
+use crate::process;
+use crate::progress::Progress;
+use crate::results::{
+    AuditResults, Finetuned, Log, Mistake, PartSummary, Predictions, RunFacts, TrainingFacts,
+};
+use crate::run_dir::RunDir;
+use crate::trainer::{State, probabilities};
+
+/// Answers of the classifier to both parts, written into the directory, and what follows from them.
+pub fn measure(
+    of: &Material<'_>,
+    state: &State,
+    classifier: &Classifier,
+    audit: Option<AuditResults>,
+    dir: &RunDir,
+    progress: &Progress,
+) -> Result<Finetuned> {
+    let Material { config, split, parts, .. } = of;
+    let answers = |rows: &[Example], part: &Examples| -> Result<Predictions> {
+        let (batch, device) = (config.train.micro_batch_size, state.params.device());
+        Ok(Predictions {
+            label_names: split.label_names.clone(),
+            labels: rows.iter().map(|row| row.label).collect(),
+            probabilities: probabilities(classifier, part, batch, &device, progress)?,
+            text_sha256: rows.iter().map(|row| files::sha256(row.text.as_bytes())).collect(),
+        })
+    };
+    let validation = answers(&split.validation, &parts.validation)?;
+    let test = answers(&split.test, &parts.test)?;
+    let (train_loss, val_loss) = state.counters.history.iter().copied().unzip();
+    let log = Log::read(dir.path());
+    let results = analysis::finetune(FinetuneRun {
+        init_from: &config.init_from,
+        seed: config.seed,
+        positive: split.positive,
+        decision: &config.decision,
+        validation: &validation,
+        test: &test,
+        history: &History { train_loss, val_loss },
+        evaluations: state.history(),
+        parts: part_summaries(split, parts),
+        audit,
+        training: training_facts(config, state, parts),
+    })?;
+    let threshold = results.scores.test.threshold;
+    test.write(&dir.path().join("predictions.jsonl"), split.positive, threshold)?;
+    validation.write(&dir.path().join("validation_predictions.jsonl"), split.positive, threshold)?;
+    let mistakes = mistakes(of, &test, threshold);
+    Mistake::write_all(dir.path(), &mistakes)?;
+    let (predictions, validation_predictions) = (test, Some(validation));
+    let (dir, facts) = (dir.path().into(), RunFacts::read(dir.path()));
+    Ok(Finetuned { dir, facts, results, predictions, validation_predictions, mistakes, log })
+}
+
+/// The most confident wrong answers on test.
+fn mistakes(of: &Material<'_>, test: &Predictions, threshold: Option<f64>) -> Vec<Mistake> {
+    fn texts(rows: &[Example]) -> Vec<&str> {
+        rows.iter().map(|row| row.text.as_str()).collect()
+    }
+    let (train, asked) = (texts(&of.split.train), texts(&of.split.test));
+    let train = LabelledTexts { texts: &train, labels: of.parts.train.labels() };
+    analysis::mistakes(of.config.mistakes, test, (of.split.positive, threshold), &asked, train)
+}
+
+fn training_facts(config: &FinetuneConfig, state: &State, parts: &Parts) -> TrainingFacts {
+    let counters = &state.counters;
+    let best = counters.best.as_ref().filter(|_| config.train.restore_best);
+    let all = [&parts.train, &parts.validation, &parts.test];
+    let truncated: usize = all.map(|part| part.truncated).iter().sum();
+    let rows: usize = all.map(|part| part.len()).iter().sum();
+    let sampler = parts.train.sampler(config.train.micro_batch_size, config.seed);
+    TrainingFacts {
+        train_rows: parts.train.len(),
+        train_loss: state.counters.history.last().map(|(train_loss, _)| *train_loss),
+        steps: counters.step,
+        best_step: best.map_or(counters.step, |best| best.step),
+        tokens: counters.tokens,
+        parameters: state.params.count(),
+        trainable_parameters: state.trainable_count(),
+        padded_share: padded_share(&parts.train.lengths(), &sampler.epoch(0)),
+        truncated_share: truncated as f64 / rows as f64,
+        tokens_per_sec: counters.tokens as f64 / counters.elapsed_secs.max(f64::MIN_POSITIVE),
+        peak_memory_bytes: process::peak_memory_bytes(),
+        wall_secs: counters.elapsed_secs,
+    }
+}
+
+/// Share of padding, 0 to 1, that these batches would hold with each row as long as the longest of its batch.
+fn padded_share(lengths: &[usize], batches: &[Vec<usize>]) -> f64 {
+    let padded = |rows: &Vec<usize>| rows.len() * rows.iter().map(|row| lengths[*row]).max().unwrap_or(0);
+    let (filled, all) = (lengths.iter().sum::<usize>(), batches.iter().map(padded).sum::<usize>());
+    if all == 0 { 0.0 } else { 1.0 - filled as f64 / all as f64 }
+}
+
+/// Rows, labels and lengths of each part.
+fn part_summaries(split: &LabelledSplit, parts: &Parts) -> Vec<PartSummary> {
+    let named = [("train", &parts.train), ("validation", &parts.validation), ("test", &parts.test)];
+    let summary = |(name, of): (&str, &Examples)| {
+        PartSummary::of(name, &split.label_names, of.labels(), of.lengths(), of.truncated)
+    };
+    named.map(summary).into()
+}

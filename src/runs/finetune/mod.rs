@@ -1,0 +1,184 @@
+//! Fine-tuning: labelled rows -> tokens -> batches -> steps -> threshold -> scores, verdict and model.
+
+mod material;
+mod measure;
+mod store;
+
+use std::path::Path;
+
+use self::material::{Material, Parts, describe_data, state, tokenizer};
+use self::measure::measure;
+use self::store::store;
+use super::Context;
+use super::audit::{self, Known};
+use super::classifier::Classifier;
+use super::fetch::Fetcher;
+use super::lifecycle;
+use super::start::Start;
+use crate::checkpoint::Fingerprints;
+use crate::config::{AuditMode, Config, FinetuneConfig};
+use crate::data::LabelledSplit;
+use crate::error::Result;
+use crate::hf_folder::{Sources, write_classifier_card};
+use crate::progress::Progress;
+use crate::report;
+use crate::results::{AuditResults, Finetuned, Pretrained, RunFacts};
+use crate::run_dir::{RunDir, is_done};
+use crate::trainer::{ClassificationData, ClassificationSettings, ClassificationTask, Outcome, Run, State};
+
+/// Said where a budget ended before the body was trained.
+const HEAD_ALONE: &str = "the budget was too short for classifier.head_only_fraction: the head alone was trained; lower \
+                          the fraction or raise the budget";
+
+impl From<&Pretrained> for FinetuneConfig {
+    /// Defaults, from this model.
+    fn from(start: &Pretrained) -> Self {
+        Self { init_from: start.dir.display().to_string(), ..Self::default() }
+    }
+}
+
+impl FinetuneConfig {
+    /// The same on these labelled rows: a TSV, CSV, JSON Lines or Parquet file.
+    #[must_use]
+    pub fn on(mut self, rows: impl Into<String>) -> Self {
+        self.data.train = rows.into();
+        self
+    }
+}
+
+impl Finetuned {
+    /// The run of this config: as it is where it is done, else made or, by a context that resumes, finished.
+    ///
+    /// Errors: as [`finetune`] and [`Finetuned::load`].
+    pub(super) fn of(config: &FinetuneConfig, context: &Context) -> Result<Self> {
+        let dir = Path::new(&config.output_dir);
+        if is_done(dir) { Self::load(dir) } else { finetune(config, context) }
+    }
+
+    /// The classifier, ready to be asked, on a GPU that is there or else on the CPU.
+    ///
+    /// Errors: as [`Classifier::load`].
+    pub fn classifier(&self) -> Result<Classifier> {
+        Classifier::load(&self.dir)
+    }
+}
+
+/// Fine-tunes as the config says; afterwards the run directory holds results, predictions and model.
+///
+/// Errors: bad input, a tokenizer or model that does not fit, a directory in use, a signal, divergence.
+pub fn finetune(config: &FinetuneConfig, context: &Context) -> Result<Finetuned> {
+    config.check()?;
+    let Some(dir) = lifecycle::open(&config.output_dir, config, context)? else {
+        return Finetuned::load(config.output_dir.as_ref());
+    };
+    let progress = &context.progress;
+    let device = context.open_device(&config.device)?;
+    let mut fetcher = Fetcher::new(progress);
+    let local = fetcher.finetune(config)?;
+    let start = Start::open(&local.init_from)?;
+
+    let mut split = LabelledSplit::load(&local.data)?;
+    let audit = audited(config, &mut split, &mut fetcher, progress)?;
+    describe_data(&split, progress);
+    let tokenizer = tokenizer(&local, &start, &split)?.ending_texts()?;
+    let model = start.model_config(config.model.as_ref(), tokenizer.vocab_size())?;
+    config.train.check(model.max_position_embeddings())?;
+    let parts = Parts::encode(&split, &tokenizer, config.train.seq_len)?;
+    let material = Material { config, split, tokenizer, parts, model };
+
+    let mut state = state(&material, start, &device, progress)?;
+    let fingerprints = Fingerprints {
+        data: material.split.sha256.clone(),
+        tokenizer: material.tokenizer.sha256().into(),
+        frozen: state.frozen_sha256()?,
+    };
+    lifecycle::resume(&mut state, &dir, &fingerprints, context)?;
+
+    let mut manifest =
+        lifecycle::manifest("finetune", config.seed, &device, &config.init_from, &fingerprints);
+    manifest.parameters = Some(state.params.count());
+    manifest.trainable_parameters = Some(state.trainable_count());
+    let commit = fetcher.commits.get(&config.init_from).cloned();
+    manifest.hub_commits = fetcher.commits;
+    let running = lifecycle::begin(&dir, config, manifest, context)?;
+    if let Outcome::Interrupted(signal) = train(&material, &mut state, &dir, &fingerprints, progress)? {
+        return Err(running.interrupted(signal));
+    }
+    let classifier = store(&material, &state, commit.as_deref(), &dir)?;
+    let run = measure(&material, &state, &classifier, audit, &dir, progress)?;
+    publish(config, &run, &dir)?;
+    running.done()?;
+    Ok(Finetuned { facts: RunFacts::read(dir.path()), ..run })
+}
+
+/// Trains until the budget is used or a signal comes; then the weights to be kept are in their places.
+fn train(
+    of: &Material<'_>,
+    state: &mut State,
+    dir: &RunDir,
+    fingerprints: &Fingerprints,
+    progress: &Progress,
+) -> Result<Outcome> {
+    let Material { config, split, parts, model, .. } = of;
+    let data = ClassificationData {
+        train: &parts.train,
+        validation: &parts.validation,
+        label_names: &split.label_names,
+        positive: split.positive,
+    };
+    let settings = ClassificationSettings {
+        model,
+        lora: config.lora.as_ref(),
+        classifier: &config.classifier,
+        train: &config.train,
+        seed: config.seed,
+    };
+    let mut task = ClassificationTask::new(settings, data, state)?;
+    let run = Run {
+        phase: "finetune",
+        train: &config.train,
+        optim: &config.optim,
+        seed: config.seed,
+        dir,
+        fingerprints,
+        progress,
+    };
+    let outcome = run.train(&mut task, state)?;
+    if outcome == Outcome::Finished {
+        if config.classifier.head_only_fraction > 0.0 && state.optimizer.updates() == 0 {
+            progress.warn(HEAD_ALONE);
+        }
+        if config.train.restore_best {
+            state.restore_best()?;
+        }
+    }
+    Ok(outcome)
+}
+
+fn publish(config: &FinetuneConfig, run: &Finetuned, dir: &RunDir) -> Result<()> {
+    let data = [config.data.train.clone(), config.data.validation.clone(), config.data.test.clone()];
+    let sources = Sources { init_from: &config.init_from, data: &data };
+    write_classifier_card(&dir.model(), dir.name(), &run.results, config.classifier.pooling, &sources)?;
+    report::publish(dir.path(), &run.results, &report::finetuned(run))
+}
+
+/// Looks for rows that leak, before any training; with `drop` they leave validation and test.
+///
+/// Errors: rows that leak, with `deny` (3); none left, with `drop` (65).
+fn audited(
+    config: &FinetuneConfig,
+    split: &mut LabelledSplit,
+    fetcher: &mut Fetcher<'_>,
+    progress: &Progress,
+) -> Result<Option<AuditResults>> {
+    if config.audit == AuditMode::Off {
+        return Ok(None);
+    }
+    let known = Known::of(&config.init_from, fetcher)?;
+    let found = audit::of_split(split, known, config.audit, config.audit_threshold, progress)?;
+    audit::act(&found, config.audit, progress)?;
+    if config.audit == AuditMode::Drop {
+        split.leave_out(&audit::leaking_texts(&found, split))?;
+    }
+    Ok(Some(found))
+}
