@@ -2,10 +2,10 @@
 
 use candle_core::{Device, Result, Tensor};
 
-use super::attention::KvCache;
 use super::config::ModelConfig;
 use super::dropout::Dropout;
 use super::head::{Pooling, SCORE_WEIGHT};
+use super::kv_cache::KvCache;
 use super::layers::weight;
 use super::lora::LoraConfig;
 use super::params::Weights;

@@ -2,28 +2,29 @@
 //!
 //! Layer 2. Tensors in, tensors out: it never sees text, files or the training loop.
 
-mod attention;
 mod config;
 mod dropout;
 mod flops;
 mod gpt2;
 mod head;
 mod heads;
+mod kv_cache;
 mod layers;
 mod llama;
 mod lora;
 mod params;
+mod rotary;
 mod spec;
 mod token_rows;
 mod transformer;
 
-pub use attention::KvCache;
 pub use config::{ModelConfig, parameter_specs};
 pub use dropout::Dropout;
 pub use flops::flops_per_token;
 pub use gpt2::Gpt2Config;
 pub use head::{Head, Pooling, SCORE_WEIGHT};
 pub use heads::{Classifier, LanguageModel};
+pub use kv_cache::KvCache;
 pub use llama::LlamaConfig;
 pub use lora::LoraConfig;
 pub use params::{Params, Weights};

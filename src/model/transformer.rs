@@ -1,18 +1,91 @@
-//! The body: token ids to final hidden states.
+//! The body, from token ids to final hidden states: blocks of attention and MLP.
 
 use std::sync::Arc;
 
-use candle_core::{DType, Result, Tensor};
+use candle_core::{D, DType, Result, Tensor};
 
-use super::attention::{Attention, KvCache, Rotary};
 use super::config::ModelConfig;
 use super::dropout::Dropout;
+use super::kv_cache::KvCache;
 use super::layers::{Linear, Norm, Source};
 use super::lora::LoraConfig;
 use super::params::Weights;
+use super::rotary::Rotary;
 use super::spec::{self, BlockSpec, ModelSpec, Sizes};
 use super::token_rows::TokenRows;
 use crate::ops::{self, Traced};
+
+/// Query, key and value projections, attention, output projection.
+struct Attention {
+    qkv: Linear,
+    output: Linear,
+    num_heads: usize,
+    num_kv_heads: usize,
+    head_dim: usize,
+}
+
+impl Attention {
+    /// Errors: a weight is missing.
+    fn new(sizes: &Sizes, spec: &BlockSpec, from: Source) -> Result<Self> {
+        Ok(Self {
+            qkv: Linear::new(&spec.qkv, from)?,
+            output: Linear::new(&spec.attention_output, from)?,
+            num_heads: sizes.num_attention_heads,
+            num_kv_heads: sizes.num_key_value_heads,
+            head_dim: sizes.head_dim,
+        })
+    }
+
+    /// x (N, C) -> (N, C) over whole sequences.
+    fn forward(
+        &self,
+        x: &Traced,
+        rows: &TokenRows,
+        rotary: Option<&Rotary>,
+        dropout: &Dropout,
+    ) -> Result<Traced> {
+        let qkv = self.projected(x, rows, rotary, dropout)?; // (N, (H + 2K) * D)
+        let attended = ops::attention(&qkv, rows.lengths(), self.num_heads, self.num_kv_heads)?;
+        self.output.forward(&attended, dropout)
+    }
+
+    /// x (N, C) -> (N, C) for new positions, as many in each sequence, that also see everything in `cache`.
+    fn forward_cached(
+        &self,
+        x: &Traced,
+        rows: &TokenRows,
+        rotary: Option<&Rotary>,
+        cache: &mut KvCache,
+        layer: usize,
+    ) -> Result<Traced> {
+        let qkv = self.projected(x, rows, rotary, &Dropout::off())?;
+        let qkv = qkv.value().reshape((rows.lengths().len(), (), qkv.value().dim(1)?))?; // (B, T, (H + 2K) * D)
+        let (queries, keys) = (self.num_heads * self.head_dim, self.num_kv_heads * self.head_dim);
+        let q = qkv.narrow(D::Minus1, 0, queries)?.contiguous()?;
+        let k = qkv.narrow(D::Minus1, queries, keys)?.contiguous()?;
+        let v = qkv.narrow(D::Minus1, queries + keys, keys)?.contiguous()?;
+        let (k, v) = cache.append(layer, k, v)?;
+        let attended = ops::attention_cached(&q, &k, &v, self.num_heads, self.num_kv_heads)?; // (B, T, H * D)
+        self.output.forward(&attended.flatten(0, 1)?.into(), &Dropout::off())
+    }
+
+    /// Queries, keys and values side by side, rotated where there are angles.
+    fn projected(
+        &self,
+        x: &Traced,
+        rows: &TokenRows,
+        rotary: Option<&Rotary>,
+        dropout: &Dropout,
+    ) -> Result<Traced> {
+        let qkv = self.qkv.forward(x, dropout)?;
+        match rotary {
+            Some(Rotary { cos, sin }) => {
+                ops::rope(&qkv, rows.positions(), cos, sin, self.num_heads + self.num_kv_heads)
+            }
+            None => Ok(qkv),
+        }
+    }
+}
 
 /// A pre-norm block: x + attention(norm(x)), then x + mlp(norm(x)).
 struct Block {
