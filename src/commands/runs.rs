@@ -8,7 +8,7 @@ use super::gates;
 use super::print::{print, print_json};
 use crate::cli::{FinetuneArgs, RunArgs};
 use crate::config::{self, Config, Flag, Source};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::files;
 use crate::progress::Progress;
 use crate::report::{self, Document, Style};
@@ -52,7 +52,7 @@ pub fn report(paths: &[PathBuf], json: bool, progress: &Progress) -> Result<()> 
                 show(path, &results, &document, json, progress)
             }
             // So has one without its predictions.
-            Err(cause) if results.get("phase").is_some() => {
+            Err(cause) if cause.kind == ErrorKind::MissingInput => {
                 warn(cause);
                 if json { print_json(&results) } else { print(&files::read_text(&path.join("report.md"))?) }
             }

@@ -64,8 +64,13 @@ impl Predictions {
             text_sha256: Vec::new(),
         };
         for (number, line) in text.lines().enumerate() {
-            let damaged =
-                |why: &str| Error::data(format!("{}:{}: {why}; run it again", path.display(), number + 1));
+            let damaged = |why: &str| {
+                Error::data(format!(
+                    "{}:{}: {why}; remove its folder and run it again",
+                    path.display(),
+                    number + 1
+                ))
+            };
             let line: Line = serde_json::from_str(line).map_err(|cause| damaged(&cause.to_string()))?;
             if found.label_names.is_empty() {
                 found.label_names = line.probability.keys().cloned().collect();
@@ -79,7 +84,10 @@ impl Predictions {
             found.text_sha256.push(line.text_sha256);
         }
         if found.labels.is_empty() {
-            return Err(Error::data(format!("{} holds no row; run it again", path.display())));
+            return Err(Error::data(format!(
+                "{} holds no row; remove its folder and run it again",
+                path.display()
+            )));
         }
         Ok(found)
     }

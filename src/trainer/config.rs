@@ -136,7 +136,7 @@ mod tests {
             max_steps: 100,
             ..TrainConfig::default()
         };
-        let line = "steps: 8 x 2 = 16 sequences, up to 512 tokens each; 20.0 an epoch, about 30 in all";
+        let line = "steps: 8 x 2 = 16 sequences, up to 512 tokens each; 20.0 an epoch, at most 30 in all";
         assert_eq!(sizes.sizes(20.0), line);
         let minutes = TrainConfig { max_minutes: 1.0, ..TrainConfig::default() };
         assert!(minutes.sizes(20.0).ends_with("20.0 an epoch"), "{}", minutes.sizes(20.0));
