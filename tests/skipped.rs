@@ -30,10 +30,11 @@ pub fn needs<T>(what: &str, found: Option<T>, why: impl Display) -> Option<T> {
     found
 }
 
-/// The SMS Spam Collection and its fixed split, where the configs look for them.
+/// The SMS Spam Collection and its fixed split: where the configs look for them, or beside the checkout.
 pub fn sms_spam() -> Option<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/sms-spam");
-    needs("sms-spam", folder.is_dir().then_some(folder), "no data/sms-spam")
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folders = ["data/sms-spam", "../shared/data/sms-spam"].map(|folder| root.join(folder));
+    needs("sms-spam", folders.into_iter().find(|folder| folder.is_dir()), "no data/sms-spam")
 }
 
 fn note(line: String) {
