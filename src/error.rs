@@ -26,6 +26,8 @@ pub enum ErrorKind {
     Device,
     /// The output exists, is locked or cannot be created.
     Output,
+    /// A fault of this program.
+    Bug,
     /// Reading or writing failed, disk full included.
     Io,
     /// The network or the other side fails; another try may work.

@@ -18,18 +18,27 @@ mod tokenizer;
 use std::process::ExitCode;
 
 use crate::cli::{self, Cli, Command, DataCommand, TokenizerCommand};
-use crate::error::{ErrorKind, Result};
-use crate::progress::{Level, Progress, Terminal};
+use crate::error::{Error, ErrorKind, Result};
+use crate::process;
+use crate::progress::{Level, Progress, Terminal, say};
 
 /// Does what the command line says; an error is one line on stderr and an exit code.
 pub fn main() -> ExitCode {
-    match cli::parse().and_then(run) {
+    process::silence_panics();
+    let ended = process::caught(|| cli::parse().and_then(run)).unwrap_or_else(|words| Err(bug(&words)));
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error}");
+            say(&format!("error: {error}"));
             ExitCode::from(exit_code(error.kind))
         }
     }
+}
+
+fn bug(words: &str) -> Error {
+    let hint =
+        "this is a fault of train: please report it with the command line, and what RUST_BACKTRACE=1 shows";
+    Error::new(ErrorKind::Bug, format!("train {} panicked: {words}; {hint}", env!("CARGO_PKG_VERSION")))
 }
 
 fn run(cli: Cli) -> Result<()> {
@@ -69,6 +78,7 @@ pub fn exit_code(kind: ErrorKind) -> u8 {
         ErrorKind::BadData => 65,
         ErrorKind::MissingInput => 66,
         ErrorKind::Device => 69,
+        ErrorKind::Bug => 70,
         ErrorKind::Output => 73,
         ErrorKind::Io => 74,
         ErrorKind::TryAgain => 75,

@@ -4,7 +4,7 @@
 //! of work every few seconds.
 
 use std::collections::HashMap;
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -14,6 +14,11 @@ use super::{Level, Observer, Work};
 
 /// Time between two plain lines of one piece of work.
 const PLAIN_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Writes a line to stderr. Whether anybody can read it changes nothing else, so a closed or full stderr is no error.
+pub fn say(line: &str) {
+    let _ = std::io::stderr().lock().write_all(format!("{line}\n").as_bytes());
+}
 
 /// Shows on stderr what matters at least as much as asked for.
 pub struct Terminal {
@@ -52,7 +57,7 @@ impl Observer for Terminal {
     fn say(&self, level: Level, text: &str) {
         if level >= self.least {
             let before = if level == Level::Warning { "warning: " } else { "" };
-            self.bars.suspend(|| eprintln!("{before}{text}"));
+            self.bars.suspend(|| say(&format!("{before}{text}")));
         }
     }
 
@@ -72,7 +77,8 @@ impl Observer for Terminal {
         } else if work.level >= self.least && last_line.elapsed() >= PLAIN_INTERVAL {
             *last_line = Instant::now();
             let Work { label, position, total, message, .. } = work;
-            eprintln!("{label}: {position}/{total} {message} eta {} s", bar.eta().as_secs());
+            let eta = bar.eta().as_secs();
+            say(&format!("{label}: {position}/{total} {message} eta {eta} s"));
         }
     }
 }

@@ -1,7 +1,6 @@
 //! Parquet files through the parquet crate: only the columns asked for, page by page.
 
 use std::fs::File;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use parquet::errors::ParquetError;
@@ -14,6 +13,7 @@ use serde_json::Value;
 use super::rows::{Columns, Rows, quoted, quoted_all};
 use crate::error::{Error, Result};
 use crate::files;
+use crate::process::guarded;
 
 /// Reads the text and label columns; other columns are not touched.
 ///
@@ -24,7 +24,7 @@ pub(super) fn read(path: &Path, columns: Columns, rows: &mut Rows) -> Result<()>
     let file = File::open(path).map_err(|cause| Error::reading(path, &cause))?;
     let mut row = 0;
     // The crate panics on some damaged files.
-    let read = catch_unwind(AssertUnwindSafe(|| each_row(file, path, columns, rows, &mut row)));
+    let read = guarded(|| each_row(file, path, columns, rows, &mut row));
     let damaged = |why: &str| {
         let why = format!("{}:row {}: the Parquet file cannot be read: {why}", path.display(), row + 1);
         Error::data(format!("{why}; fetch or write it again"))

@@ -1,6 +1,10 @@
-//! This process: how its allocator keeps memory, and how much it has used.
+//! This process: its memory and its panics.
 //!
 //! Layer 0.
+
+mod panics;
+
+pub use panics::{caught, guarded, silence_panics};
 
 /// Tells glibc to keep freed blocks instead of handing them back to the kernel.
 ///
