@@ -231,6 +231,10 @@ fn config_mistakes_are_shown_by_line() {
     }
     folder.write("x.toml", b"seed = 1\nprompts = [\"\xe9\"]\n");
     folder.run(check).fails(2, &["x.toml:2: the config is not UTF-8 text"]);
+    let resolved = folder.run("config check compare --config compare.toml --json").done().object();
+    assert_eq!(resolved["finetune"]["train"]["seq_len"], 24);
+    let parts = ["finetune.toml is a config of `train finetune`, not of `train pretrain`"];
+    folder.run("pretrain --config finetune.toml").fails(2, &parts);
     folder.run("config check pretrain --config .").fails(2, &["config . is a folder"]);
     folder.run("config check pretrain --config none.toml").fails(66, &["cannot read none.toml"]);
     let unknown = ["--set train.max_stepz=3: unknown key 'train.max_stepz', did you mean 'train.max_steps'?"];

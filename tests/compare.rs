@@ -139,3 +139,51 @@ fn thresholds_follow_the_rule_of_the_config() {
         .run(&format!("{line} --set decision.cost_fp=3"))
         .fails(2, &["decision.cost_fp and decision.cost_fn"]);
 }
+
+#[test]
+fn keys_that_a_comparison_sets_itself_are_refused() {
+    let folder = Folder::new();
+    for (key, value) in [
+        ("finetune.init_from", "elsewhere"),
+        ("finetune.output_dir", "elsewhere"),
+        ("finetune.seed", "7"),
+        ("finetune.device", "cpu"),
+        ("finetune.audit", "drop"),
+        ("finetune.data.label_budget", "20"),
+        ("finetune.model.hidden_size", "32"),
+        ("finetune.tokenizer.path", "elsewhere"),
+        ("pretrain.output_dir", "elsewhere"),
+    ] {
+        let section = if key.contains("model.") { "finetune.model" } else { key };
+        folder
+            .run(&format!("compare --config compare.toml --set {key}={value}"))
+            .fails(2, &[section, "has no effect in a comparison", "leave it out"]);
+    }
+    folder
+        .run("compare --config compare.toml --set pretrain.train.seq_len=999")
+        .fails(2, &["[pretrain] train.seq_len"]);
+    assert!(!folder.path("compared").exists());
+}
+
+#[test]
+fn what_does_not_fit_the_rows_or_the_model_is_refused_before_the_pretraining() {
+    let folder = Folder::pretrained();
+    folder.run("finetune --config finetune.toml").done();
+    for (set, parts) in [
+        ("budgets=[1]", &["budgets is 1", "2 classes"][..]),
+        ("budgets=[20,100000]", &["budgets is 100000"]),
+        ("finetune.train.seq_len=9999", &["[finetune] train.seq_len", "2..=32"]),
+        ("finetune.classifier.class_weights=[1,2,3]", &["[finetune] classifier.class_weights has 3 weights"]),
+        (
+            "finetune.lora.target_modules=[\"c_attn\"]",
+            &["[finetune] lora.target_modules names 'c_attn'", "q_proj"],
+        ),
+    ] {
+        folder.run(&format!("compare --config compare.toml --set {set}")).fails(2, parts);
+    }
+    for start in ["pretrained=finetuned", "pretrain.init_from=finetuned"] {
+        let why = ["finetuned is a classifier", "starts from a language model"];
+        folder.run(&format!("compare --config compare.toml --set {start}")).fails(65, &why);
+    }
+    assert!(!folder.path("compared/pretrain").exists());
+}

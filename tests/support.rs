@@ -108,8 +108,11 @@ impl Folder {
         folder.write("messages.tsv", messages());
         folder.write("pretrain.toml", PRETRAIN);
         folder.write("finetune.toml", FINETUNE);
-        let sections =
-            |config: &str, name: &str| format!("[{name}]{}", config.replace("\n[", &format!("\n[{name}.")));
+        let sections = |config: &str, name: &str| {
+            let own = |line: &&str| !line.starts_with("output_dir") && !line.starts_with("init_from");
+            let lines: String = config.lines().filter(own).map(|line| format!("{line}\n")).collect();
+            format!("[{name}]{}", lines.replace("\n[", &format!("\n[{name}.")))
+        };
         let (pretrain, finetune) = (sections(PRETRAIN, "pretrain"), sections(FINETUNE, "finetune"));
         folder.write("compare.toml", format!("{COMPARE}\n{pretrain}\n{finetune}"));
         folder

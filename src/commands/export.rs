@@ -1,5 +1,8 @@
 //! `train export`: a finished run as a folder that transformers loads, or as one GGUF file.
 
+use std::path::Path;
+
+use super::print::print_json;
 use crate::cli::{ExportArgs, Quantize};
 use crate::error::{Error, ErrorKind, Result};
 use crate::files;
@@ -12,7 +15,7 @@ use crate::runs::fetch;
 ///
 /// Errors: no model (66); the place exists and is not to be replaced (73); a classifier that transformers would
 /// compute differently (65).
-pub fn run(args: &ExportArgs, progress: &Progress) -> Result<()> {
+pub fn run(args: &ExportArgs, json: bool, progress: &Progress) -> Result<()> {
     let (path, to) = (&fetch::local(&args.run_dir, progress)?, &args.to);
     let quantization = match args.quantize {
         Quantize::F32 => Quantization::F32,
@@ -32,8 +35,7 @@ pub fn run(args: &ExportArgs, progress: &Progress) -> Result<()> {
     if gguf {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         write_gguf(to, &name, &folder, quantization)?;
-        progress.note(format!("written to {}", to.display()));
-        return Ok(());
+        return written(to, json, progress);
     }
     if folder.pooling != Pooling::Last {
         let why = "its classifier reads all tokens, those of transformers the last one alone";
@@ -46,6 +48,10 @@ pub fn run(args: &ExportArgs, progress: &Progress) -> Result<()> {
     if let Some(card) = card {
         files::write_atomic(&to.join("README.md"), &card)?;
     }
+    written(to, json, progress)
+}
+
+fn written(to: &Path, json: bool, progress: &Progress) -> Result<()> {
     progress.note(format!("written to {}", to.display()));
-    Ok(())
+    if json { print_json(&serde_json::json!({"path": to})) } else { Ok(()) }
 }

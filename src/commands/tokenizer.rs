@@ -14,7 +14,7 @@ use crate::runs::fetch;
 use crate::tokenizer::{Tokenizer, TokenizerConfig};
 
 /// Trains on the training part of a corpus and writes tokenizer.json.
-pub fn train(args: &TokenizerTrainArgs, progress: &Progress) -> Result<()> {
+pub fn train(args: &TokenizerTrainArgs, json: bool, progress: &Progress) -> Result<()> {
     let data = CorpusConfig { train: args.data.clone(), ..CorpusConfig::default() };
     let config = TokenizerConfig {
         path: String::new(),
@@ -32,8 +32,12 @@ pub fn train(args: &TokenizerTrainArgs, progress: &Progress) -> Result<()> {
     let corpus = Corpus::open(&data)?;
     let tokenizer = crate::data::train_tokenizer(&corpus, &config, progress)?;
     files::write_atomic(output, tokenizer.json())?;
-    progress.note(format!("{} tokens, written to {}", tokenizer.vocab_size(), output.display()));
-    Ok(())
+    let vocab_size = tokenizer.vocab_size();
+    progress.note(format!("{vocab_size} tokens, written to {}", output.display()));
+    match json {
+        true => print_json(&json!({"path": output, "vocab_size": vocab_size, "sha256": tokenizer.sha256()})),
+        false => Ok(()),
+    }
 }
 
 /// Tokens of a text shown in full.

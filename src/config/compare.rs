@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::finetune::{AUDIT_THRESHOLD, AuditMode, FinetuneConfig};
-use super::load::Config;
+use super::loadable::Config;
 use super::pretrain::PretrainConfig;
 use crate::error::{Error, Result};
 use crate::trainer::ClassifierConfig;
@@ -38,9 +39,25 @@ pub struct CompareConfig {
     pub search: SearchConfig,
     /// The pre-training.
     pub pretrain: PretrainConfig,
-    /// Both arms; `init_from`, `seed`, `output_dir`, `audit`, model and tokenizer are filled in.
+    /// Both arms; `init_from`, `seed`, `output_dir`, `device`, `audit`, the budget, model and tokenizer are filled in.
     pub finetune: FinetuneConfig,
 }
+
+/// Keys below `finetune` and `pretrain` that a comparison sets itself, and from what.
+const FILLED_IN: [(&str, &str); 12] = [
+    ("/finetune/output_dir", "each run gets a folder in output_dir"),
+    ("/finetune/seed", "seeds gives it"),
+    ("/finetune/init_from", "each arm has its own; `pretrained` names a finished model"),
+    ("/finetune/device", "device is that of all runs"),
+    ("/finetune/model", "both arms take the sizes of the pre-trained model"),
+    ("/finetune/tokenizer", "both arms take the tokenizer of the pre-trained model"),
+    ("/finetune/audit", "audit is that of the comparison"),
+    ("/finetune/audit_threshold", "audit_threshold is that of the comparison"),
+    ("/finetune/data/label_budget", "budgets gives it"),
+    ("/finetune/data/budget_seed", "seeds gives it"),
+    ("/pretrain/output_dir", "it is the folder pretrain in output_dir"),
+    ("/pretrain/device", "device is that of all runs"),
+];
 
 /// `[search]` of compare: every combination is tried, for both arms alike. An empty list keeps the config's value.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -76,7 +93,37 @@ impl Default for CompareConfig {
     }
 }
 
+impl CompareConfig {
+    /// Errors: a key that the comparison sets itself has a value of its own, which would have no effect (2).
+    fn check_filled_in(&self) -> Result<()> {
+        let json = |config: &Self| serde_json::to_value(config).map_err(Error::usage);
+        let (own, default) = (json(self)?, json(&Self::default())?);
+        let values =
+            |key| (own.pointer(key).unwrap_or(&Value::Null), default.pointer(key).unwrap_or(&Value::Null));
+        for (key, source) in FILLED_IN {
+            let (own, default) = values(key);
+            if own != default {
+                let key = differing(key[1..].replace('/', "."), own, default);
+                let why = format!("{key} has no effect in a comparison: {source}; leave it out");
+                return Err(Error::usage(why));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The first key in or below `key` whose values differ.
+fn differing(key: String, own: &Value, default: &Value) -> String {
+    let inner = own.as_object().zip(default.as_object());
+    match inner.and_then(|(own, _)| own.iter().find(|(name, value)| **value != default[name.as_str()])) {
+        Some((name, value)) => differing(format!("{key}.{name}"), value, &default[name.as_str()]),
+        None => key,
+    }
+}
+
 impl Config for CompareConfig {
+    const COMMAND: &str = "compare";
+
     fn check_sections(&self) -> Result<()> {
         let distinct = |values: usize, all: usize| all > 0 && values == all;
         let seeds: BTreeSet<_> = self.seeds.iter().collect();
@@ -91,8 +138,10 @@ impl Config for CompareConfig {
             let why = "transfer_checkpoints needs checkpoints; set pretrain.train.save_interval above 0";
             return Err(Error::usage(why));
         }
-        self.pretrain.check_sections()?;
-        self.finetune.check_sections()?;
+        self.check_filled_in()?;
+        let within = |section: &'static str| move |cause: Error| Error::usage(format!("[{section}] {cause}"));
+        self.pretrain.check_sections().map_err(within("pretrain"))?;
+        self.finetune.check_sections().map_err(within("finetune"))?;
         for &head_only_fraction in &self.search.head_only_fractions {
             let tried = ClassifierConfig { head_only_fraction, ..self.finetune.classifier.clone() }.check();
             tried.map_err(|cause| Error::usage(format!("search.head_only_fractions: {cause}")))?;

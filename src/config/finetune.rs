@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::load::Config;
+use super::loadable::Config;
 use super::pretrain::SCRATCH;
 use crate::data::LabelledConfig;
 use crate::error::{Error, Result};
@@ -107,6 +107,8 @@ impl Default for FinetuneConfig {
 }
 
 impl Config for FinetuneConfig {
+    const COMMAND: &str = "finetune";
+
     fn check_sections(&self) -> Result<()> {
         self.data.check()?;
         self.tokenizer.check()?;

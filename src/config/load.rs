@@ -3,27 +3,17 @@
 use std::ops::Range;
 use std::path::Path;
 
-use schemars::JsonSchema;
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 use toml::de::{DeTable, DeValue};
 use toml::{Table, Value};
 
+use super::compare::CompareConfig;
+use super::finetune::FinetuneConfig;
+use super::loadable::Config;
+use super::pretrain::PretrainConfig;
 use super::schema::known_keys;
 use crate::error::{Error, Result};
 use crate::{files, ranges};
-
-/// A config that can be loaded.
-pub trait Config: DeserializeOwned + Serialize + Default + JsonSchema {
-    /// Errors: values of one section or of several that do not fit each other, by key (2).
-    fn check_sections(&self) -> Result<()>;
-
-    /// Errors: a value outside its range, or values that do not fit each other, by key (2).
-    fn check(&self) -> Result<()> {
-        ranges::check("", self)?;
-        self.check_sections()
-    }
-}
 
 /// Where the text of a config is.
 #[derive(Clone, Copy, Debug)]
@@ -147,8 +137,14 @@ fn parse<C: Config>(name: &str, text: &str, overrides: &[Override]) -> Result<C>
     };
     let mut table: Table = toml::from_str(text).map_err(wrong)?;
     let known = known_keys::<C>();
-    check_keys(&table, &known, place)?;
-    let mut config: C = toml::from_str(text).map_err(wrong)?;
+    let typed = check_keys(&table, &known, place).and_then(|()| toml::from_str(text).map_err(wrong));
+    let mut config: C = typed.map_err(|cause| match command_of(&table) {
+        Some(command) => {
+            let why = format!("{name} is a config of `train {command}`, not of `train {}`", C::COMMAND);
+            Error::usage(format!("{why}; name another file"))
+        }
+        None => cause,
+    })?;
     for one in overrides {
         one.insert(&mut table)?;
         check_keys(&table, &known, |_| one.typed.clone())?;
@@ -175,6 +171,14 @@ fn check_keys(table: &Table, known: &[String], place: impl Fn(&str) -> String) -
         _ => "train config check prints all keys".to_string(),
     };
     Err(Error::usage(format!("{}: unknown key '{unknown}', {hint}", place(unknown))))
+}
+
+/// The command that takes such a config, where one does.
+fn command_of(table: &Table) -> Option<&'static str> {
+    fn of<C: Config>(table: &Table) -> Option<&'static str> {
+        table.clone().try_into::<C>().ok().map(|_| C::COMMAND)
+    }
+    of::<PretrainConfig>(table).or_else(|| of::<FinetuneConfig>(table)).or_else(|| of::<CompareConfig>(table))
 }
 
 fn flatten(table: &Table, prefix: &str, keys: &mut Vec<String>) {

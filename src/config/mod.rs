@@ -6,6 +6,7 @@
 mod compare;
 mod finetune;
 mod load;
+mod loadable;
 mod pretrain;
 mod schema;
 #[cfg(test)]
@@ -13,6 +14,7 @@ mod tests;
 
 pub use compare::{CompareConfig, SearchConfig};
 pub use finetune::{AuditMode, FinetuneConfig};
-pub use load::{Config, Flag, Source, load, to_toml};
+pub use load::{Flag, Source, load, to_toml};
+pub use loadable::Config;
 pub use pretrain::{PretrainConfig, SCRATCH};
 pub use schema::schema;

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::load::Config;
+use super::loadable::Config;
 use crate::data::CorpusConfig;
 use crate::error::Result;
 use crate::generate::Sampling;
@@ -65,6 +65,8 @@ impl Default for PretrainConfig {
 }
 
 impl Config for PretrainConfig {
+    const COMMAND: &str = "pretrain";
+
     fn check_sections(&self) -> Result<()> {
         self.data.check()?;
         self.tokenizer.check()?;

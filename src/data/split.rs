@@ -111,6 +111,11 @@ impl LabelledSplit {
         Ok(split)
     }
 
+    /// Errors: `key`, a number of training labels, is not 0 for all and is below one per class or above the rows (2).
+    pub fn check_budget(&self, key: &str, budget: usize) -> Result<()> {
+        check_budget(key, budget, self.label_names.len(), self.train.len())
+    }
+
     /// Leaves rows out of validation and test by the SHA-256 of their texts; training keeps its rows.
     ///
     /// Errors: no validation or no test row is left (65).
@@ -315,16 +320,20 @@ fn positive_label(name: &str, train: &[Example], names: &[String]) -> Result<usi
     })
 }
 
+fn check_budget(key: &str, budget: usize, num_labels: usize, rows: usize) -> Result<()> {
+    if budget == 0 || (num_labels..=rows).contains(&budget) {
+        return Ok(());
+    }
+    let why = format!("{key} is {budget}; with {num_labels} classes and {rows} training rows");
+    Err(Error::usage(format!("{why} it must lie in {num_labels}..={rows}, or be 0 for all")))
+}
+
 fn apply_budget(config: &LabelledConfig, train: &mut Vec<Example>, num_labels: usize) -> Result<()> {
-    let (budget, rows) = (config.label_budget, train.len());
+    let budget = config.label_budget;
     if budget == 0 {
         return Ok(());
     }
-    if budget < num_labels || budget > rows {
-        let why =
-            format!("data.label_budget is {budget}; with {num_labels} classes and {rows} training rows");
-        return Err(Error::usage(format!("{why} it must lie in {num_labels}..={rows}, or be 0 for all")));
-    }
+    check_budget("data.label_budget", budget, num_labels, train.len())?;
     let labels: Vec<u32> = train.iter().map(|row| row.label).collect();
     let chosen = label_budget(&labels, num_labels, budget, config.budget_seed);
     *train = chosen.into_iter().map(|row| train[row].clone()).collect();

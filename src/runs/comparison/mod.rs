@@ -1,6 +1,7 @@
 //! A comparison: pre-train once, then fine-tune from it and from scratch on every seed and label budget.
 
 mod baselines;
+mod fits;
 mod plan;
 mod rows;
 mod search;
@@ -51,7 +52,9 @@ pub fn compare(config: &CompareConfig, context: &Context) -> Result<Comparison> 
     let name = format!("{:?}", device.location()).to_lowercase();
     let mut manifest = Manifest::new("compare", config.seeds[0], &name, device::threads(), SCRATCH);
     let stored = resumes.then(|| read_json(dir.path(), "audit.json").ok()).flatten();
-    let (audit, leaking) = rows::audited(config, stored, &mut fetcher, &context.progress)?;
+    let split = rows::all(config)?;
+    fits::check(config, &split)?;
+    let (audit, leaking) = rows::audited(config, &split, stored, &mut fetcher, &context.progress)?;
     manifest.hub_commits = fetcher.commits;
     let mut running = lifecycle::begin(&dir, config, manifest, context)?;
     if let Some(audit) = &audit {

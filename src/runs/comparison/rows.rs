@@ -16,17 +16,24 @@ use crate::runs::fetch::Fetcher;
 /// Below the comparison's directory: the texts that `drop` leaves out.
 const LEFT_OUT: &str = "left_out.txt";
 
+/// The rows of all budgets together.
+///
+/// Errors: as reading the rows.
+pub fn all(config: &CompareConfig) -> Result<LabelledSplit> {
+    LabelledSplit::load(&LabelledConfig { label_budget: 0, ..config.finetune.data.clone() })
+}
+
 /// Looks for rows that leak, before any training; `drop` names the texts to leave out. Whole training rows count, so
 /// that all budgets are measured on the same rows. What was `stored` for the same rows stands.
 ///
-/// Errors: as reading the rows and the text; rows that leak, with `deny` (3).
+/// Errors: as reading the text; rows that leak, with `deny` (3).
 pub fn audited(
     config: &CompareConfig,
+    split: &LabelledSplit,
     stored: Option<AuditResults>,
     fetcher: &mut Fetcher<'_>,
     progress: &Progress,
 ) -> Result<(Option<AuditResults>, BTreeSet<String>)> {
-    let split = LabelledSplit::load(&LabelledConfig { label_budget: 0, ..config.finetune.data.clone() })?;
     if config.audit == AuditMode::Off {
         return Ok((None, BTreeSet::new()));
     }
@@ -35,11 +42,11 @@ pub fn audited(
         Some(stored) => AuditResults { dropped: drop, ..stored },
         None => {
             let known = known_text(config, fetcher)?;
-            audit::of_split(&split, known, config.audit, config.audit_threshold, progress)?
+            audit::of_split(split, known, config.audit, config.audit_threshold, progress)?
         }
     };
     audit::act(&found, config.audit, progress)?;
-    let leaking = if drop { audit::leaking_texts(&found, &split) } else { BTreeSet::new() };
+    let leaking = if drop { audit::leaking_texts(&found, split) } else { BTreeSet::new() };
     Ok((Some(found), leaking))
 }
 

@@ -1,0 +1,36 @@
+//! Whether the fine-tunings of a comparison fit its rows and its model; known before the pre-training.
+
+use std::path::Path;
+
+use crate::config::{CompareConfig, FinetuneConfig, SCRATCH};
+use crate::data::LabelledSplit;
+use crate::error::{Error, Result};
+use crate::hf_folder;
+use crate::model::ModelConfig;
+
+/// Errors: a budget, class weights, texts or adapters that do not fit, by key (2); a `pretrained` that is a classifier
+/// (65).
+pub fn check(config: &CompareConfig, split: &LabelledSplit) -> Result<()> {
+    config.budgets.iter().try_for_each(|budget| split.check_budget("budgets", *budget))?;
+    let within = |cause: Error| Error::usage(format!("[finetune] {cause}"));
+    let FinetuneConfig { classifier, train, lora, .. } = &config.finetune;
+    let labels: Vec<u32> = split.train.iter().map(|row| row.label).collect();
+    classifier.weights(&labels, split.label_names.len()).map_err(within)?;
+    let model = model(config)?;
+    train.check(model.max_position_embeddings()).map_err(within)?;
+    lora.as_ref().map_or(Ok(Vec::new()), |lora| lora.specs(&model)).map_err(within).map(drop)
+}
+
+/// Sizes that both arms will have, but for the vocabulary.
+fn model(config: &CompareConfig) -> Result<ModelConfig> {
+    let start = match (&config.pretrained[..], &config.pretrain.init_from[..]) {
+        ("", SCRATCH) => return Ok(config.pretrain.model.clone()),
+        ("", start) | (start, _) => start,
+    };
+    let folder = hf_folder::load(&hf_folder::locate(Path::new(start))?)?;
+    if !folder.label_names.is_empty() {
+        let why = format!("{start} is a classifier, and a comparison starts from a language model");
+        return Err(Error::data(format!("{why}; name the pre-training that it came from")));
+    }
+    Ok(folder.config)
+}
