@@ -67,9 +67,9 @@ fn a_file_comes_once_and_is_cached_where_other_programs_look() {
     let net = Net::new();
     net.inspected();
     let log = net.server.take_log();
-    assert_eq!(log.len(), 3, "described, described by the crate, fetched: {log:?}");
+    assert_eq!(log.len(), 2, "described, fetched: {log:?}");
     assert!(
-        log[2].starts_with(&format!("some/tokenizer/resolve/{COMMIT}/tokenizer.json bytes=0-")),
+        log[1].starts_with(&format!("some/tokenizer/resolve/{COMMIT}/tokenizer.json bytes=0-")),
         "{log:?}"
     );
     let repo = "hf/hub/models--some--tokenizer";
@@ -161,6 +161,12 @@ fn an_error_page_never_becomes_a_file() {
         (Fault::Etag("W/\"abc".into()), 65, "no hashes"),
         (Fault::Etag("../../../../evil".into()), 65, "no hashes"),
         (Fault::Etag("/tmp/evil".into()), 65, "no hashes"),
+        (Fault::Size(1), 65, "that do not have its hash"),
+        (Fault::Size(u64::MAX), 65, "of 18446744073709551615"),
+        (Fault::Loop, 65, "more than 10 redirections"),
+        (Fault::Nowhere, 65, "a redirection to nowhere"),
+        (Fault::Elsewhere("ftp://127.0.0.1".into()), 65, "a redirection to 'ftp://127.0.0.1/cdn/"),
+        (Fault::Elsewhere("/".into()), 65, "a redirection to '//cdn/"),
     ] {
         net.server.fail(FILE, fault.clone());
         net.run(INSPECT).fails(code, &[part]);
@@ -171,6 +177,25 @@ fn an_error_page_never_becomes_a_file() {
     assert!(!net.folder.path("evil").exists() && !net.folder.path("hf/evil").exists());
     net.server.fail(FILE, Fault::None);
     net.inspected();
+}
+
+#[test]
+fn no_more_is_taken_of_a_body_than_its_description_says() {
+    let net = Net::new();
+    net.server.fail(FILE, Fault::Endless);
+    net.inspected();
+    assert_eq!(std::fs::read(net.blobs().pop().unwrap()).unwrap(), *TOKENIZER);
+}
+
+#[test]
+fn the_token_goes_to_the_host_of_the_hub_alone() {
+    let (net, elsewhere) = (Net::new(), Server::start());
+    elsewhere.serve(FILE, TOKENIZER.clone(), true);
+    net.server.fail(FILE, Fault::Elsewhere(elsewhere.endpoint.clone()));
+    net.with(INSPECT, &[("HF_TOKEN", "hf_secret")]).done();
+    let (own, other) = (net.server.take_log(), elsewhere.take_log());
+    assert!(!own.is_empty() && own.iter().all(|line| line.ends_with(" Bearer hf_secret")), "{own:?}");
+    assert!(!other.is_empty() && !other.iter().any(|line| line.contains("Bearer")), "{other:?}");
 }
 
 #[test]

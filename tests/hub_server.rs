@@ -33,6 +33,16 @@ pub enum Fault {
     NotAHub,
     /// The body never comes.
     Silent,
+    /// The body goes on and on.
+    Endless,
+    /// The description has this size.
+    Size(u64),
+    /// The file lies on the server at this address.
+    Elsewhere(String),
+    /// The file is always somewhere else.
+    Loop,
+    /// The answer points nowhere.
+    Nowhere,
 }
 
 #[derive(Clone)]
@@ -178,6 +188,13 @@ fn respond_with(
             return plain(*status, "", b"an error");
         }
         Fault::BodyStatus(status) if !describes => return plain(*status, "", b"an error page"),
+        Fault::Elsewhere(endpoint) if !on_cdn => {
+            let large = Served { large: true, fault: Fault::None, ..file.clone() };
+            let here = String::from_utf8(respond_with(&large, name, commit, false, describes, first));
+            return here.unwrap().replace("Location: ", &format!("Location: {endpoint}")).into();
+        }
+        Fault::Loop => return plain(302, &format!("Location: /cdn/{name}\r\n"), b""),
+        Fault::Nowhere => return plain(302, "", b""),
         Fault::NotAHub => return plain(200, "", b"<html>log in here</html>"),
         _ => {}
     }
@@ -194,6 +211,7 @@ fn respond_with(
         return plain(302, &format!("{location}{named}"), b"");
     }
     if describes {
+        let size = if let Fault::Size(size) = file.fault { size } else { size as u64 };
         let headers = format!("{named}Content-Range: bytes 0-0/{size}\r\n");
         return plain(206, &headers, &file.content[..1]);
     }
@@ -205,6 +223,7 @@ fn respond_with(
             whole[..whole.len() - body.len() / 2].to_vec()
         }
         Fault::CutWithoutRanges(_) => plain(200, &named, &file.content),
+        Fault::Endless => plain(206, &headers, &body.repeat(1000)),
         Fault::Short => plain(206, &headers, &body[..body.len() / 2]),
         Fault::Changed => {
             let mut body = body.to_vec();

@@ -1,9 +1,8 @@
-//! One request of hf-hub, watched from outside: the crate has no time limits and cannot be interrupted.
+//! One request, watched from outside: it has no time limits of its own and cannot be interrupted.
 
+use std::io;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
-
-use hf_hub::api::sync::ApiError;
 
 use crate::error::{Error, ErrorKind};
 use crate::progress::Progress;
@@ -19,27 +18,53 @@ pub(super) enum Failure {
     Passing(ErrorKind, String),
 }
 
+/// What went wrong with a request.
+pub(super) enum Cause {
+    /// The other side, or the way there.
+    Network(Box<ureq::Error>),
+    /// Reading the answer or writing the file.
+    Disk(io::Error),
+    /// How it was answered.
+    Answer(String),
+}
+
+impl From<ureq::Error> for Cause {
+    fn from(cause: ureq::Error) -> Self {
+        Self::Network(Box::new(cause))
+    }
+}
+
+impl From<io::Error> for Cause {
+    fn from(cause: io::Error) -> Self {
+        Self::Disk(cause)
+    }
+}
+
 /// What the thread that downloads reports.
 enum Event<T> {
     Size(u64),
     Bytes(u64),
-    Done(Result<T, ApiError>),
+    Done(Result<T, Cause>),
 }
 
-/// Passes hf-hub's progress on.
+/// Reports progress to whoever waits.
 pub(super) struct Beat<T>(Sender<Event<T>>);
 
-impl<T> hf_hub::api::Progress for Beat<T> {
-    fn init(&mut self, size: usize, _filename: &str) {
+impl<T> Beat<T> {
+    /// A body of `size` bytes begins, of which the first `start` are here.
+    pub(super) fn begins(&self, size: u64, start: u64) {
+        self.send(Event::Size(size));
+        self.send(Event::Bytes(start));
+    }
+
+    pub(super) fn comes(&self, bytes: u64) {
+        self.send(Event::Bytes(bytes));
+    }
+
+    fn send(&self, event: Event<T>) {
         // A receiver that is gone has given up on this download.
-        let _ = self.0.send(Event::Size(size as u64));
+        let _ = self.0.send(event);
     }
-
-    fn update(&mut self, size: usize) {
-        let _ = self.0.send(Event::Bytes(size as u64));
-    }
-
-    fn finish(&mut self) {}
 }
 
 /// How long a request may be silent, and where its progress is shown.
@@ -57,19 +82,19 @@ impl Watch<'_> {
     /// last two cases the thread is left behind, and its part of the file with it.
     pub(super) fn run<T: Send + 'static>(
         &self,
-        work: impl FnOnce(Beat<T>) -> Result<T, ApiError> + Send + 'static,
+        work: impl FnOnce(&Beat<T>) -> Result<T, Cause> + Send + 'static,
     ) -> Result<T, Failure> {
         let (sender, events) = channel();
         let done = sender.clone();
         std::thread::spawn(move || {
-            let result = work(Beat(sender));
+            let result = work(&Beat(sender));
             let _ = done.send(Event::Done(result));
         });
         let bar = self.progress.bar("downloading", 0);
         let (mut total, mut bytes, mut heard) = (0, 0, Instant::now());
         loop {
             match events.recv_timeout(TICK) {
-                Ok(Event::Done(result)) => return result.map_err(|cause| failure(self.what, &cause)),
+                Ok(Event::Done(result)) => return result.map_err(|cause| failure(self.what, cause)),
                 Ok(Event::Size(size)) => {
                     // It is told anew at each beginning of a body.
                     (total, bytes) = (size, 0);
@@ -123,44 +148,47 @@ fn stop_if_asked() -> Result<(), Error> {
     }
 }
 
-/// Sorts hf-hub's errors by what can be done about them.
-fn failure(what: &str, cause: &ApiError) -> Failure {
-    use std::io::ErrorKind::{NotFound, PermissionDenied, ReadOnlyFilesystem, StorageFull};
+/// Sorts errors by what can be done about them.
+fn failure(what: &str, cause: Cause) -> Failure {
+    use io::ErrorKind::{NotFound, PermissionDenied, ReadOnlyFilesystem, StorageFull};
     let passing = |why: String| Failure::Passing(ErrorKind::TryAgain, why);
     match cause {
-        ApiError::RequestError(cause) => match cause.as_ref() {
-            ureq::Error::StatusCode(status @ (401 | 403)) => {
-                let why = format!("no access to {what} (status {status})");
-                let hint =
-                    "check its name, accept its terms on its page, and set HF_TOKEN where it is private";
-                Failure::Final(Error::new(ErrorKind::MissingInput, format!("{why}; {hint}")))
-            }
-            ureq::Error::StatusCode(status @ (408 | 425 | 429 | 500..)) => {
-                passing(format!("the Hub answers with status {status}"))
-            }
-            ureq::Error::StatusCode(416) => Failure::Final(Error::data(format!("{what} is empty"))),
-            ureq::Error::StatusCode(status) => {
-                let why = format!("{what} is not there (status {status})");
-                let hint = "check owner, name, path and revision";
-                Failure::Absent(Error::new(ErrorKind::MissingInput, format!("{why}; {hint}")))
+        Cause::Network(cause) => match *cause {
+            ureq::Error::StatusCode(status) => refusal(what, status),
+            ureq::Error::RequireHttpsOnly(place) => {
+                let why = format!("{what} was redirected to {place}, which is not encrypted");
+                Failure::Final(Error::data(format!("{why}; check HF_ENDPOINT and any proxy")))
             }
             other => passing(other.to_string()),
         },
-        ApiError::IoError(cause)
+        Cause::Disk(cause)
             if matches!(cause.kind(), NotFound | PermissionDenied | ReadOnlyFilesystem | StorageFull) =>
         {
-            Failure::Final(Error::writing(what.as_ref(), cause))
+            Failure::Final(Error::writing(what.as_ref(), &cause))
         }
-        ApiError::IoError(cause) => passing(cause.to_string()),
-        ApiError::LockAcquisition(path) => {
-            let why = format!("another process is fetching {what} ({})", path.display());
-            Failure::Final(Error::new(ErrorKind::TryAgain, format!("{why}; wait for it")))
-        }
-        ApiError::InvalidResume => passing("the part fetched before is too long".into()),
-        ApiError::TooManyRetries(cause) => failure(what, cause),
-        other => {
-            let why = format!("{what} was not answered as the Hub does: {other}");
+        Cause::Disk(cause) => passing(cause.to_string()),
+        Cause::Answer(how) => {
+            let why = format!("{what} was not answered as the Hub does: {how}");
             Failure::Final(Error::data(format!("{why}; check HF_ENDPOINT and any proxy")))
+        }
+    }
+}
+
+fn refusal(what: &str, status: u16) -> Failure {
+    match status {
+        401 | 403 => {
+            let why = format!("no access to {what} (status {status})");
+            let hint = "check its name, accept its terms on its page, and set HF_TOKEN where it is private";
+            Failure::Final(Error::new(ErrorKind::MissingInput, format!("{why}; {hint}")))
+        }
+        408 | 425 | 429 | 500.. => {
+            Failure::Passing(ErrorKind::TryAgain, format!("the Hub answers with status {status}"))
+        }
+        416 => Failure::Final(Error::data(format!("{what} is empty"))),
+        _ => {
+            let why = format!("{what} is not there (status {status})");
+            let hint = "check owner, name, path and revision";
+            Failure::Absent(Error::new(ErrorKind::MissingInput, format!("{why}; {hint}")))
         }
     }
 }

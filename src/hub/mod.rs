@@ -1,11 +1,12 @@
-//! Files of the Hugging Face Hub through hf-hub: into its shared cache, checked, and pinned to a commit.
+//! Files of the Hugging Face Hub: into the cache that all its programs share, checked, and pinned to a commit.
 //!
-//! Layer 1; the one place that knows hf-hub. The crate downloads and lays out the cache. What it leaves open is
-//! decided here: which names are harmless, whether a file is what its hash says, what is tried again, how long
-//! silence is borne, and what works offline.
+//! Layer 1; the one place that knows hf-hub, which names addresses and lays out the cache. Decided here is which names
+//! are harmless, who is sent the token, whether a file is what its hash says, what is tried again, how long silence is
+//! borne, and what works offline.
 
 mod download;
 mod name;
+mod request;
 
 use std::fs::File;
 use std::io::Read;
@@ -13,12 +14,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use hf_hub::Cache;
-use hf_hub::api::sync::{Api, ApiBuilder};
 use sha2::Digest;
 
-use self::download::{Failure, Watch};
+use self::download::{Cause, Failure, Watch};
 pub use self::name::{Name, is_name};
 use self::name::{is_commit, is_harmless, is_hex};
+use self::request::Client;
 use crate::error::{Error, ErrorKind, Result};
 use crate::files;
 use crate::progress::Progress;
@@ -46,7 +47,7 @@ enum Found {
 pub struct Hub<'a> {
     cache: Cache,
     /// None when offline.
-    api: Option<Api>,
+    client: Option<Client>,
     silence: Duration,
     progress: &'a Progress,
 }
@@ -70,8 +71,8 @@ impl<'a> Hub<'a> {
         })?;
         let offline = set("HF_HUB_OFFLINE")
             .is_some_and(|value| ["1", "TRUE", "YES", "ON"].contains(&value.to_uppercase().as_str()));
-        let api = if offline { None } else { Some(api(&cache, &home)?) };
-        Ok(Self { cache, api, silence, progress })
+        let client = if offline { None } else { Some(client(&home)?) };
+        Ok(Self { cache, client, silence, progress })
     }
 
     /// Brings `filename` of the repository here, unless it is here already.
@@ -97,7 +98,7 @@ impl<'a> Hub<'a> {
         if !filename.split('/').all(is_harmless) {
             return Err(Error::usage(format!("'{filename}' is not the name of a file on the Hub")));
         }
-        let Some(api) = &self.api else { return self.look_up_offline(name, filename) };
+        let Some(client) = &self.client else { return self.look_up_offline(name, filename) };
         if is_commit(&name.revision)
             && let Some(found) = self.cached(name, filename)?
         {
@@ -105,7 +106,7 @@ impl<'a> Hub<'a> {
         }
         let mut pause = FIRST_PAUSE;
         for attempt in 1.. {
-            match self.attempt(api, name, filename) {
+            match self.attempt(client, name, filename) {
                 Ok(found) => return Ok(Found::Here(found)),
                 Err(Failure::Absent(error)) => return Ok(Found::Absent(error)),
                 Err(Failure::Final(error)) => return Err(error),
@@ -147,47 +148,68 @@ impl<'a> Hub<'a> {
     }
 
     /// Asks for the file's description, downloads it where it is not cached, and checks it.
-    fn attempt(&self, api: &Api, name: &Name, filename: &str) -> std::result::Result<Fetched, Failure> {
+    fn attempt(&self, client: &Client, name: &Name, filename: &str) -> std::result::Result<Fetched, Failure> {
         let asked = name.file(filename);
         let watch = Watch { what: &asked, silence: self.silence, progress: self.progress };
-        let url = api.repo(name.repo(&name.revision)).url(filename);
+        let url = client.url(&name.repo(&name.revision), filename);
         let described = watch.run({
-            let api = api.clone();
-            move |_| api.metadata(&url)
+            let client = client.clone();
+            move |_| client.describe(&url)
         })?;
-        let (commit, hash) = (described.commit_hash().to_string(), described.etag().to_string());
+        let (commit, hash) = (described.commit, described.etag);
         if !is_commit(&commit) || !is_hash(&hash) {
             let why = format!("it came with commit '{commit}' and etag '{hash}', which are no hashes");
             return Err(Failure::Final(Error::data(format!("cannot check {asked}: {why}"))));
         }
-        let pinned = name.repo(&commit);
-        let place = self.cache.repo(pinned.clone());
+        let place = self.cache.repo(name.repo(&commit));
         let blob = place.blob_path(&hash);
         let pointer = place.pointer_path(&commit).join(filename);
-        if !(pointer.exists() && is_what_it_says(&blob, &hash)) {
+        if !is_what_it_says(&blob, &hash) {
+            remove(&[&blob]);
+            let url = client.url(&name.repo(&commit), filename);
+            self.download(client.clone(), &watch, url, &blob, (described.size, &hash))?;
+        }
+        let writing = |cause| Failure::Final(Error::writing(self.cache.path(), &cause));
+        if !pointer.exists() {
             remove(&[&pointer]);
-            if !is_what_it_says(&blob, &hash) {
-                remove(&[&blob]);
-            }
-            let size = described.size() as u64;
-            let repo = api.repo(pinned);
-            let file = filename.to_string();
-            let downloaded = watch.run(move |beat| repo.download_with_progress(&file, beat));
-            downloaded.inspect_err(|_| discard_oversized(&blob, size))?;
-            let found = blob.metadata().map_or(0, |meta| meta.len());
-            if found != size || !is_what_it_says(&blob, &hash) {
-                remove(&[&pointer, &blob]);
-                let why = format!("got {found} bytes of {size} that do not have its hash {hash}");
-                return Err(Failure::Passing(ErrorKind::BadData, why));
-            }
-            // The crate notes the commit as if it were a branch.
-            remove(&[&self.cache.path().join(name.repo(&commit).folder_name()).join("refs").join(&commit)]);
+            let pointed = point(&pointer, &hash, filename.split('/').count());
+            // Another process may have been faster.
+            pointed.or_else(|cause| if pointer.exists() { Ok(()) } else { Err(writing(cause)) })?;
         }
         if !is_commit(&name.revision) {
-            let noted = self.cache.repo(name.repo(&name.revision)).create_ref(&commit);
-            noted.map_err(|cause| Failure::Final(Error::writing(self.cache.path(), &cause)))?;
+            self.cache.repo(name.repo(&name.revision)).create_ref(&commit).map_err(writing)?;
         }
         Ok(Fetched { path: pointer, commit })
+    }
+
+    /// Fetches `url` to `blob`, going on with a part of an earlier try; what is not as described is thrown away.
+    fn download(
+        &self,
+        client: Client,
+        watch: &Watch,
+        url: String,
+        blob: &Path,
+        (size, hash): (u64, &str),
+    ) -> std::result::Result<(), Failure> {
+        let part = blob.with_extension("part");
+        let (to, blob_there, hash_there) = (part.clone(), blob.to_path_buf(), hash.to_string());
+        watch.run(move |beat| {
+            std::fs::create_dir_all(to.parent().unwrap_or(&to))?;
+            let _lock = request::lock(&blob_there)?;
+            // Another process may have been faster.
+            if is_what_it_says(&blob_there, &hash_there) {
+                return Ok(());
+            }
+            client.fetch(&url, &to, size, beat)?;
+            std::fs::rename(&to, &blob_there).map_err(Cause::from)
+        })?;
+        let found = blob.metadata().map_or(0, |meta| meta.len());
+        if found == size && is_what_it_says(blob, hash) {
+            return Ok(());
+        }
+        remove(&[blob]);
+        let why = format!("got {found} bytes of {size} that do not have its hash {hash}");
+        Err(Failure::Passing(ErrorKind::BadData, why))
     }
 
     /// The file as it was fetched last.
@@ -231,7 +253,7 @@ fn user_cache() -> Result<PathBuf> {
     Ok(home.join(".cache"))
 }
 
-fn api(cache: &Cache, home: &Path) -> Result<Api> {
+fn client(home: &Path) -> Result<Client> {
     let endpoint = set("HF_ENDPOINT").unwrap_or("https://huggingface.co".into());
     if !(endpoint.starts_with("https://") || endpoint.starts_with("http://")) {
         return Err(Error::usage(format!("HF_ENDPOINT is '{endpoint}'; it must begin with https://")));
@@ -242,12 +264,18 @@ fn api(cache: &Cache, home: &Path) -> Result<Api> {
     if token.as_ref().is_some_and(|token| !token.bytes().all(|byte| byte.is_ascii_graphic())) {
         return Err(Error::usage("the token of the Hub holds characters that no token has; check HF_TOKEN"));
     }
-    let builder = ApiBuilder::from_cache(cache.clone())
-        .with_endpoint(endpoint.trim_end_matches('/').into())
-        .with_token(token)
-        .with_progress(false)
-        .with_user_agent("train", env!("CARGO_PKG_VERSION"));
-    builder.build().map_err(|cause| Error::usage(format!("the Hub cannot be used: {cause}")))
+    Ok(Client::new(&endpoint, token))
+}
+
+/// Makes `pointer`, which lies in the folder of its commit under a name of so many parts, lead to its blob.
+fn point(pointer: &Path, hash: &str, parts: usize) -> std::io::Result<()> {
+    std::fs::create_dir_all(pointer.parent().unwrap_or(pointer))?;
+    let mut blob = PathBuf::from_iter(std::iter::repeat_n("..", parts + 1));
+    blob.extend(["blobs", hash]);
+    #[cfg(unix)]
+    return std::os::unix::fs::symlink(blob, pointer);
+    #[cfg(not(unix))]
+    return std::os::windows::fs::symlink_file(blob, pointer);
 }
 
 /// SHA-256 of large files, git's SHA-1 of others.
@@ -283,13 +311,5 @@ fn git_hash(path: &Path) -> std::io::Result<String> {
 fn remove(paths: &[&Path]) {
     for path in paths {
         let _ = std::fs::remove_file(path);
-    }
-}
-
-/// hf-hub goes on with a part that is cut short, but never gets past one that is too long.
-fn discard_oversized(blob: &Path, size: u64) {
-    let part = blob.with_extension("part");
-    if part.metadata().is_ok_and(|meta| meta.len() >= size) {
-        remove(&[&part]);
     }
 }
