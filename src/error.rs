@@ -52,11 +52,13 @@ pub struct Error {
 }
 
 impl Error {
-    /// Makes an error; line breaks in the message are folded into spaces.
+    /// Makes an error; line breaks in the message are folded into spaces. What a file put into it cannot make it
+    /// long, or steer a terminal.
     pub fn new(kind: ErrorKind, message: impl Display) -> Self {
         let message = message.to_string();
         let message = message.split('\n').map(str::trim).filter(|part| !part.is_empty());
-        Self { kind, message: message.collect::<Vec<_>>().join(" "), source: None }
+        let message = message.collect::<Vec<_>>().join(" ").replace(char::is_control, "\u{fffd}");
+        Self { kind, message: shortened(message), source: None }
     }
 
     /// This error with what caused it.
@@ -107,6 +109,18 @@ impl Error {
     }
 }
 
+/// The message without its middle where it is very long: place and advice stand at its ends.
+fn shortened(message: String) -> String {
+    const MAX_CHARS: usize = 2000;
+    let count = message.chars().count();
+    if count <= MAX_CHARS {
+        return message;
+    }
+    let (head, tail) = (MAX_CHARS * 3 / 4, MAX_CHARS / 4);
+    let part = |from: usize, chars: usize| message.chars().skip(from).take(chars).collect::<String>();
+    format!("{} … {}", part(0, head), part(count - tail, tail))
+}
+
 fn copy(cause: &io::Error) -> io::Error {
     cause
         .raw_os_error()
@@ -118,6 +132,15 @@ mod tests {
     use std::error::Error as _;
 
     use super::*;
+
+    #[test]
+    fn a_hostile_name_makes_no_message_long_and_sends_nothing_to_a_terminal() {
+        let error =
+            Error::data(format!("x.json: key {}\u{1b}[2J\r{} is wrong; mend it", "a", "ü".repeat(1 << 20)));
+        let text = error.to_string();
+        assert!(text.starts_with("x.json: key a\u{fffd}[2J\u{fffd}ü") && text.ends_with("is wrong; mend it"));
+        assert!(text.chars().count() < 2010);
+    }
 
     #[test]
     fn the_cause_of_an_error_is_kept_and_its_message_is_one_line() {

@@ -161,10 +161,15 @@ pub fn check_shapes(
             )));
         }
     }
+    const SHOWN: usize = 5;
     let extra: Vec<&str> = found.keys().filter(|k| !expected.contains_key(*k)).map(String::as_str).collect();
     if extra.is_empty() {
         return Ok(());
     }
-    let why = format!("{}: {} unexpected tensors: {}", path.display(), extra.len(), extra.join(", "));
+    let names = extra.iter().take(SHOWN).map(|name| name.chars().take(80).collect::<String>());
+    let more = extra.len().saturating_sub(SHOWN);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let names = names.collect::<Vec<_>>().join(", ");
+    let why = format!("{}: {} unexpected tensors: {names}{more}", path.display(), extra.len());
     Err(Error::data(format!("{why}; it belongs to another model config")))
 }

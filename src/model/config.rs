@@ -13,6 +13,9 @@ use super::spec::{FamilyKeys, ModelSpec, ParamSpec, Sizes};
 use crate::error::{Error, Result};
 use crate::ranges;
 
+/// No machine that this program runs on holds more.
+const MAX_PARAMETERS: f64 = 1e12;
+
 /// Which family, with its own keys.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[serde(tag = "model_type", rename_all = "lowercase")]
@@ -114,7 +117,12 @@ impl ModelConfig {
         if matches!(self, Self::Llama(_)) && !sizes.head_dim.is_multiple_of(2) {
             return wrong(format!("rotary positions need an even head_dim, got {}", sizes.head_dim));
         }
-        Ok(())
+        match sizes.about_parameters() {
+            count if count > MAX_PARAMETERS => {
+                wrong(format!("its sizes make {count:.1e} parameters; the most are {MAX_PARAMETERS:.0e}"))
+            }
+            _ => Ok(()),
+        }
     }
 }
 

@@ -14,6 +14,7 @@ use crate::ops::{self, WeightLayout};
 #[serde(default, deny_unknown_fields)]
 pub struct Gpt2Config {
     /// Rows of the embedding; 0 takes the tokenizer's size.
+    #[schemars(range(max = 1048576))]
     pub vocab_size: usize,
     /// Longest sequence, in tokens.
     #[schemars(range(min = 1, max = 1048576))]
@@ -22,7 +23,7 @@ pub struct Gpt2Config {
     #[schemars(range(min = 1, max = 1048576))]
     pub n_embd: usize,
     /// Number of blocks L.
-    #[schemars(range(min = 1, max = 1048576))]
+    #[schemars(range(min = 1, max = 10000))]
     pub n_layer: usize,
     /// Heads H.
     #[schemars(range(min = 1, max = 1048576))]
@@ -31,10 +32,12 @@ pub struct Gpt2Config {
     #[schemars(range(max = 1048576))]
     pub n_inner: usize,
     /// Added to the variance in LayerNorm.
+    #[schemars(extend("exclusiveMinimum" = 0, "maximum" = 1))]
     pub layer_norm_epsilon: f64,
     /// The language-model head is the embedding transposed.
     pub tie_word_embeddings: bool,
     /// Standard deviation of the initial weights.
+    #[schemars(range(min = 0, max = 1000))]
     pub initializer_range: f64,
 }
 

@@ -14,6 +14,7 @@ use crate::ops::{self, WeightLayout};
 #[serde(default, deny_unknown_fields)]
 pub struct LlamaConfig {
     /// Rows of the embedding; 0 takes the tokenizer's size.
+    #[schemars(range(max = 1048576))]
     pub vocab_size: usize,
     /// Width C of the residual stream.
     #[schemars(range(min = 1, max = 1048576))]
@@ -22,7 +23,7 @@ pub struct LlamaConfig {
     #[schemars(range(min = 1, max = 1048576))]
     pub intermediate_size: usize,
     /// Number of blocks L.
-    #[schemars(range(min = 1, max = 1048576))]
+    #[schemars(range(min = 1, max = 10000))]
     pub num_hidden_layers: usize,
     /// Query heads H.
     #[schemars(range(min = 1, max = 1048576))]
@@ -31,17 +32,21 @@ pub struct LlamaConfig {
     #[schemars(range(min = 1, max = 1048576))]
     pub num_key_value_heads: usize,
     /// Width D of one head; 0 takes C / H.
+    #[schemars(range(max = 1048576))]
     pub head_dim: usize,
     /// Longest sequence the model accepts, in tokens.
     #[schemars(range(min = 1, max = 1048576))]
     pub max_position_embeddings: usize,
     /// Added to the mean square in RMSNorm.
+    #[schemars(extend("exclusiveMinimum" = 0, "maximum" = 1))]
     pub rms_norm_eps: f64,
     /// Base of the rotary frequencies.
+    #[schemars(extend("exclusiveMinimum" = 0, "maximum" = 1e15))]
     pub rope_theta: f64,
     /// The language-model head is the embedding transposed.
     pub tie_word_embeddings: bool,
     /// Standard deviation of the initial weights.
+    #[schemars(range(min = 0, max = 1000))]
     pub initializer_range: f64,
 }
 

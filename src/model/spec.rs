@@ -28,6 +28,17 @@ pub struct Sizes {
     pub max_position_embeddings: usize,
 }
 
+impl Sizes {
+    /// Weights of the matrices, about; a count that does not overflow.
+    pub(super) fn about_parameters(&self) -> f64 {
+        let [v, c, i, l] =
+            [self.vocab_size, self.hidden_size, self.intermediate_size, self.num_hidden_layers]
+                .map(|size| size as f64);
+        let heads = 2.0 * (self.num_attention_heads + self.num_key_value_heads) as f64 * self.head_dim as f64;
+        (v + self.max_position_embeddings as f64) * c + l * c * (heads + 2.0 * i)
+    }
+}
+
 /// How a parameter starts.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Init {

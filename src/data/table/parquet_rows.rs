@@ -3,7 +3,9 @@
 use std::fs::File;
 use std::path::Path;
 
+use parquet::basic::Compression;
 use parquet::errors::ParquetError;
+use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::Field;
 use parquet::record::reader::RowIter;
@@ -60,6 +62,9 @@ fn each_row(
         };
         wanted.push((*field).clone());
     }
+    if let Some(why) = unread_compression(reader.metadata(), &asked) {
+        return Ok(Err(Error::data(format!("{}: {why}", path.display()))));
+    }
     let stored = metadata.key_value_metadata().into_iter().flatten();
     let described =
         stored.filter(|entry| entry.key == "huggingface").find_map(|entry| entry.value.as_deref());
@@ -84,6 +89,25 @@ fn each_row(
         }
     }
     Ok(Ok(()))
+}
+
+/// A column asked for that is compressed in a way that is not built in.
+fn unread_compression(metadata: &ParquetMetaData, asked: &[(&str, &str)]) -> Option<String> {
+    let chunks = metadata.row_groups().iter().flat_map(|group| group.columns());
+    let read = |compression| {
+        matches!(compression, Compression::UNCOMPRESSED | Compression::SNAPPY | Compression::ZSTD(_))
+    };
+    let named = |chunk: &&ColumnChunkMetaData| {
+        let name = chunk.column_path().parts().first();
+        name.is_some_and(|name| asked.iter().any(|(asked, _)| asked == name))
+    };
+    let chunk = chunks.filter(named).find(|chunk| !read(chunk.compression()))?;
+    let (column, compression) = (quoted(&chunk.column_path().string()), format!("{:?}", chunk.compression()));
+    let compression = compression.split('(').next().unwrap_or_default();
+    let hint = "write it again with one of these";
+    Some(format!(
+        "column {column} is compressed by {compression}; only snappy, zstd and none are read; {hint}"
+    ))
 }
 
 fn place(row: u64, column: &str) -> String {
