@@ -97,9 +97,13 @@ pub use signals::catch_signals;
 pub mod internals {
     pub use crate::commands::{exit_code, main};
     pub use crate::files::{hex, sha256};
-    pub use crate::process::peak_memory_bytes;
+    pub use crate::process::{peak_memory_bytes, silence_panics};
     pub use crate::rng::stream;
 
+    /// Checkpoints.
+    pub mod checkpoint {
+        pub use crate::checkpoint::Checkpoint;
+    }
     /// Where work is done.
     pub mod device {
         pub use crate::device::{open, peak_gpu_bytes};
@@ -107,6 +111,10 @@ pub mod internals {
     /// Models on disk.
     pub mod hf_folder {
         pub use crate::hf_folder::{HfFolder, load, locate, read_config};
+    }
+    /// Names on the Hub.
+    pub mod hub {
+        pub use crate::hub::Name;
     }
     /// Tensors on disk.
     pub mod tensor_file {

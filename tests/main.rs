@@ -10,6 +10,7 @@ mod data;
 mod foreign;
 mod formats;
 mod golden;
+mod hostile;
 mod house;
 mod hub;
 mod hub_server;

@@ -28,4 +28,4 @@ pub use near::Kind;
 pub use sampler::{RowSampler, WindowSampler};
 pub use split::{LabelledSplit, label_budget};
 pub use table::RowFormat;
-pub use token_file::{TokenFile, TokenWriter};
+pub use token_file::{TokenFile, TokenKey, TokenWriter};

@@ -2,8 +2,9 @@
 //!
 //! Layer 1. The exchange format is Hugging Face tokenizer.json. Training sees the pre-training text alone.
 
+mod guard;
+
 use std::collections::HashSet;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use schemars::JsonSchema;
@@ -48,7 +49,7 @@ impl Default for TokenizerConfig {
 impl TokenizerConfig {
     /// Errors: a vocabulary too small for the bytes or too large for any token file.
     pub fn check(&self) -> Result<()> {
-        if self.path.is_empty() && !(258..=1 << 20).contains(&self.vocab_size) {
+        if self.path.is_empty() && !(258..=guard::MAX_IDS).contains(&self.vocab_size) {
             let range = "lie between 258 (256 bytes and two special tokens) and 1048576";
             return Err(Error::outside("tokenizer.vocab_size", self.vocab_size, range));
         }
@@ -126,18 +127,8 @@ impl Tokenizer {
             let hint = "name a tokenizer.json that the tokenizers library saved";
             Error::data(format!("{} is not a usable tokenizer: {why}; {hint}", path.display()))
         };
-        // The library panics on some damaged files (huggingface/tokenizers issues 2094 and 2198).
-        let parsed = catch_unwind(AssertUnwindSafe(|| tokenizers::Tokenizer::from_bytes(&json)));
-        let mut inner = match parsed {
-            Ok(Ok(inner)) => inner,
-            Ok(Err(cause)) => return Err(damaged(cause.to_string())),
-            Err(_) => return Err(damaged("its contents contradict each other".into())),
-        };
-        // A file may carry truncation or padding settings of its last use; here the batch decides.
-        inner.with_padding(None);
-        inner.with_truncation(None).map_err(|cause| damaged(cause.to_string()))?;
-        // Text that spells a special token is text like any other.
-        inner.set_encode_special_tokens(true);
+        guard::check_plan(&json).map_err(damaged)?;
+        let inner = guard::caught(|| from_bytes(&json)).map_err(damaged)?.map_err(damaged)?;
         let find = |named: &Option<String>, usual: &[&str]| {
             let named = named.iter().map(String::as_str);
             named.chain(usual.iter().copied()).find_map(|name| inner.token_to_id(name))
@@ -226,8 +217,9 @@ impl Tokenizer {
     /// Llama 2). Text that spells `<|pad|>` stays text.
     pub fn encode_batch(&self, texts: &[String]) -> Result<Vec<Vec<u32>>> {
         let inputs: Vec<&str> = texts.iter().map(String::as_str).collect();
-        let encodings = self.inner.encode_batch_fast(inputs, true);
-        let encodings = encodings.map_err(|cause| Error::data(format!("text cannot be encoded: {cause}")))?;
+        let failed = |cause: String| Error::data(format!("text cannot be encoded: {cause}"));
+        let encodings = guard::caught(|| self.inner.encode_batch_fast(inputs, true)).map_err(failed)?;
+        let encodings = encodings.map_err(|cause| failed(cause.to_string()))?;
         Ok(encodings.iter().map(|encoding| encoding.get_ids().to_vec()).collect())
     }
 
@@ -238,9 +230,9 @@ impl Tokenizer {
 
     /// Text of some ids; special tokens are left out.
     pub fn decode(&self, ids: &[u32]) -> Result<String> {
-        self.inner
-            .decode(ids, true)
-            .map_err(|cause| Error::data(format!("tokens cannot be decoded: {cause}")))
+        let failed = |cause: String| Error::data(format!("tokens cannot be decoded: {cause}"));
+        let text = guard::caught(|| self.inner.decode(ids, true)).map_err(failed)?;
+        text.map_err(|cause| failed(cause.to_string()))
     }
 
     /// Bytes of text behind each id, 0 for special tokens: what bits per byte divides by.
@@ -262,6 +254,19 @@ impl Tokenizer {
         };
         (0..self.vocab_size() as u32).map(|id| if special.contains(&id) { 0 } else { bytes(id) }).collect()
     }
+}
+
+/// The tokenizer of a file, tried out.
+fn from_bytes(json: &[u8]) -> std::result::Result<tokenizers::Tokenizer, String> {
+    let words = |cause: tokenizers::Error| cause.to_string();
+    let mut inner = tokenizers::Tokenizer::from_bytes(json).map_err(words)?;
+    // A file may carry truncation or padding settings of its last use; here the batch decides.
+    inner.with_padding(None);
+    inner.with_truncation(None).map_err(words)?;
+    // Text that spells a special token is text like any other.
+    inner.set_encode_special_tokens(true);
+    guard::try_out(&inner)?;
+    Ok(inner)
 }
 
 /// Special tokens by their part, as tokenizer_config.json names them.
@@ -297,7 +302,9 @@ fn from_vocab_and_merges(folder: &Path) -> Result<Vec<u8>> {
     let damaged = |cause: tokenizers::Error| {
         Error::data(format!("{} and merges.txt are not a byte-level BPE: {cause}", vocab.display()))
     };
-    let bpe = BPE::from_file(&vocab.to_string_lossy(), &merges.to_string_lossy()).build().map_err(damaged)?;
+    let (vocab_name, merges_name) = (vocab.to_string_lossy(), merges.to_string_lossy());
+    let built = guard::caught(|| BPE::from_file(&vocab_name, &merges_name).build());
+    let bpe = built.map_err(|why| damaged(why.into()))?.map_err(damaged)?;
     let bytes = ByteLevel::new(false, true, true);
     let mut tokenizer = tokenizers::Tokenizer::new(bpe);
     tokenizer.with_pre_tokenizer(Some(bytes)).with_post_processor(Some(bytes)).with_decoder(Some(bytes));
