@@ -60,8 +60,8 @@ pub struct Generator<'a> {
 impl Generator<'_> {
     /// Continues `prompt`, hands each new piece of text to `show` as it comes, and returns all of them.
     ///
-    /// Stops at the end of text or the model's last position; a longer prompt keeps its end. Same seed, same text
-    /// on the CPU. Errors: as `show`.
+    /// Stops at the end of text or the model's last position; of a longer prompt than the model has positions its end
+    /// is kept. Same seed, same text on the CPU. Errors: as `show`.
     pub fn text(
         &self,
         prompt: &str,
@@ -90,6 +90,19 @@ impl Generator<'_> {
         Ok(new)
     }
 
+    /// What the model's last position takes from the text or its prompt, in words; none where all fits.
+    pub fn limit(&self, prompt: &str, sampling: &Sampling) -> Result<Option<String>> {
+        let positions = self.model.max_position_embeddings();
+        let tokens = self.tokenizer.encode(prompt)?.len().max(1);
+        // The last new token needs no position of its own.
+        let room = (positions + 1).saturating_sub(tokens).max(1);
+        let cut = if tokens > positions { "its beginning is left out and " } else { "" };
+        Ok((room < sampling.max_new_tokens).then(|| {
+            let why = format!("the prompt has {tokens} tokens, the model {positions} positions");
+            format!("{why}: {cut}at most {room} new tokens follow instead of {}", sampling.max_new_tokens)
+        }))
+    }
+
     fn each(
         &self,
         prompt: &[u32],
@@ -102,8 +115,7 @@ impl Generator<'_> {
         let mut cache = KvCache::new();
         // The end of the text before it opens a document, as in training.
         let mut new: Vec<u32> = if prompt.is_empty() { vec![end] } else { prompt.to_vec() };
-        let keep = positions.saturating_sub(sampling.max_new_tokens).max(1);
-        new.drain(..new.len().saturating_sub(keep));
+        new.drain(..new.len().saturating_sub(positions));
         for _ in 0..sampling.max_new_tokens {
             if cache.len() + new.len() > positions {
                 return Ok(());

@@ -282,3 +282,28 @@ fn a_gguf_file_holds_every_tensor_and_the_vocabulary() {
         assert_eq!(embedding, weights[name].to_vec2::<f32>().unwrap());
     }
 }
+
+#[test]
+fn tied_embeddings_are_read_under_either_name_and_a_head_of_its_own_is_not_dropped_unseen() {
+    for (family, embedding) in [("llama", "model.embed_tokens.weight"), ("gpt2", "transformer.wte.weight")] {
+        let (folder, text) = folder_with_model(family);
+        let path = folder.path("model/model.safetensors");
+        let stored = tensor_file::read_some(&path, |_| true).unwrap();
+        let head = |values: &candle_core::Tensor| {
+            let mut all = stored.clone();
+            all.insert("lm_head.weight".into(), values.clone());
+            all
+        };
+        // Twice the same tensor, as older writers store it.
+        tensor_file::write(&path, &head(&stored[embedding])).unwrap();
+        assert_eq!(folder.run(LINE).done().stdout, text);
+        // Once, under the name of the head.
+        let mut once = head(&stored[embedding]);
+        once.remove(embedding);
+        tensor_file::write(&path, &once).unwrap();
+        assert_eq!(folder.run(LINE).done().stdout, text);
+        tensor_file::write(&path, &head(&(&stored[embedding] * 2.0).unwrap())).unwrap();
+        let parts = ["lm_head.weight is another tensor than", embedding, "tie_word_embeddings"];
+        folder.run(LINE).fails(65, &parts);
+    }
+}

@@ -5,6 +5,7 @@
 mod audit;
 mod bad_input;
 mod compare;
+mod corpus;
 mod cuda;
 mod data;
 mod foreign;

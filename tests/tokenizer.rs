@@ -120,3 +120,46 @@ fn two_tokenizers_are_compared_on_the_same_text() {
     assert_eq!(found["bytes"], found["against"]["bytes"]);
     assert!(folder.run(line).done().stdout.contains("% of the tokens of the other"));
 }
+
+#[test]
+fn a_tokenizer_is_trained_on_every_document_it_is_given() {
+    let folder = crate::support::Folder::new();
+    // Some of these would be held out if a part of them were.
+    for word in ["alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa"] {
+        let text = format!("{word} ").repeat(20);
+        folder.write("one.txt", &text);
+        folder.run("tokenizer train one.txt --output one.json --vocab-size 300 --overwrite").done();
+        let tokenizer = Tokenizer::load(&folder.path("one.json")).unwrap();
+        assert!(tokenizer.vocab_size() > 258 && tokenizer.encode(word).unwrap().len() == 1, "{word}");
+    }
+    folder.write("blank.txt", " \n\n \n");
+    folder
+        .run("tokenizer train blank.txt --output none.json")
+        .fails(65, &["no text to train a tokenizer on"]);
+}
+
+#[test]
+fn text_without_a_space_is_trained_on_and_encoded_in_seconds() {
+    let folder = crate::support::Folder::new();
+    let letters: String = (0..300_000_usize).map(|i| ["a", "c", "g", "t"][i * i % 7 % 4]).collect();
+    folder.write("runs.txt", format!("{}\n\n{letters}\n", "=".repeat(300_000)));
+    let start = std::time::Instant::now();
+    folder.run("tokenizer train runs.txt --output runs.json --vocab-size 300").done();
+    folder.run("tokenizer inspect runs.json --data runs.txt").done();
+    assert!(start.elapsed().as_secs() < 30, "{:?}", start.elapsed());
+}
+
+#[test]
+fn a_tokenizer_that_cuts_text_by_chance_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tokenizer.json");
+    let mut json: serde_json::Value = serde_json::from_slice(trained().json()).unwrap();
+    json["model"]["dropout"] = serde_json::json!(0.1);
+    std::fs::write(&path, json.to_string()).unwrap();
+    let error = Tokenizer::load(&path).err().unwrap();
+    assert_eq!(error.kind, ErrorKind::BadData);
+    assert!(error.to_string().contains("dropout 0.1"), "{error}");
+    json["model"]["dropout"] = serde_json::json!(0.0);
+    std::fs::write(&path, json.to_string()).unwrap();
+    assert!(Tokenizer::load(&path).is_ok());
+}

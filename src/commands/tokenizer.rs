@@ -6,16 +6,18 @@ use serde_json::{Value, json};
 
 use super::print::{print, print_json};
 use crate::cli::{TokenizerInspectArgs, TokenizerTrainArgs};
-use crate::data::{Corpus, CorpusConfig};
+use crate::data::{Corpus, CorpusConfig, Remarks};
 use crate::error::{Error, ErrorKind, Result};
 use crate::files;
 use crate::progress::Progress;
 use crate::runs::fetch;
 use crate::tokenizer::{Tokenizer, TokenizerConfig};
 
-/// Trains on the training part of a corpus and writes tokenizer.json.
+/// Trains on all documents of a corpus and writes tokenizer.json.
+///
+/// Errors: as reading a corpus; the file is there (73).
 pub fn train(args: &TokenizerTrainArgs, json: bool, progress: &Progress) -> Result<()> {
-    let data = CorpusConfig { train: args.data.clone(), ..CorpusConfig::default() };
+    let data = CorpusConfig { train: args.data.clone(), validation_fraction: 0.0, ..CorpusConfig::default() };
     let config = TokenizerConfig {
         path: String::new(),
         vocab_size: args.vocab_size,
@@ -23,13 +25,13 @@ pub fn train(args: &TokenizerTrainArgs, json: bool, progress: &Progress) -> Resu
         single_digits: args.single_digits,
     };
     let output = &args.output;
-    data.check()?;
     config.check()?;
     if output.exists() && !args.overwrite {
         let why = format!("{} exists; use --overwrite or another --output", output.display());
         return Err(Error::new(ErrorKind::Output, why));
     }
     let corpus = Corpus::open(&data)?;
+    corpus.warn(&Remarks::default(), progress);
     let tokenizer = crate::data::train_tokenizer(&corpus, &config, progress)?;
     files::write_atomic(output, tokenizer.json())?;
     let vocab_size = tokenizer.vocab_size();

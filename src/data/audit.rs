@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::corpus::{Corpus, CorpusConfig};
+use super::corpus::{Corpus, CorpusConfig, Remarks};
 use super::near::{Kind, Match, NearIndex};
 use crate::error::Result;
 use crate::progress::Progress;
@@ -127,7 +127,7 @@ fn search_corpus(
         }
         piece.clear();
     };
-    corpus.for_each(|_, document| {
+    let remarks = corpus.for_each(|_, document| {
         documents += 1;
         piece_bytes += document.len();
         piece.push(document);
@@ -139,6 +139,8 @@ fn search_corpus(
         Ok(())
     })?;
     search(&mut piece);
+    // What a pre-training left out is its own matter.
+    corpus.warn(&Remarks { left_out: 0, ..remarks }, progress);
     Ok(documents)
 }
 

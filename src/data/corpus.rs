@@ -3,6 +3,7 @@
 //! The validation part is chosen by content hash, so the same document always falls on the same side,
 //! whatever the order of files; documents stream through, the text is never held as a whole.
 
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
@@ -14,6 +15,7 @@ use super::table::{self, Columns, Row, RowFormat, Rows};
 use super::text::{Lines, MAX_LINE_BYTES, is_packed};
 use crate::error::{Error, ErrorKind, Result};
 use crate::files;
+use crate::progress::Progress;
 
 /// Where one document ends and the next begins.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -102,12 +104,49 @@ enum Source {
     Embedded(&'static str, &'static str),
 }
 
+impl Source {
+    fn sha256(&self) -> Result<String> {
+        match self {
+            Source::File(path) => files::sha256_of(path),
+            Source::Embedded(_, text) => Ok(files::sha256(text.as_bytes())),
+        }
+    }
+
+    /// The same for two names of one file.
+    fn identity(&self) -> PathBuf {
+        match self {
+            Source::File(path) => path.canonicalize().unwrap_or_else(|_| path.clone()),
+            Source::Embedded(name, _) => PathBuf::from(name),
+        }
+    }
+
+    fn name(&self) -> &Path {
+        match self {
+            Source::File(path) => path,
+            Source::Embedded(name, _) => Path::new(name),
+        }
+    }
+}
+
 /// The files of a corpus, found and hashed.
 pub struct Corpus {
     config: CorpusConfig,
     train: Vec<Source>,
     validation: Vec<Source>,
+    /// SHA-256 of each of them, in that order.
+    sources_sha256: Vec<String>,
     sha256: String,
+    /// Files left out since another entry of the same list names them too.
+    repeated: u64,
+}
+
+/// What reading all documents left out or changed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Remarks {
+    /// Documents that were cut since they were too long.
+    pub cut: u64,
+    /// Training documents left out since they stand in validation too.
+    pub left_out: u64,
 }
 
 /// A longer document is cut into several: bounds memory for files without boundaries.
@@ -118,22 +157,49 @@ impl Corpus {
     ///
     /// Errors: a path or glob that matches nothing (66), an unreadable or empty file (66, 65).
     pub fn open(config: &CorpusConfig) -> Result<Self> {
-        let (train, validation) = (find(&config.train)?, find(&config.validation)?);
+        let (train, repeated_train) = find(&config.train)?;
+        let (validation, repeated_validation) = find(&config.validation)?;
+        let all = || train.iter().chain(&validation);
+        let sources_sha256: Vec<String> = all().map(Source::sha256).collect::<Result<_>>()?;
         let mut hash = Sha256::new();
-        for source in train.iter().chain(&validation) {
-            let sha256 = match source {
-                Source::File(path) => files::sha256_of(path)?,
-                Source::Embedded(_, text) => files::sha256(text.as_bytes()),
-            };
-            hash.update(sha256.as_bytes());
-        }
+        sources_sha256.iter().for_each(|sha256| hash.update(sha256.as_bytes()));
         hash.update((train.len() as u64).to_le_bytes());
         hash.update(format!("{:?} {} {}", config.document, config.lossy, config.validation_fraction));
-        if train.iter().chain(&validation).any(|source| config.table_format(source).is_some()) {
+        if all().any(|source| config.table_format(source).is_some()) {
             hash.update(format!("{:?} {}", config.format, config.text_column));
         }
         let sha256 = files::hex(hash.finalize().as_slice());
-        Ok(Self { config: config.clone(), train, validation, sha256 })
+        let repeated = repeated_train + repeated_validation;
+        Ok(Self { config: config.clone(), train, validation, sources_sha256, sha256, repeated })
+    }
+
+    /// Errors: a file is no longer what it was when the corpus was opened (65), or cannot be read (66).
+    pub fn check_unchanged(&self) -> Result<()> {
+        for (source, before) in self.train.iter().chain(&self.validation).zip(&self.sources_sha256) {
+            if source.sha256()? != *before {
+                let why = "changed while it was read; start again when it is complete";
+                return Err(Error::data(format!("{} {why}", source.name().display())));
+            }
+        }
+        Ok(())
+    }
+
+    /// Warns of what a user may not expect.
+    pub fn warn(&self, remarks: &Remarks, progress: &Progress) {
+        let Remarks { cut, left_out } = *remarks;
+        if self.repeated > 0 {
+            let why = "named by two entries of data.train or data.validation and read once";
+            progress.warn(format!("{} files are {why}", self.repeated));
+        }
+        if left_out > 0 {
+            let why = "stand in data.validation too; they are left out of training";
+            progress.warn(format!("{left_out} documents of data.train {why}"));
+        }
+        if cut > 0 {
+            let (limit, hint) = (MAX_DOCUMENT_BYTES >> 20, "data.document says what separates documents");
+            progress
+                .warn(format!("{cut} times a document was cut, as it is longer than {limit} MiB; {hint}"));
+        }
     }
 
     /// SHA-256 over all files and the keys that decide what a document is.
@@ -153,85 +219,123 @@ impl Corpus {
     }
 
     /// Hands each document to `take` with its part; stops at the first error.
-    pub fn for_each(&self, mut take: impl FnMut(Part, String) -> Result<()>) -> Result<()> {
+    ///
+    /// A text that stands in both parts is held out.
+    pub fn for_each(&self, mut take: impl FnMut(Part, String) -> Result<()>) -> Result<Remarks> {
+        let held_out = self.held_out()?;
+        let (mut cut, mut left_out) = (0, 0);
         for source in &self.train {
-            self.documents(source, &mut |document| {
-                let part = if self.validation.is_empty() && self.is_held_out(&document) {
-                    Part::Validation
-                } else {
-                    Part::Train
-                };
-                take(part, document)
+            cut += self.documents(source, &mut |document| {
+                if held_out.contains(&content_hash(&document)) {
+                    left_out += 1;
+                    return Ok(());
+                }
+                let by_chance = self.validation.is_empty() && self.is_held_out(&document);
+                take(if by_chance { Part::Validation } else { Part::Train }, document)
             })?;
         }
         for source in &self.validation {
-            self.documents(source, &mut |document| take(Part::Validation, document))?;
+            cut += self.documents(source, &mut |document| take(Part::Validation, document))?;
         }
-        Ok(())
+        Ok(Remarks { cut, left_out })
+    }
+
+    /// Hashes of the documents of the validation files.
+    fn held_out(&self) -> Result<HashSet<u64>> {
+        let mut texts = HashSet::new();
+        for source in &self.validation {
+            self.documents(source, &mut |document| {
+                texts.insert(content_hash(&document));
+                Ok(())
+            })?;
+        }
+        Ok(texts)
     }
 
     fn is_held_out(&self, document: &str) -> bool {
         content_fraction(document) < self.config.validation_fraction
     }
 
-    fn documents(&self, source: &Source, take: &mut dyn FnMut(String) -> Result<()>) -> Result<()> {
+    /// Hands on the documents of a source; how often one was cut.
+    fn documents(&self, source: &Source, take: &mut dyn FnMut(String) -> Result<()>) -> Result<u64> {
         if let (Source::File(path), Some(format)) = (source, self.config.table_format(source)) {
             let columns = Columns { text: &self.config.text_column, label: None };
             let mut take = |row: Row| take(row.text);
             let mut rows = Rows::new(path, &mut take).skipping_blank();
             table::read_file(path, format, self.config.lossy, columns, &mut rows)?;
-            return rows.finish();
+            return rows.finish().map(|()| 0);
         }
         let mut lines = match source {
             Source::File(path) => Lines::open(path, self.config.lossy)?,
             Source::Embedded(name, text) => Lines::new(Path::new(name), Box::new(text.as_bytes()), false),
         };
-        let mut document = String::new();
+        let (mut document, mut is_full, mut cut) = (String::new(), false, 0);
         let mut flush = |document: &mut String| {
             let text = std::mem::take(document);
             let text = text.trim_end();
             if text.trim().is_empty() { Ok(()) } else { take(text.to_string()) }
         };
         while let Some(line) = lines.next_line()? {
+            let ends_line = line.ends_with('\n');
             let ends = match self.config.document {
-                DocumentBoundary::Line => line.ends_with('\n'),
-                DocumentBoundary::BlankLine => line.trim().is_empty(),
+                DocumentBoundary::Line => ends_line,
+                DocumentBoundary::BlankLine => ends_line && !lines.continues && line.trim().is_empty(),
                 DocumentBoundary::File => false,
             };
+            cut += u64::from(is_full && !line.trim().is_empty());
             document.push_str(&line);
-            if ends || document.len() >= MAX_DOCUMENT_BYTES {
+            is_full = !ends && document.len() >= MAX_DOCUMENT_BYTES;
+            if ends || is_full {
                 flush(&mut document)?;
             }
         }
-        flush(&mut document)
+        flush(&mut document)?;
+        Ok(cut)
     }
 }
 
-/// A number in 0..1 that depends on the text alone, leading and trailing space aside.
-pub(super) fn content_fraction(text: &str) -> f64 {
+/// A number that depends on the text alone, leading and trailing space aside.
+fn content_hash(text: &str) -> u64 {
     let digest = Sha256::digest(text.trim().as_bytes());
-    let head = u64::from_le_bytes(std::array::from_fn(|i| digest[i]));
-    head as f64 / u64::MAX as f64
+    u64::from_le_bytes(std::array::from_fn(|i| digest[i]))
 }
 
-fn find(patterns: &[String]) -> Result<Vec<Source>> {
+/// The same in 0..1.
+pub(super) fn content_fraction(text: &str) -> f64 {
+    content_hash(text) as f64 / u64::MAX as f64
+}
+
+/// The sources of a list, and how many that an entry names were left out as an earlier, different entry names them too.
+///
+/// An entry that is repeated word for word counts each time: that gives a file more weight.
+fn find(entries: &[String]) -> Result<(Vec<Source>, u64)> {
+    let (mut found, mut left_out) = (Vec::new(), 0);
+    let mut named_by: HashMap<PathBuf, &String> = HashMap::new();
+    for entry in entries {
+        for source in sources_of(entry)? {
+            if named_by.entry(source.identity()).or_insert(entry) == &entry {
+                found.push(source);
+            } else {
+                left_out += 1;
+            }
+        }
+    }
+    Ok((found, left_out))
+}
+
+fn sources_of(entry: &str) -> Result<Vec<Source>> {
+    if entry == demo::NAME {
+        return Ok(demo::corpus().iter().map(|(name, text)| Source::Embedded(name, text)).collect());
+    }
+    if entry.contains("://") {
+        let why = "text comes from local paths, globs and hf://datasets/OWNER/NAME/PATH";
+        return Err(Error::usage(format!("data source '{entry}' is not known: {why}; download it first")));
+    }
+    let mut paths = matching(entry)?;
+    paths.sort();
     let mut found = Vec::new();
-    for pattern in patterns {
-        if pattern == demo::NAME {
-            found.extend(demo::corpus().iter().map(|(name, text)| Source::Embedded(name, text)));
-            continue;
-        }
-        if pattern.contains("://") {
-            let why = "text comes from local paths, globs and hf://datasets/OWNER/NAME/PATH";
-            return Err(Error::usage(format!(
-                "data source '{pattern}' is not known: {why}; download it first"
-            )));
-        }
-        let mut paths = matching(pattern)?;
-        paths.sort();
-        for path in paths {
-            if path.is_dir() { walk(&path, &mut found)? } else { found.push(checked(path)?) }
-        }
+    for path in paths {
+        if path.is_dir() { walk(&path, &mut found)? } else { found.push(checked(path)?) }
     }
     Ok(found)
 }
@@ -272,4 +376,23 @@ fn checked(path: PathBuf) -> Result<Source> {
         return Err(Error::data(format!("{} is empty; remove it from the data or fill it", path.display())));
     }
     Ok(Source::File(path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_changes_while_it_is_read_is_noticed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.txt");
+        std::fs::write(&path, "one\n").unwrap();
+        let config = CorpusConfig { train: vec![path.display().to_string()], ..CorpusConfig::default() };
+        let corpus = Corpus::open(&config).unwrap();
+        corpus.check_unchanged().unwrap();
+        std::fs::write(&path, "one\ntwo\n").unwrap();
+        let error = corpus.check_unchanged().unwrap_err();
+        assert_eq!(error.kind, ErrorKind::BadData);
+        assert!(error.to_string().contains("x.txt changed while it was read"), "{error}");
+    }
 }

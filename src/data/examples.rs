@@ -6,6 +6,9 @@ use super::sampler::RowSampler;
 use crate::error::Result;
 use crate::tokenizer::Tokenizer;
 
+/// Rows whose texts are copied to be encoded.
+const ROWS_AT_ONCE: usize = 10_000;
+
 /// Encoded rows of one part.
 pub struct Examples {
     ids: Vec<Vec<u32>>,
@@ -18,14 +21,18 @@ impl Examples {
     /// Encodes each text, cut to `max_tokens` ids; an end of text that the tokenizer adds stays the last of
     /// them. An empty text still has one token.
     pub fn encode(tokenizer: &Tokenizer, examples: &[Example], max_tokens: usize) -> Result<Self> {
-        let texts: Vec<String> = examples.iter().map(|example| example.text.clone()).collect();
-        let mut ids = tokenizer.encode_batch(&texts)?;
+        let mut ids = Vec::with_capacity(examples.len());
+        for rows in examples.chunks(ROWS_AT_ONCE) {
+            let texts: Vec<String> = rows.iter().map(|row| row.text.clone()).collect();
+            ids.extend(tokenizer.encode_batch(&texts)?);
+        }
         let end = tokenizer.end_of_text();
         let mut truncated = 0;
         for row in &mut ids {
             let ends = row.last() == Some(&end);
             truncated += usize::from(row.len() > max_tokens);
             row.truncate(max_tokens);
+            row.shrink_to_fit();
             match row.last_mut() {
                 Some(last) if ends => *last = end,
                 Some(_) => {}

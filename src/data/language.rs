@@ -3,13 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use super::batch::Batch;
-use super::corpus::{Corpus, CorpusConfig, DocumentBoundary, Part};
+use super::cache::{Cache, about_cache};
+use super::corpus::{Corpus, CorpusConfig, Part, Remarks};
 use super::sampler::WindowSampler;
-use super::token_file::{TokenFile, TokenKey, TokenWriter};
+use super::token_file::{TokenCounts, TokenFile, TokenKey, TokenWriter, VERSION};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::progress::Progress;
-use crate::tokenizer::{Tokenizer, TokenizerConfig};
+use crate::tokenizer::{Tokenizer, TokenizerConfig, WordCounter};
 
 /// Documents are encoded in parallel in pieces of about this size; memory use is a small multiple of it.
 const PIECE_BYTES: usize = 4 << 20;
@@ -28,73 +29,103 @@ pub struct TokenizedCorpus {
 
 /// Finds or makes the tokenizer and the token files of a corpus.
 ///
-/// Both are cached in `data.cache_dir` under the SHA-256 of what they were made from.
-/// Errors: as `Corpus::open`; an empty part (65).
+/// Both are cached in `data.cache_dir` under the SHA-256 of what they were made from, and checked at each use.
+/// Errors: as `Corpus::open`; an empty part, a damaged file of the cache (65).
 pub fn tokenize(
     data: &CorpusConfig,
     config: &TokenizerConfig,
     progress: &Progress,
 ) -> Result<TokenizedCorpus> {
     let corpus = Corpus::open(data)?;
-    let cache = Path::new(&data.cache_dir);
-    std::fs::create_dir_all(cache).map_err(|cause| Error::writing(cache, &cause))?;
+    let cache = Cache::open(Path::new(&data.cache_dir), progress)?;
     let tokenizer = if config.path.is_empty() {
-        cached_tokenizer(&corpus, config, cache, progress)?
+        cached_tokenizer(&corpus, config, &cache, progress)?
     } else {
         Tokenizer::load(Path::new(&config.path))?
     };
     let key = TokenKey { data_sha256: corpus.sha256().into(), tokenizer_sha256: tokenizer.sha256().into() };
-    let name = &files::sha256(format!("{key:?}").as_bytes())[..16];
-    let path = |part: &str| cache.join(format!("{name}.{part}.tokens"));
+    let name = &files::sha256(format!("{VERSION} {key:?}").as_bytes())[..16];
+    let path = |part: &str| cache.path(&format!("{name}.{part}.tokens"));
     let paths = (path("train"), path("validation"));
-    if !(paths.0.exists() && paths.1.exists()) {
-        encode(&corpus, &tokenizer, &paths, &key, progress)?;
-    }
-    let (train, validation) = (TokenFile::open(&paths.0, &key)?, TokenFile::open(&paths.1, &key)?);
-    if train.tokens == 0 || validation.tokens == 0 {
-        let (t, v) = (train.documents, validation.documents);
-        let why = format!("the corpus has {t} training and {v} validation documents; both parts need some");
-        return Err(Error::data(format!("{why}: check data.document and data.validation_fraction")));
+    cache.make(
+        name,
+        || paths.0.exists() && paths.1.exists(),
+        || encode(&corpus, &tokenizer, &paths, &key, progress),
+    )?;
+    let open = |path: &Path| TokenFile::open(path, &key, tokenizer.vocab_size());
+    let (train, validation) = (open(&paths.0)?, open(&paths.1)?);
+    let TokenCounts { cut, left_out, .. } = train.counts;
+    corpus.warn(&Remarks { cut, left_out }, progress);
+    if train.counts.tokens == 0 || validation.counts.tokens == 0 {
+        return Err(empty_part(train.counts.documents, validation.counts.documents, left_out));
     }
     Ok(TokenizedCorpus { tokenizer, train, validation, data_sha256: key.data_sha256 })
 }
 
+fn empty_part(train: u64, validation: u64, left_out: u64) -> Error {
+    let why = format!("the corpus has {train} training and {validation} validation documents");
+    let also = match left_out {
+        0 => String::new(),
+        _ => format!(", {left_out} of data.train stand in data.validation too and are left out"),
+    };
+    let hint = "both parts need some: check data.document, data.validation and data.validation_fraction";
+    Error::data(format!("{why}{also}; {hint}"))
+}
+
+/// Finds or trains the tokenizer of a corpus. Its hash stands beside it.
 fn cached_tokenizer(
     corpus: &Corpus,
     config: &TokenizerConfig,
-    cache: &Path,
+    cache: &Cache<'_>,
     progress: &Progress,
 ) -> Result<Tokenizer> {
     let (size, frequency, digits) = (config.vocab_size, config.min_frequency, config.single_digits);
-    let made_from = format!("{} {size} {frequency} {digits}", corpus.sha256());
-    let path = cache.join(format!("{}.tokenizer.json", &files::sha256(made_from.as_bytes())[..16]));
-    if path.exists() {
-        return Tokenizer::load(&path);
+    let made_from = format!("{VERSION} {} {size} {frequency} {digits}", corpus.sha256());
+    let name = &files::sha256(made_from.as_bytes())[..16];
+    let path = cache.path(&format!("{name}.tokenizer.json"));
+    let hash_path = cache.path(&format!("{name}.tokenizer.sha256"));
+    cache.make(
+        &format!("{name}.tokenizer"),
+        || path.exists() && hash_path.exists(),
+        || {
+            let tokenizer = train_tokenizer(corpus, config, progress)?;
+            let write = |path: &Path, bytes: &[u8]| {
+                files::write_atomic(path, bytes).map_err(|error| about_cache(path, error))
+            };
+            write(&path, tokenizer.json())?;
+            write(&hash_path, tokenizer.sha256().as_bytes())
+        },
+    )?;
+    if files::sha256_of(&path)? != files::read_text(&hash_path)? {
+        let hint = format!("delete it and {}, they are made again from the text", hash_path.display());
+        return Err(Error::data(format!("{} does not match its hash; {hint}", path.display())));
     }
-    let tokenizer = train_tokenizer(corpus, config, progress)?;
-    files::write_atomic(&path, tokenizer.json())?;
-    Ok(tokenizer)
+    Tokenizer::load(&path)
 }
 
 /// Trains a tokenizer on the training part of a corpus; documents stream through.
+///
+/// Errors: no document (65).
 pub fn train_tokenizer(corpus: &Corpus, config: &TokenizerConfig, progress: &Progress) -> Result<Tokenizer> {
     let bar = progress.bar("training tokenizer", corpus.bytes());
-    // The corpus pushes documents, the trainer pulls them: a short channel stands between.
-    let (sender, receiver) = std::sync::mpsc::sync_channel::<String>(1024);
-    std::thread::scope(|scope| {
-        let trainer = scope.spawn(move || Tokenizer::train(receiver.into_iter(), config));
-        let mut bytes = 0;
-        let read = corpus.for_each(|part, document| {
-            bytes += document.len() as u64;
-            bar.advance_to(bytes, || "bytes".into());
-            // A receiver that is gone means the trainer failed and reports it itself.
-            let _ = if part == Part::Train { sender.send(document) } else { Ok(()) };
-            Ok(())
-        });
-        drop(sender);
-        let trained = trainer.join().map_err(|_| Error::data("training the tokenizer failed"))?;
-        read.and(trained)
-    })
+    let mut words = WordCounter::new(config);
+    let (mut bytes, mut in_train, mut in_validation) = (0, 0, 0);
+    let remarks = corpus.for_each(|part, document| {
+        bytes += document.len() as u64;
+        bar.advance_to(bytes, || "bytes".into());
+        if part == Part::Train {
+            in_train += 1;
+            words.push(document);
+        } else {
+            in_validation += 1;
+        }
+        Ok(())
+    })?;
+    corpus.check_unchanged()?;
+    if in_train == 0 && in_validation > 0 {
+        return Err(empty_part(in_train, in_validation, remarks.left_out));
+    }
+    Tokenizer::of_words(words, config)
 }
 
 fn encode(
@@ -118,7 +149,7 @@ fn encode(
         }
         Ok(())
     };
-    corpus.for_each(|part, document| {
+    let remarks = corpus.for_each(|part, document| {
         piece_bytes += document.len();
         piece.0.push(part);
         piece.1.push(document);
@@ -130,6 +161,9 @@ fn encode(
         Ok(())
     })?;
     write(piece)?;
+    corpus.check_unchanged()?;
+    let counts = &mut writers.0.counts;
+    (counts.cut, counts.left_out) = (remarks.cut, remarks.left_out);
     writers.0.finish(key)?;
     writers.1.finish(key)
 }
@@ -151,7 +185,7 @@ pub struct LanguageData {
 impl LanguageData {
     /// Errors: a text shorter than two windows (65), with both numbers.
     pub fn new(corpus: TokenizedCorpus, seq_len: usize, seed: u64) -> Result<Self> {
-        let tokens = corpus.train.tokens;
+        let tokens = corpus.train.counts.tokens;
         let sampler = WindowSampler::new(tokens, seq_len, seed).ok_or_else(|| {
             let why = format!(
                 "the training text has {tokens} tokens, train.seq_len {seq_len} needs {}",
@@ -173,54 +207,87 @@ impl LanguageData {
     }
 
     /// Samples `first..first + rows` of the training order, counted through all epochs.
-    pub fn train_batch(&self, first: u64, rows: usize) -> Batch {
+    ///
+    /// Errors: as [`TokenFile::ids`].
+    pub fn train_batch(&self, first: u64, rows: usize) -> Result<Batch> {
         let starts: Vec<u64> = (first..first + rows as u64).map(|index| self.sampler.start(index)).collect();
         windows(&self.corpus.train, &starts, self.seq_len)
     }
 
     /// The whole validation stream in windows without overlap, the last one shorter; every token but the
     /// first is a target exactly once.
-    pub fn validation_batches(&self, rows: usize) -> impl ExactSizeIterator<Item = Batch> + '_ {
+    pub fn validation_batches(&self, rows: usize) -> impl ExactSizeIterator<Item = Result<Batch>> + '_ {
         let (file, seq_len) = (&self.corpus.validation, self.seq_len);
-        let starts: Vec<u64> = (0..file.tokens.saturating_sub(1)).step_by(seq_len).collect();
+        let starts: Vec<u64> = (0..file.counts.tokens.saturating_sub(1)).step_by(seq_len).collect();
         let batches: Vec<Vec<u64>> = starts.chunks(rows.max(1)).map(<[u64]>::to_vec).collect();
         batches.into_iter().map(move |starts| windows(file, &starts, seq_len))
     }
 
+    /// Bytes of the predicted validation text, where [`Tokenizer::token_bytes`] does not say.
+    pub fn validation_bytes(&self) -> Result<Option<u64>> {
+        let TokenizedCorpus { tokenizer, validation, .. } = &self.corpus;
+        let first = validation.ids(0, 1)?;
+        Ok(predicted_bytes(tokenizer, validation.counts.text_bytes, first.first()))
+    }
+
     /// The first documents of the validation part with at least `min_tokens` tokens, without their end.
-    pub fn validation_documents(&self, min_tokens: usize, max_documents: usize) -> Vec<Vec<u32>> {
+    pub fn validation_documents(&self, min_tokens: usize, max_documents: usize) -> Result<Vec<Vec<u32>>> {
         let end = self.corpus.tokenizer.end_of_text();
         // Enough to find that many documents in any ordinary corpus, bounded for very large ones.
-        let ids = self.corpus.validation.ids(0, 1 << 20);
+        let ids = self.corpus.validation.ids(0, 1 << 20)?;
         let documents = ids.split(|id| *id == end).filter(|document| document.len() >= min_tokens);
-        documents.take(max_documents).map(<[u32]>::to_vec).collect()
+        Ok(documents.take(max_documents).map(<[u32]>::to_vec).collect())
     }
 }
 
-fn windows(file: &TokenFile, starts: &[u64], seq_len: usize) -> Batch {
-    Batch::of_windows(starts.iter().map(|start| file.ids(*start, seq_len + 1)))
+fn windows(file: &TokenFile, starts: &[u64], seq_len: usize) -> Result<Batch> {
+    let windows: Vec<Vec<u32>> =
+        starts.iter().map(|start| file.ids(*start, seq_len + 1)).collect::<Result<_>>()?;
+    Ok(Batch::of_windows(windows.into_iter()))
 }
 
-/// A whole text as batches of windows, for measuring a model on it.
+/// Bytes of the predicted text, where those of its ids do not add up to it: all but those of the first id.
+fn predicted_bytes(tokenizer: &Tokenizer, text_bytes: u64, first: Option<&u32>) -> Option<u64> {
+    let bytes_of_id = tokenizer.token_bytes();
+    let unpredicted = first.and_then(|id| bytes_of_id.get(*id as usize)).copied().unwrap_or(0);
+    (!tokenizer.counts_bytes()).then(|| text_bytes.saturating_sub(unpredicted.into()))
+}
+
+/// Hands a whole text, that of `data.train`, to `take` in batches of windows without overlap, as
+/// [`LanguageData::validation_batches`] cuts them; the text is never held as a whole.
 ///
-/// Errors: as reading a corpus.
-pub fn text_windows(
-    path: &Path,
-    document: DocumentBoundary,
+/// Returns what [`LanguageData::validation_bytes`] is of that text. Errors: as reading a corpus, and as `take`.
+pub fn for_each_batch(
+    data: &CorpusConfig,
     tokenizer: &Tokenizer,
     seq_len: usize,
     rows: usize,
-) -> Result<Vec<Batch>> {
-    let train = vec![path.display().to_string()];
-    let corpus = Corpus::open(&CorpusConfig { train, document, ..CorpusConfig::default() })?;
-    let mut ids = Vec::new();
+    mut take: impl FnMut(Batch) -> Result<()>,
+) -> Result<Option<u64>> {
+    let corpus = Corpus::open(data)?;
+    let (mut ids, mut first, mut text_bytes) = (Vec::new(), None, 0);
+    let batch_tokens = rows.max(1) * seq_len;
+    let batch = |ids: &[u32]| {
+        let starts = (0..ids.len().saturating_sub(1)).step_by(seq_len);
+        Batch::of_windows(starts.map(|start| &ids[start..(start + seq_len + 1).min(ids.len())]))
+    };
     corpus.for_each(|_, document| {
-        let mut document = tokenizer.encode(&document)?;
-        end_document(&mut document, tokenizer);
-        ids.extend(document);
+        let mut new = tokenizer.encode(&document)?;
+        end_document(&mut new, tokenizer);
+        text_bytes += document.len() as u64;
+        first = first.or(new.first().copied());
+        ids.extend(new);
+        // The last id of a batch is predicted in it and begins the next one.
+        let mut done = 0;
+        while ids.len() - done > batch_tokens {
+            take(batch(&ids[done..=done + batch_tokens]))?;
+            done += batch_tokens;
+        }
+        ids.drain(..done);
         Ok(())
     })?;
-    let starts: Vec<usize> = (0..ids.len().saturating_sub(1)).step_by(seq_len).collect();
-    let window = |start: &usize| &ids[*start..(*start + seq_len + 1).min(ids.len())];
-    Ok(starts.chunks(rows.max(1)).map(|starts| Batch::of_windows(starts.iter().map(window))).collect())
+    if ids.len() > 1 {
+        take(batch(&ids))?;
+    }
+    Ok(predicted_bytes(tokenizer, text_bytes, first.as_ref()))
 }

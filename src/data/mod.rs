@@ -4,6 +4,7 @@
 
 mod audit;
 mod batch;
+mod cache;
 mod corpus;
 pub mod demo;
 mod examples;
@@ -19,13 +20,13 @@ mod token_file;
 
 pub use audit::{Audit, AuditPart, CORPUS, Overlaps, audit};
 pub use batch::Batch;
-pub use corpus::{Corpus, CorpusConfig, DocumentBoundary};
+pub use corpus::{Corpus, CorpusConfig, DocumentBoundary, Remarks};
 pub use examples::Examples;
 pub use grouped_split::{GroupedSplit, grouped_split};
 pub use labelled::{Example, Labelled, LabelledConfig, read_labelled, read_texts};
-pub use language::{LanguageData, TokenizedCorpus, text_windows, tokenize, train_tokenizer};
+pub use language::{LanguageData, TokenizedCorpus, for_each_batch, tokenize, train_tokenizer};
 pub use near::Kind;
 pub use sampler::{RowSampler, WindowSampler};
 pub use split::{LabelledSplit, label_budget};
 pub use table::RowFormat;
-pub use token_file::{TokenFile, TokenKey, TokenWriter};
+pub use token_file::{TokenCounts, TokenFile, TokenKey, TokenWriter};

@@ -1,16 +1,20 @@
 //! Texts that are the same or nearly so, found exactly and without comparing all pairs.
 //!
 //! Two texts are compared by their shingles, runs of three words in lower case with each run of digits as one
-//! zero: templates differ by a number.
+//! zero: templates differ by a number. Where no spaces stand between words, each character counts as a word.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 
 /// Words of a shingle.
 const SHINGLE_WORDS: usize = 3;
-/// A row of this many words or more also counts as found inside a longer text; shorter ones occur there by
-/// chance.
+/// A row of this many words or more, or of twice as many characters that count as words, also counts as found inside a
+/// longer text; shorter ones occur there by chance.
 const CONTAINED_WORDS: usize = 8;
+/// Characters of the longest word. A longer run, such as base64, is compared by its pieces.
+const MAX_WORD_CHARS: usize = 64;
+/// Characters of such a piece; one begins at each character.
+const PIECE_CHARS: usize = 8;
 
 /// How close two texts are, closest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,15 +50,28 @@ pub struct Match {
 pub struct NearIndex<'a> {
     texts: Vec<&'a str>,
     threshold: f64,
-    masked: HashMap<String, Vec<u32>, Hasher>,
+    /// Rows by the hash of their masked text.
+    masked: Rows,
+    /// Of rows that may be found inside a longer text.
     words: Vec<Vec<u64>>,
     shingles: Vec<Vec<u64>>,
     /// Rows that have a shingle.
     frequency: HashMap<u64, u32, Hasher>,
     /// Rows by the rarest of their shingles.
-    prefixes: HashMap<u64, Vec<u32>, Hasher>,
+    prefixes: Rows,
     /// Rows by their first words.
     beginnings: HashMap<u64, Vec<u32>, Hasher>,
+}
+
+/// Rows by a hash, in order: (hash, row).
+#[derive(Default)]
+struct Rows(Vec<(u64, u32)>);
+
+impl Rows {
+    fn of(&self, hash: u64) -> impl Iterator<Item = u32> {
+        let first = self.0.partition_point(|(other, _)| *other < hash);
+        self.0[first..].iter().take_while(move |(other, _)| *other == hash).map(|(_, row)| *row)
+    }
 }
 
 /// Without a random key, so that results and their order never change.
@@ -64,35 +81,43 @@ impl<'a> NearIndex<'a> {
     /// Prepares `texts`; from `threshold` on, in 0..=1, two texts count as near.
     pub fn new(texts: impl IntoIterator<Item = &'a String>, threshold: f64) -> Self {
         let texts: Vec<&str> = texts.into_iter().map(String::as_str).collect();
-        let texts_masked: Vec<String> = texts.iter().map(|text| masked(text)).collect();
-        let mut masked: HashMap<String, Vec<u32>, Hasher> = HashMap::default();
-        let mut beginnings: HashMap<u64, Vec<u32>, Hasher> = HashMap::default();
-        let mut frequency: HashMap<u64, u32, Hasher> = HashMap::default();
-        let words: Vec<Vec<u64>> = texts_masked.iter().map(|text| words(text)).collect();
-        let shingles: Vec<Vec<u64>> = words.iter().map(|words| shingles(words)).collect();
-        for (row, text) in texts_masked.into_iter().enumerate() {
-            masked.entry(text).or_default().push(row as u32);
-            shingles[row].iter().for_each(|shingle| *frequency.entry(*shingle).or_default() += 1);
-            if let Some(first) = words[row].get(..CONTAINED_WORDS) {
-                beginnings.entry(hash(first)).or_default().push(row as u32);
-            }
-        }
         let mut index = Self {
             texts,
             threshold,
-            masked,
-            words,
-            shingles,
-            frequency,
-            prefixes: HashMap::default(),
-            beginnings,
+            masked: Rows::default(),
+            words: Vec::new(),
+            shingles: Vec::new(),
+            frequency: HashMap::default(),
+            prefixes: Rows::default(),
+            beginnings: HashMap::default(),
         };
         for row in 0..index.len() {
+            index.add(row);
+        }
+        for row in 0..index.len() {
             for shingle in index.prefix(&index.shingles[row]) {
-                index.prefixes.entry(shingle).or_default().push(row as u32);
+                index.prefixes.0.push((shingle, row as u32));
             }
         }
+        index.masked.0.sort_unstable();
+        index.prefixes.0.sort_unstable();
         index
+    }
+
+    fn add(&mut self, row: usize) {
+        let masked = masked(self.texts[row]);
+        let mut words = words(&masked);
+        let shingles = shingles(&words);
+        self.masked.0.push((hash(masked.as_str()), row as u32));
+        shingles.iter().for_each(|shingle| *self.frequency.entry(*shingle).or_default() += 1);
+        match words.get(..CONTAINED_WORDS) {
+            Some(first) if is_more_than_chance(&masked, words.len()) => {
+                self.beginnings.entry(hash(first)).or_default().push(row as u32);
+            }
+            _ => words = Vec::new(),
+        }
+        self.words.push(words);
+        self.shingles.push(shingles);
     }
 
     /// Number of rows.
@@ -120,7 +145,7 @@ impl<'a> NearIndex<'a> {
 
     fn find(&self, text: &str, masked: &str, words: &[u64]) -> Vec<Match> {
         let mut found = Vec::new();
-        for &row in self.masked.get(masked).into_iter().flatten() {
+        for row in self.masked.of(hash(masked)) {
             let own = self.texts[row as usize];
             let kind = if own == text {
                 Kind::Exact
@@ -135,9 +160,7 @@ impl<'a> NearIndex<'a> {
         let mut candidates: Vec<u32> = self
             .prefix(&shingles)
             .iter()
-            .filter_map(|shingle| self.prefixes.get(shingle))
-            .flatten()
-            .copied()
+            .flat_map(|shingle| self.prefixes.of(*shingle))
             .filter(|row| found.iter().all(|same| same.row != *row as usize))
             .collect();
         candidates.sort_unstable();
@@ -201,8 +224,54 @@ fn masked(text: &str) -> String {
 
 /// Hashes of the words of a masked text, punctuation left out.
 fn words(masked: &str) -> Vec<u64> {
-    let words = masked.split(|c: char| !(c.is_alphanumeric() || c == '_')).filter(|word| !word.is_empty());
-    words.map(hash).collect()
+    let mut words = Vec::new();
+    for run in runs(masked) {
+        if run.is_ascii() && run.len() <= MAX_WORD_CHARS {
+            words.push(hash(run));
+            continue;
+        }
+        let mut rest = run;
+        while let Some(first) = rest.chars().next() {
+            let own = unspaced(first);
+            let end = rest.find(|c| unspaced(c) != own).unwrap_or(rest.len());
+            let (part, after) = rest.split_at(end);
+            rest = after;
+            match part.chars().count() {
+                _ if own => words.extend(part.chars().map(|c| hash(c.encode_utf8(&mut [0; 4])))),
+                0..=MAX_WORD_CHARS => words.push(hash(part)),
+                _ => {
+                    let characters: Vec<char> = part.chars().collect();
+                    words.extend(characters.windows(PIECE_CHARS).map(hash));
+                }
+            }
+        }
+    }
+    words
+}
+
+/// The words and unbroken runs of a masked text.
+fn runs(masked: &str) -> impl Iterator<Item = &str> {
+    masked.split(|c: char| !(c.is_alphanumeric() || c == '_')).filter(|run| !run.is_empty())
+}
+
+/// Whether a masked text of so many words is long enough to mean something where it stands inside another one.
+fn is_more_than_chance(masked: &str, words: usize) -> bool {
+    // Each character that counts as a word counts half.
+    2 * words >= 2 * CONTAINED_WORDS + masked.chars().filter(|c| unspaced(*c)).count()
+}
+
+/// Whether a character belongs to a script that writes words without spaces between them.
+///
+/// Source: blocks of the Unicode Standard, and its annex 14 on scripts that need a dictionary to break lines.
+fn unspaced(c: char) -> bool {
+    matches!(u32::from(c),
+        // Thai and Lao; Burmese; Khmer; Tai scripts; Balinese; Javanese.
+        0x0e00..=0x0eff | 0x1000..=0x109f | 0x1780..=0x17ff | 0x1950..=0x19df | 0x1a20..=0x1aaf | 0x1b00..=0x1b7f
+        | 0xa980..=0xa9ff | 0xaa60..=0xaadf
+        // Radicals, kana, bopomofo and ideographs.
+        | 0x2e80..=0x2fdf | 0x3005..=0x3007 | 0x3021..=0x3029 | 0x3040..=0x312f | 0x31a0..=0x31bf | 0x31f0..=0x31ff
+        | 0x3400..=0x4dbf | 0x4e00..=0x9fff | 0xf900..=0xfaff | 0xff66..=0xff9f | 0x1aff0..=0x1b16f
+        | 0x20000..=0x3ffff)
 }
 
 /// Distinct shingles, sorted; a text of fewer words is one shingle, one without words has none.
@@ -271,7 +340,66 @@ mod tests {
         assert_eq!(found("he said ok see you and left"), [0; 0], "too short to be more than chance");
     }
 
+    fn found(rows: &[&str], threshold: f64, text: &str) -> Vec<(usize, Kind)> {
+        let rows = owned(rows);
+        let index = NearIndex::new(&rows, threshold);
+        index.matches(text).iter().map(|found| (found.row, found.kind)).collect()
+    }
+
+    #[test]
+    fn texts_without_spaces_are_near_by_their_characters() {
+        let chinese =
+            ["恭喜您获得一等奖请立即拨打客服电话领取您的奖金", "今天晚上一起去吃饭吗我在公司门口等你下班"];
+        let other_end = "恭喜您获得一等奖请立即拨打客服电话领取您的奖品";
+        assert_eq!(found(&chinese, 0.8, other_end), [(0, Kind::Near)]);
+        assert_eq!(found(&chinese, 0.8, "明天早上一起去跑步吗我在学校门口等你放学"), []);
+        let japanese = ["お客様のアカウントは停止されました。すぐに確認してください"];
+        assert_eq!(
+            found(&japanese, 0.7, "お客様のアカウントは停止されました。すぐに確認して下さい"),
+            [(0, Kind::Near)]
+        );
+        let thai = ["ขอแสดงความยินดีคุณได้รับรางวัลใหญ่กรุณาติดต่อกลับทันที"];
+        assert_eq!(found(&thai, 0.7, "ขอแสดงความยินดีคุณได้รับรางวัลใหญ่กรุณาติดต่อกลับด่วน"), [(0, Kind::Near)]);
+        assert_eq!(found(&thai, 0.8, "พรุ่งนี้เช้าเราจะไปตลาดด้วยกันไหมฉันจะรอที่หน้าบ้าน"), []);
+    }
+
+    #[test]
+    fn a_chinese_row_is_found_inside_a_longer_text_unless_it_is_short() {
+        let rows = owned(&["恭喜您获得一等奖请立即拨打客服电话", "今天晚上一起去吃饭"]);
+        let index = NearIndex::new(&rows, 0.8);
+        let document = "他念道恭喜您获得一等奖请立即拨打客服电话然后大家都笑了今天晚上一起去吃饭他说";
+        assert_eq!(
+            index.matches_in_document(document).iter().map(|found| found.row).collect::<Vec<_>>(),
+            [0]
+        );
+    }
+
+    #[test]
+    fn long_runs_without_a_space_are_near_by_their_pieces() {
+        let letters = |seed: u64| -> String {
+            let mut state = seed;
+            let mut letter = || {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                ["a", "c", "g", "t"][(state >> 62) as usize]
+            };
+            (0..300).map(|_| letter()).collect()
+        };
+        let one = letters(3);
+        let mut close = one.clone();
+        close.replace_range(150..151, "x");
+        assert_eq!(found(&[&one], 0.8, &close), [(0, Kind::Near)]);
+        assert_eq!(found(&[&one], 0.8, &letters(5)), []);
+    }
+
     proptest! {
+        #[test]
+        fn words_with_spaces_between_them_count_as_they_stand(text in "[a-zäßéа-я0_ ,.!한국어]{0,80}") {
+            let masked = masked(&text);
+            let whole: Vec<u64> = runs(&masked).filter(|run| run.chars().count() <= MAX_WORD_CHARS).map(hash).collect();
+            prop_assume!(runs(&masked).all(|run| run.chars().count() <= MAX_WORD_CHARS));
+            prop_assert_eq!(words(&masked), whole);
+        }
+
         #[test]
         fn the_prefix_filter_finds_what_comparing_all_pairs_finds(
             rows in prop::collection::vec(prop::collection::vec(0u8..4, 1..9), 1..20),

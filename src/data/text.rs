@@ -54,7 +54,11 @@ pub(super) struct Lines {
     offset: u64,
     /// Line number of the newest line, from 1.
     pub(super) number: u64,
-    /// Bytes of a character cut by `MAX_LINE_BYTES`.
+    /// The newest line goes on with the one before it, which was too long.
+    pub(super) continues: bool,
+    /// The newest line has no end yet.
+    is_open: bool,
+    /// Bytes of a character or line end cut by `MAX_LINE_BYTES`.
     carried: Vec<u8>,
 }
 
@@ -77,10 +81,20 @@ impl Lines {
     pub(super) fn new(path: &Path, source: Box<dyn Read + Send>, lossy: bool) -> Self {
         let reader = BufReader::with_capacity(1 << 16, source);
         let path = path.to_path_buf();
-        Self { path, reader, lossy, compressed: false, offset: 0, number: 0, carried: Vec::new() }
+        Self {
+            path,
+            reader,
+            lossy,
+            compressed: false,
+            offset: 0,
+            number: 0,
+            continues: false,
+            is_open: false,
+            carried: Vec::new(),
+        }
     }
 
-    /// The next line with its line feed; `None` at the end.
+    /// The next line with its line feed, or the next piece of a long one; `None` at the end.
     ///
     /// Errors: bytes that are not UTF-8 or a NUL, with file, byte offset and the likely encoding (65).
     pub(super) fn next_line(&mut self) -> Result<Option<String>> {
@@ -91,7 +105,9 @@ impl Lines {
         if bytes.is_empty() {
             return Ok(None);
         }
-        self.number += 1;
+        self.continues = self.is_open;
+        self.number += u64::from(!self.continues);
+        self.is_open = bytes.last() != Some(&b'\n');
         let utf16 = bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff");
         if self.offset == 0 && utf16 && !self.lossy {
             return Err(self.not_text(0, &bytes));
@@ -124,7 +140,9 @@ impl Lines {
     }
 
     fn carry_cut_character(&mut self, bytes: &mut Vec<u8>) {
-        if let Err(cause) = std::str::from_utf8(bytes)
+        if bytes.last() == Some(&b'\r') {
+            self.carried = bytes.split_off(bytes.len() - 1);
+        } else if let Err(cause) = std::str::from_utf8(bytes)
             && cause.error_len().is_none()
         {
             self.carried = bytes.split_off(cause.valid_up_to());
@@ -135,7 +153,7 @@ impl Lines {
         if !self.compressed {
             return Error::reading(&self.path, cause);
         }
-        let place = format!("{}:{}", self.path.display(), self.number + 1);
+        let place = format!("{}:{}", self.path.display(), self.number + u64::from(!self.is_open));
         Error::data(format!("{place}: the compressed file is damaged or cut short: {cause}; fetch it again"))
     }
 
@@ -150,5 +168,42 @@ impl Lines {
         Error::data(format!(
             "{place}: not UTF-8 text, {guess}; convert it (iconv -t UTF-8) or set data.lossy = true"
         ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(text: Vec<u8>) -> Lines {
+        Lines::new(Path::new("x.txt"), Box::new(std::io::Cursor::new(text)), false)
+    }
+
+    fn all(text: Vec<u8>) -> Vec<(u64, bool, usize)> {
+        let mut lines = lines(text);
+        let mut found = Vec::new();
+        while let Some(line) = lines.next_line().unwrap() {
+            found.push((lines.number, lines.continues, line.len()));
+        }
+        found
+    }
+
+    #[test]
+    fn pieces_of_a_long_line_have_its_number() {
+        const MAX: usize = MAX_LINE_BYTES;
+        let text = |bytes: usize| [vec![b'x'; bytes], b"\nnext\n".to_vec()].concat();
+        assert_eq!(all(text(MAX - 1)), [(1, false, MAX), (2, false, 5)]);
+        assert_eq!(all(text(MAX)), [(1, false, MAX), (1, true, 1), (2, false, 5)]);
+        let pieces = [(1, false, MAX), (1, true, MAX), (1, true, 11), (2, false, 5)];
+        assert_eq!(all(text(2 * MAX + 10)), pieces);
+        let carriage_return = [vec![b'x'; MAX - 1], b"\r\nnext".to_vec()].concat();
+        assert_eq!(all(carriage_return), [(1, false, MAX - 1), (1, true, 1), (2, false, 4)]);
+    }
+
+    #[test]
+    fn an_error_after_a_long_line_names_its_own_line() {
+        let mut lines = lines([vec![b'x'; 3 * MAX_LINE_BYTES], b"\nfine\nbroken \xff\n".to_vec()].concat());
+        let error = std::iter::from_fn(|| lines.next_line().transpose()).find_map(Result::err).unwrap();
+        assert!(error.to_string().starts_with("x.txt:3 (byte 3145741): not UTF-8"), "{error}");
     }
 }

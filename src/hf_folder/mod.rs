@@ -113,8 +113,7 @@ pub fn load(folder: &Path) -> Result<HfFolder> {
         }
     };
     if config.tie_word_embeddings() {
-        // Some writers store the tied head a second time.
-        weights.remove("lm_head.weight");
+        weights::tie(&path, &config, &mut weights)?;
     }
     let specs = parameter_specs(&config, head);
     let expected: BTreeMap<_, _> = specs.into_iter().map(|spec| (spec.name, spec.shape)).collect();

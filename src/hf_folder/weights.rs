@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use candle_core::Tensor;
 use serde::Deserialize;
 
 use crate::error::{Error, ErrorKind, Result};
@@ -93,4 +94,25 @@ fn read_shards(path: &Path) -> Result<Weights> {
 /// Causal masks of the original GPT-2 files and rotary frequencies of older Llama files: both are computed.
 fn is_buffer(name: &str) -> bool {
     [".attn.bias", ".attn.masked_bias", ".rotary_emb.inv_freq"].iter().any(|end| name.ends_with(end))
+}
+
+/// Where head and embeddings are one tensor, leaves it under the name of the embeddings alone.
+///
+/// Some writers store it twice, others once under the name of the head (`save_model` of safetensors).
+/// Errors: two tensors that differ (65).
+pub(super) fn tie(path: &Path, config: &ModelConfig, weights: &mut Weights) -> Result<()> {
+    const HEAD: &str = "lm_head.weight";
+    let embedding = config.spec().embedding.name;
+    let Some(head) = weights.remove(HEAD) else { return Ok(()) };
+    let Some(own) = weights.get(&embedding) else {
+        weights.insert(embedding, head);
+        return Ok(());
+    };
+    let values = |tensor: &Tensor| tensor.flatten_all()?.to_vec1::<f32>();
+    if own.dims() == head.dims() && values(own)? == values(&head)? {
+        return Ok(());
+    }
+    let why = format!("{HEAD} is another tensor than {embedding}, though config.json ties them");
+    let hint = "set tie_word_embeddings to false there to use both, or remove it to use the embeddings alone";
+    Err(Error::data(format!("{}: {why}; {hint}", path.display())))
 }

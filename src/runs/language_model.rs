@@ -6,7 +6,7 @@ use candle_core::Device;
 
 use super::{Context, fetch, stored};
 use crate::config::PretrainConfig;
-use crate::data::{DocumentBoundary, text_windows};
+use crate::data::{CorpusConfig, DocumentBoundary, for_each_batch};
 use crate::error::{Error, Result};
 use crate::generate::{Generator, Sampling};
 use crate::hf_folder::{self, HfFolder};
@@ -15,7 +15,7 @@ use crate::model;
 use crate::ops;
 use crate::progress::Progress;
 use crate::tokenizer::Tokenizer;
-use crate::trainer::language_scores;
+use crate::trainer::LanguageSums;
 
 /// A pre-trained model with its tokenizer.
 pub struct LanguageModel {
@@ -74,7 +74,11 @@ impl LanguageModel {
         show: impl FnMut(&str) -> Result<()>,
     ) -> Result<String> {
         sampling.check()?;
-        Generator { model: &self.network, tokenizer: &self.tokenizer }.text(prompt, sampling, seed, show)
+        let generator = Generator { model: &self.network, tokenizer: &self.tokenizer };
+        if let Some(limit) = generator.limit(prompt, sampling)? {
+            self.progress.warn(limit);
+        }
+        generator.text(prompt, sampling, seed, show)
     }
 
     /// Loss on the raw text in the file `path`, read as the run read its text.
@@ -85,8 +89,18 @@ impl LanguageModel {
         } else {
             (DocumentBoundary::BlankLine, self.longest.min(512), 8)
         };
-        let windows = text_windows(path, document, &self.tokenizer, seq_len, rows)?;
-        let bytes = self.tokenizer.token_bytes();
-        language_scores(&self.network, windows.into_iter(), &bytes, &self.device, &self.progress)
+        let data =
+            CorpusConfig { train: vec![path.display().to_string()], document, ..CorpusConfig::default() };
+        let of_id = self.tokenizer.token_bytes();
+        let mut sums = LanguageSums::new(&self.network, &self.device);
+        let bar = self.progress.bar("evaluating", 0);
+        let mut batches = 0;
+        let bytes = for_each_batch(&data, &self.tokenizer, seq_len, rows, |batch| {
+            sums.add(&batch, &of_id)?;
+            batches += 1;
+            bar.advance_to(batches, || format!("loss {:.3}", sums.mean()));
+            Ok(())
+        })?;
+        sums.scores(bytes)
     }
 }

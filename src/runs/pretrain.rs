@@ -21,7 +21,7 @@ use crate::progress::Progress;
 use crate::report;
 use crate::results::{Log, PretrainResults, Pretrained, RunFacts, Sample};
 use crate::run_dir::RunDir;
-use crate::trainer::{LanguageTask, Outcome, Prompts, Run, State, language_scores};
+use crate::trainer::{LanguageTask, Outcome, Prompts, Run, State};
 
 impl PretrainConfig {
     /// Defaults, on this text: a file, a folder or a glob.
@@ -86,6 +86,7 @@ pub fn pretrain(config: &PretrainConfig, context: &Context) -> Result<Pretrained
     let prompts =
         Prompts { texts: config.prompts.clone(), sampling: config.sampling.clone(), seed: config.seed };
     let mut task = LanguageTask::new(&material.model, &state, &material.data, &config.train, prompts)?;
+    task.prompt_limits()?.into_iter().for_each(|words| progress.warn(words));
     let run = Run {
         phase: "pretrain",
         train: &config.train,
@@ -131,7 +132,7 @@ fn state(config: &PretrainConfig, start: Start, model: &ModelConfig, device: &De
 
 fn describe_data(data: &LanguageData, progress: &Progress) {
     let corpus = data.corpus();
-    let (train, validation) = (&corpus.train, &corpus.validation);
+    let (train, validation) = (&corpus.train.counts, &corpus.validation.counts);
     progress.note(format!(
         "data: {} documents, {} tokens to train on, {} tokens to validate on; {:.2} bytes per token, vocabulary {}",
         train.documents,
@@ -168,9 +169,7 @@ fn measure(
     let Material { config, data, model } = of;
     let device = state.params.device();
     let corpus = data.corpus();
-    let batches = data.validation_batches(config.train.micro_batch_size);
-    let token_bytes = corpus.tokenizer.token_bytes();
-    let validation = language_scores(task.eval_model(), batches, &token_bytes, &device, progress)?;
+    let validation = task.scores(progress)?;
     let bleu = continuation_bleu(of, task.eval_model(), progress)?;
     let counters = &state.counters;
     let tokens_per_sec = counters.tokens as f64 / counters.elapsed_secs.max(f64::MIN_POSITIVE);
@@ -183,8 +182,8 @@ fn measure(
         steps: counters.step,
         best_step: counters.best.as_ref().map_or(counters.step, |best| best.step),
         tokens: counters.tokens,
-        train_tokens: corpus.train.tokens,
-        bytes_per_token: corpus.train.text_bytes as f64 / corpus.train.tokens as f64,
+        train_tokens: corpus.train.counts.tokens,
+        bytes_per_token: corpus.train.counts.text_bytes as f64 / corpus.train.counts.tokens as f64,
         vocab_size: model.vocab_size(),
         parameters: state.params.count(),
         tokens_per_sec,
@@ -211,7 +210,7 @@ fn continuation_bleu(
     model: &model::LanguageModel,
     progress: &Progress,
 ) -> Result<Option<Bleu>> {
-    let documents = of.data.validation_documents(2 * BLEU_TOKENS, of.config.bleu_prompts);
+    let documents = of.data.validation_documents(2 * BLEU_TOKENS, of.config.bleu_prompts)?;
     if documents.is_empty() {
         return Ok(None);
     }

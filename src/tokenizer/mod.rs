@@ -2,7 +2,9 @@
 //!
 //! Layer 1. The exchange format is Hugging Face tokenizer.json. Training sees the pre-training text alone.
 
+mod byte_level;
 mod guard;
+mod words;
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -16,6 +18,8 @@ use tokenizers::pre_tokenizers::digits::Digits;
 use tokenizers::pre_tokenizers::sequence::Sequence;
 use tokenizers::{AddedToken, PreTokenizerWrapper, TokenizerBuilder};
 
+use self::byte_level::ByteLevelWords;
+pub use self::words::WordCounter;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::run_dir;
@@ -60,48 +64,72 @@ impl TokenizerConfig {
 /// A tokenizer with what training needs to know about it.
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
+    /// How it encodes word by word, where it can.
+    words: Option<ByteLevelWords>,
     json: Vec<u8>,
     sha256: String,
     begin_of_text: u32,
     end_of_text: u32,
     pad: u32,
+    /// Stands for text that is not in the vocabulary.
+    unknown: Option<u32>,
+    vocab_size: usize,
     byte_level: bool,
 }
+
+/// Texts that the library encodes at once: it keeps 100 bytes and more for each token.
+const TEXTS_AT_ONCE: usize = 1000;
 
 impl Tokenizer {
     /// Trains a byte-level BPE on `documents`; the same documents in the same order give the same tokenizer.
     ///
-    /// Errors: no document at all (65).
-    pub fn train<I>(documents: I, config: &TokenizerConfig) -> Result<Self>
-    where
-        I: Iterator<Item = String> + Send,
-    {
+    /// Errors: as [`Tokenizer::of_words`].
+    pub fn train(documents: impl Iterator<Item = String>, config: &TokenizerConfig) -> Result<Self> {
+        let mut words = WordCounter::new(config);
+        documents.for_each(|document| words.push(document));
+        Self::of_words(words, config)
+    }
+
+    /// Trains a byte-level BPE on counted words, those of more than 1,000 bytes cut: time grows with the square of the
+    /// longest. Of more than 750,000 different words the rarest are left out, which bounds memory.
+    ///
+    /// Errors: no word at all (65).
+    pub fn of_words(words: WordCounter, config: &TokenizerConfig) -> Result<Self> {
         let failed =
             |cause: tokenizers::Error| Error::data(format!("the tokenizer cannot be trained: {cause}"));
-        // Two words of one document never merge, so documents may be fed as they are.
+        let counts = words.finish();
+        if counts.is_empty() {
+            return Err(Error::data("there is no text to train a tokenizer on; name files with text"));
+        }
+        let characters = byte_level::characters();
+        let counts = counts
+            .into_iter()
+            .map(|(word, count)| (byte_level::in_characters(&word, &characters).into(), count));
         let bytes = ByteLevel::new(false, true, true);
         let words: PreTokenizerWrapper = if config.single_digits {
             Sequence::new(vec![Digits::new(true).into(), bytes.into()]).into()
         } else {
             bytes.into()
         };
-        let mut tokenizer = TokenizerBuilder::new()
-            .with_model(BPE::default())
-            .with_normalizer(None::<tokenizers::NormalizerWrapper>)
-            .with_pre_tokenizer(Some(words))
-            .with_post_processor(Some(bytes))
-            .with_decoder(Some(bytes))
-            .build()
-            .map_err(failed)?;
         let specials = [PAD, END_OF_TEXT].map(|token| AddedToken::from(token, true).special(true));
-        let mut trainer = BpeTrainerBuilder::new()
+        let trainer = BpeTrainerBuilder::new()
             .vocab_size(config.vocab_size)
             .min_frequency(config.min_frequency)
             .special_tokens(specials.to_vec())
             .initial_alphabet(ByteLevel::alphabet().into_iter().collect::<HashSet<_>>())
             .show_progress(false)
             .build();
-        tokenizer.train(&mut trainer, documents).map_err(failed)?;
+        let mut model = BPE::default();
+        trainer.do_train(&counts.collect(), &mut model).map_err(failed)?;
+        let mut tokenizer = TokenizerBuilder::new()
+            .with_model(model)
+            .with_normalizer(None::<tokenizers::NormalizerWrapper>)
+            .with_pre_tokenizer(Some(words))
+            .with_post_processor(Some(bytes))
+            .with_decoder(Some(bytes))
+            .build()
+            .map_err(failed)?;
+        tokenizer.add_special_tokens(specials).map_err(failed)?;
         let json = tokenizer.to_string(false).map_err(failed)?;
         Self::parse(Path::new("the new tokenizer"), json.into_bytes(), &Names::default())
     }
@@ -139,8 +167,28 @@ impl Tokenizer {
         // Right padding is never attended to, so a tokenizer without its own pad token pads with the end.
         let pad = find(&names.pad_token, &[PAD, "<pad>", "[PAD]"]).unwrap_or(end_of_text);
         let described: Value = serde_json::from_slice(&json).unwrap_or_default();
+        if let Some(dropout) = described["model"]["dropout"].as_f64().filter(|dropout| *dropout > 0.0) {
+            let why = format!("its BPE leaves out merges by chance (dropout {dropout})");
+            let hint = "so that no run could be repeated; set \"dropout\" to null in it";
+            return Err(Error::data(format!("{}: {why}, {hint}", path.display())));
+        }
         let byte_level = described["decoder"].to_string().contains("\"ByteLevel\"");
-        Ok(Self { sha256: files::sha256(&json), inner, json, begin_of_text, end_of_text, pad, byte_level })
+        let unknown = unknown(&described["model"], &inner).filter(|id| ![end_of_text, pad].contains(id));
+        let vocab_size = inner.get_vocab(true).values().max().map_or(0, |id| *id as usize + 1);
+        let words = guard::caught(|| ByteLevelWords::of(&inner)).map_err(damaged)?;
+        let sha256 = files::sha256(&json);
+        Ok(Self {
+            sha256,
+            inner,
+            words,
+            json,
+            begin_of_text,
+            end_of_text,
+            pad,
+            unknown,
+            vocab_size,
+            byte_level,
+        })
     }
 
     /// Content of tokenizer.json.
@@ -190,7 +238,7 @@ impl Tokenizer {
 
     /// V: one more than the largest id.
     pub fn vocab_size(&self) -> usize {
-        self.inner.get_vocab(true).values().max().map_or(0, |id| *id as usize + 1)
+        self.vocab_size
     }
 
     /// Id of the token that begins a text; the one that ends it where there is no other.
@@ -216,11 +264,19 @@ impl Tokenizer {
     /// Ids of each text, in parallel, with the special tokens that the file itself adds (such as `<s>` of
     /// Llama 2). Text that spells `<|pad|>` stays text.
     pub fn encode_batch(&self, texts: &[String]) -> Result<Vec<Vec<u32>>> {
-        let inputs: Vec<&str> = texts.iter().map(String::as_str).collect();
         let failed = |cause: String| Error::data(format!("text cannot be encoded: {cause}"));
-        let encodings = guard::caught(|| self.inner.encode_batch_fast(inputs, true)).map_err(failed)?;
-        let encodings = encodings.map_err(|cause| failed(cause.to_string()))?;
-        Ok(encodings.iter().map(|encoding| encoding.get_ids().to_vec()).collect())
+        if let Some(words) = &self.words {
+            let ids = guard::caught(|| words.encode(&self.inner, texts)).map_err(failed)?;
+            return ids.map_err(|cause| failed(cause.to_string()));
+        }
+        let mut ids = Vec::with_capacity(texts.len());
+        for texts in texts.chunks(TEXTS_AT_ONCE) {
+            let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+            let encodings = guard::caught(|| self.inner.encode_batch_fast(texts, true)).map_err(failed)?;
+            let encodings = encodings.map_err(|cause| failed(cause.to_string()))?;
+            ids.extend(encodings.iter().map(|encoding| encoding.get_ids().to_vec()));
+        }
+        Ok(ids)
     }
 
     /// Ids of one text.
@@ -235,13 +291,19 @@ impl Tokenizer {
         text.map_err(|cause| failed(cause.to_string()))
     }
 
-    /// Bytes of text behind each id, 0 for special tokens: what bits per byte divides by.
+    /// Whether `token_bytes` of all ids of a text add up to its bytes. Other tokenizers may change or drop parts of a
+    /// text, such as spaces.
+    pub fn counts_bytes(&self) -> bool {
+        self.byte_level
+    }
+
+    /// Bytes of text behind each id, 0 for special tokens but the one for unknown text.
     pub fn token_bytes(&self) -> Vec<u32> {
         let special: HashSet<u32> = self
             .inner
             .get_added_tokens_decoder()
             .iter()
-            .filter(|(_, t)| t.special)
+            .filter(|(id, token)| token.special && Some(**id) != self.unknown)
             .map(|(id, _)| *id)
             .collect();
         let bytes = |id: u32| match self.inner.id_to_token(id) {
@@ -249,7 +311,8 @@ impl Tokenizer {
             Some(token) if self.byte_level => token.chars().count() as u32,
             // SentencePiece falls back to single bytes, written as <0x0A>.
             Some(token) if token.len() == 6 && token.starts_with("<0x") && token.ends_with('>') => 1,
-            Some(token) => token.replace('▁', " ").len() as u32,
+            // WordPiece marks what goes on with a word.
+            Some(token) => token.strip_prefix("##").unwrap_or(&token).replace('▁', " ").len() as u32,
             None => 0,
         };
         (0..self.vocab_size() as u32).map(|id| if special.contains(&id) { 0 } else { bytes(id) }).collect()
@@ -267,6 +330,12 @@ fn from_bytes(json: &[u8]) -> std::result::Result<tokenizers::Tokenizer, String>
     inner.set_encode_special_tokens(true);
     guard::try_out(&inner)?;
     Ok(inner)
+}
+
+/// The token of a model for what its vocabulary lacks.
+fn unknown(model: &Value, inner: &tokenizers::Tokenizer) -> Option<u32> {
+    let named = model["unk_token"].as_str().and_then(|token| inner.token_to_id(token));
+    named.or_else(|| model["unk_id"].as_u64()?.try_into().ok())
 }
 
 /// Special tokens by their part, as tokenizer_config.json names them.

@@ -22,6 +22,7 @@ pub struct LanguageTask<'a> {
     model: LanguageModel,
     eval_model: LanguageModel,
     token_bytes: Vec<u32>,
+    validation_bytes: Option<u64>,
     prompts: Prompts,
     device: Device,
 }
@@ -52,20 +53,43 @@ impl<'a> LanguageTask<'a> {
             model: model_of_stage(config, state.stage(), &state.params, train)?,
             eval_model: LanguageModel::new(config, &state.params.detached())?,
             token_bytes: data.corpus().tokenizer.token_bytes(),
+            validation_bytes: data.validation_bytes()?,
             prompts,
             device: state.params.device(),
         })
     }
 
+    fn generator(&self) -> Generator<'_> {
+        Generator { model: &self.eval_model, tokenizer: &self.data.corpus().tokenizer }
+    }
+
+    /// What the positions of the model take from the samples, in words.
+    pub fn prompt_limits(&self) -> Result<Vec<String>> {
+        let Prompts { texts, sampling, .. } = &self.prompts;
+        texts.iter().filter_map(|prompt| self.generator().limit(prompt, sampling).transpose()).collect()
+    }
+
     /// Each prompt with its continuation.
     pub fn samples(&self) -> Result<Vec<Sample>> {
-        let (tokenizer, Prompts { texts, sampling, seed }) = (&self.data.corpus().tokenizer, &self.prompts);
-        let generator = Generator { model: &self.eval_model, tokenizer };
+        let (generator, Prompts { texts, sampling, seed }) = (self.generator(), &self.prompts);
+        let tokenizer = generator.tokenizer;
         let sample = |prompt: &String| -> Result<Sample> {
             let new = generator.ids(&tokenizer.encode(prompt)?, sampling, *seed)?;
             Ok(Sample { prompt: prompt.clone(), continuation: tokenizer.decode(&new)?, seed: *seed })
         };
         texts.iter().map(sample).collect()
+    }
+
+    /// How well the model predicts the validation text.
+    pub fn scores(&self, progress: &Progress) -> Result<LanguageScores> {
+        let batches = self.data.validation_batches(self.train.micro_batch_size);
+        let bar = progress.bar("evaluating", batches.len() as u64);
+        let mut sums = LanguageSums::new(&self.eval_model, &self.device);
+        for (done, batch) in batches.enumerate() {
+            sums.add(&batch?, &self.token_bytes)?;
+            bar.advance_to(done as u64 + 1, || format!("loss {:.3}", sums.mean()));
+        }
+        sums.scores(self.validation_bytes)
     }
 
     /// The model without autograd.
@@ -79,7 +103,7 @@ impl Task for LanguageTask<'_> {
         let first = step * self.train.global_batch_size() as u64;
         let rows = self.train.micro_batch_size;
         let starts = (0..self.train.grad_accum_steps).map(|micro_step| first + (micro_step * rows) as u64);
-        Ok(starts.map(|start| self.data.train_batch(start, rows)).collect())
+        starts.map(|start| self.data.train_batch(start, rows)).collect()
     }
 
     fn count(&self, batch: &Batch) -> f64 {
@@ -97,8 +121,7 @@ impl Task for LanguageTask<'_> {
     }
 
     fn evaluate(&self, progress: &Progress) -> Result<Evaluation> {
-        let batches = self.data.validation_batches(self.train.micro_batch_size);
-        let scores = language_scores(&self.eval_model, batches, &self.token_bytes, &self.device, progress)?;
+        let scores = self.scores(progress)?;
         let mut fields = Map::new();
         fields.insert("val_perplexity".into(), json!(scores.val_perplexity));
         fields.insert("val_bits_per_byte".into(), json!(scores.val_bits_per_byte));
@@ -128,30 +151,48 @@ fn model_of_stage(
 
 /// Loss, perplexity and bits per byte over batches, from sums: independent of how they are cut.
 ///
-/// The loss counts every target. Bits per byte counts the targets that stand for text, `token_bytes` bytes
-/// each; ends of documents are left out on both sides.
-pub fn language_scores(
-    model: &LanguageModel,
-    batches: impl ExactSizeIterator<Item = Batch>,
-    token_bytes: &[u32],
-    device: &Device,
-    progress: &Progress,
-) -> Result<LanguageScores> {
-    let bar = progress.bar("evaluating", batches.len() as u64);
-    let (mut nats, mut tokens, mut text_nats, mut bytes) = (0.0, 0u64, 0.0, 0u64);
-    for (done, batch) in batches.enumerate() {
-        let (rows, targets) = on_device(&batch, device)?;
-        let losses = model.losses(&rows, &targets)?.to_dtype(DType::F32)?;
+/// The loss counts every target. Bits per byte counts the targets that stand for text; ends of documents are left out
+/// on both sides.
+pub struct LanguageSums<'a> {
+    model: &'a LanguageModel,
+    device: &'a Device,
+    nats: f64,
+    tokens: u64,
+    text_nats: f64,
+    bytes: u64,
+}
+
+impl<'a> LanguageSums<'a> {
+    /// Nothing predicted so far.
+    pub fn new(model: &'a LanguageModel, device: &'a Device) -> Self {
+        Self { model, device, nats: 0.0, tokens: 0, text_nats: 0.0, bytes: 0 }
+    }
+
+    /// Predicts a batch; `bytes_of_id` are those of text behind each id, 0 for what is no text.
+    pub fn add(&mut self, batch: &Batch, bytes_of_id: &[u32]) -> Result<()> {
+        let (rows, targets) = on_device(batch, self.device)?;
+        let losses = self.model.losses(&rows, &targets)?.to_dtype(DType::F32)?;
         for (loss, target) in losses.to_vec1::<f32>()?.into_iter().zip(&batch.targets) {
-            nats += f64::from(loss);
-            tokens += 1;
-            let target_bytes = token_bytes.get(*target as usize).copied().unwrap_or(0);
-            if target_bytes > 0 {
-                text_nats += f64::from(loss);
-                bytes += u64::from(target_bytes);
+            self.nats += f64::from(loss);
+            self.tokens += 1;
+            let bytes = bytes_of_id.get(*target as usize).copied().unwrap_or(0);
+            if bytes > 0 {
+                self.text_nats += f64::from(loss);
+                self.bytes += u64::from(bytes);
             }
         }
-        bar.advance_to(done as u64 + 1, || format!("loss {:.3}", nats / tokens.max(1) as f64));
+        Ok(())
     }
-    LanguageScores::from_totals(nats, tokens, text_nats, bytes)
+
+    /// Nats per token so far.
+    pub fn mean(&self) -> f64 {
+        self.nats / self.tokens.max(1) as f64
+    }
+
+    /// The scores; `bytes` are those of the text where its ids do not add up to it.
+    ///
+    /// Errors: nothing was predicted (65).
+    pub fn scores(self, bytes: Option<u64>) -> Result<LanguageScores> {
+        LanguageScores::from_totals(self.nats, self.tokens, self.text_nats, bytes.unwrap_or(self.bytes))
+    }
 }

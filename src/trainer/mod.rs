@@ -19,7 +19,7 @@ pub use classification::{
     SelectionMetric, probabilities, stages,
 };
 pub use config::TrainConfig;
-pub use language::{LanguageTask, Prompts, language_scores};
+pub use language::{LanguageSums, LanguageTask, Prompts};
 pub(crate) use run::{Outcome, Run};
 pub use state::State;
 pub use step::{StepReport, StepSettings, step};

@@ -291,13 +291,13 @@ fn token_key() -> TokenKey {
 
 fn token_file(bytes: &[u8]) {
     let path = file("x.tokens", bytes);
-    let read = match TokenFile::open(&path, &token_key()) {
+    let read = match TokenFile::open(&path, &token_key(), usize::MAX) {
         Ok(read) => read,
         Err(error) => return refused(&error, ErrorKind::BadData),
     };
-    assert!(read.tokens <= bytes.len() as u64);
-    assert_eq!(read.ids(0, bytes.len()).len() as u64, read.tokens);
-    assert!(read.ids(read.tokens, 1).is_empty());
+    assert!(read.counts.tokens <= bytes.len() as u64);
+    assert_eq!(read.ids(0, bytes.len()).unwrap().len() as u64, read.counts.tokens);
+    assert!(read.ids(read.counts.tokens, 1).unwrap().is_empty());
 }
 
 fn valid_token_files() -> Vec<Vec<u8>> {

@@ -233,8 +233,8 @@ proptest! {
         let mut writer = TokenWriter::create(&path, 70_000).unwrap();
         documents.iter().for_each(|ids| writer.push(ids, ids.len()).unwrap());
         writer.finish(&key).unwrap();
-        let file = TokenFile::open(&path, &key).unwrap();
-        prop_assert_eq!((file.tokens as usize, file.documents as usize), (documents.concat().len(), documents.len()));
-        prop_assert_eq!(file.ids(0, 1000), documents.concat());
+        let file = TokenFile::open(&path, &key, 70_000).unwrap();
+        prop_assert_eq!((file.counts.tokens as usize, file.counts.documents as usize), (documents.concat().len(), documents.len()));
+        prop_assert_eq!(file.ids(0, 1000).unwrap(), documents.concat());
     }
 }
