@@ -60,6 +60,23 @@ fn an_audit_finds_equal_and_near_texts_and_those_in_the_corpus() {
 }
 
 #[test]
+fn near_copies_are_found_in_text_without_spaces() {
+    let folder = Folder::new();
+    let prize = |name: &str| format!("恭喜{name}您获得本次活动一等奖请立即拨打客服电话领取您的奖金");
+    let row = |label: &str, text: &str| format!("{label}\t{text}\n");
+    let meal = "今天晚上一起去吃饭吗我在公司门口等你下班";
+    folder.write("train.tsv", row("spam", &prize("小明")) + &row("ham", meal));
+    folder.write(
+        "test.tsv",
+        row("spam", &prize("大卫")) + &row("ham", "明天早上的会议改到下午三点请大家准时参加"),
+    );
+    let found =
+        folder.run("data audit --train train.tsv --test test.tsv --threshold 0.7 --json").done().object();
+    assert_eq!(found["test_rows"], serde_json::json!([0]));
+    assert_eq!(overlap(&found, "test", "train")["near"], 1);
+}
+
+#[test]
 fn a_split_keeps_close_texts_together_and_says_which_row_is_where() {
     let folder = Folder::new();
     let line =

@@ -10,6 +10,7 @@ mod cuda;
 mod data;
 mod foreign;
 mod formats;
+mod generate;
 mod golden;
 mod hostile;
 mod house;

@@ -108,7 +108,7 @@ fn cached_tokenizer(
 /// Errors: no document (65).
 pub fn train_tokenizer(corpus: &Corpus, config: &TokenizerConfig, progress: &Progress) -> Result<Tokenizer> {
     let bar = progress.bar("training tokenizer", corpus.bytes());
-    let mut words = WordCounter::new(config);
+    let mut words = WordCounter::new(config.single_digits);
     let (mut bytes, mut in_train, mut in_validation) = (0, 0, 0);
     let remarks = corpus.for_each(|part, document| {
         bytes += document.len() as u64;

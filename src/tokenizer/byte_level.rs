@@ -23,9 +23,10 @@ pub(super) struct ByteLevelWords {
     /// The character that stands for each byte.
     characters: [char; 256],
     /// Ids of words, for each thread of the pool and one for those outside it.
-    kept: Vec<Mutex<HashMap<Box<str>, Box<[u32]>>>>,
+    kept: Vec<Mutex<IdsOfWords>>,
 }
 
+type IdsOfWords = HashMap<Box<str>, Box<[u32]>>;
 type Encoded<T> = tokenizers::Result<T>;
 
 impl ByteLevelWords {

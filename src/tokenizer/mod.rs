@@ -85,7 +85,7 @@ impl Tokenizer {
     ///
     /// Errors: as [`Tokenizer::of_words`].
     pub fn train(documents: impl Iterator<Item = String>, config: &TokenizerConfig) -> Result<Self> {
-        let mut words = WordCounter::new(config);
+        let mut words = WordCounter::new(config.single_digits);
         documents.for_each(|document| words.push(document));
         Self::of_words(words, config)
     }

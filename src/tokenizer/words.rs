@@ -10,8 +10,6 @@ use rayon::prelude::*;
 use tokenizers::decoders::byte_level::ByteLevel;
 use tokenizers::{OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer};
 
-use super::TokenizerConfig;
-
 /// Letters and signs after an apostrophe that are a word together with it.
 const CONTRACTIONS: [&str; 7] = ["'s", "'t", "'re", "'ve", "'m", "'ll", "'d"];
 /// Documents are counted in parallel in pieces of about this size.
@@ -118,10 +116,9 @@ pub struct WordCounter {
 }
 
 impl WordCounter {
-    /// Nothing counted so far, for a tokenizer as `config` says.
-    pub fn new(config: &TokenizerConfig) -> Self {
-        let cutter = Cutter { single_digits: config.single_digits };
-        Self { cutter, counts: HashMap::new(), piece: Vec::new(), bytes: 0 }
+    /// Nothing counted so far; with `single_digits` every digit is a word of its own.
+    pub fn new(single_digits: bool) -> Self {
+        Self { cutter: Cutter { single_digits }, counts: HashMap::new(), piece: Vec::new(), bytes: 0 }
     }
 
     /// Counts the words of a document.
@@ -255,7 +252,7 @@ mod tests {
     #[test]
     fn counts_are_of_all_documents_and_long_words_come_in_pieces() {
         let long = "é".repeat(1200);
-        let mut counter = WordCounter::new(&TokenizerConfig::default());
+        let mut counter = WordCounter::new(false);
         counter.push("a b a".into());
         counter.push(format!("{long} a"));
         let counts = counter.finish();
