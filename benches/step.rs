@@ -22,7 +22,7 @@ use train::model::{
     flops_per_token, parameter_specs,
 };
 use train::ops::{self, Traced, WeightLayout};
-use train::optim::OptimConfig;
+use train::optim::{OptimConfig, SpikeLimits};
 use train::trainer::{BatchLoss, State, StepReport, StepSettings, on_device, step};
 use train::{Error, Result};
 
@@ -124,7 +124,13 @@ impl Training {
     fn step(&mut self) -> Result<StepReport> {
         let batch = self.batch();
         let (count, device) = (batch.targets.len() as f64, self.state.params.device());
-        let settings = StepSettings { seed: 1, dropout: 0.0, learning_rate: 3e-4, max_grad_norm: 1.0 };
+        let settings = StepSettings {
+            seed: 1,
+            dropout: 0.0,
+            learning_rate: 3e-4,
+            max_grad_norm: 1.0,
+            skip_spikes: SpikeLimits::default(),
+        };
         let loss =
             |batch: &Batch, scale, dropout: &mut Dropout| self.model.loss(batch, scale, dropout, &device);
         step(&mut self.state, &[batch], count, &settings, loss)

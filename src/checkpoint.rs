@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::model::Weights;
+use crate::optim::LossWatch;
 use crate::tensor_file;
 
 /// Layout of the folder; another number is refused.
@@ -40,6 +41,25 @@ pub struct Counters {
     pub history: Vec<(f64, f64)>,
     /// Sum of training losses since the last evaluation and their number.
     pub loss_since_eval: (f64, u64),
+    /// A signal cut the evaluation after this step short.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub evaluation_due: bool,
+    /// Steps of the stage that updated nothing because of loss spikes.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub skipped_updates: u64,
+    /// Steps whose batches were left out because of loss spikes.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub steps_left_out: u64,
+    /// Returns to a checkpoint because of loss spikes.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub returns: u64,
+    /// The newest losses.
+    #[serde(default)]
+    pub watch: LossWatch,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 impl Counters {
@@ -98,12 +118,13 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// Saves into `folder/step_NNNNNN` and removes all but the newest `keep` others (0 keeps all).
+    /// Saves into `folder/step_NNNNNN` and removes all but the newest `keep` (0 keeps all). While the loss rises, the
+    /// newest one from before stays too.
     ///
     /// Errors: the disk refuses (73, 74); whatever was there before still stands.
     pub fn save(&self, folder: &Path, keep: usize) -> Result<PathBuf> {
-        let name = format!("step_{:06}", self.counters.step);
-        let (target, temporary) = (folder.join(&name), folder.join(format!(".{name}.tmp")));
+        let target = folder_of(folder, self.counters.step);
+        let temporary = folder.join(format!(".step_{:06}.tmp", self.counters.step));
         if target.exists() {
             // A resumed run that stops before its first step is where it was.
             return Ok(target);
@@ -118,7 +139,8 @@ impl Checkpoint {
         })?;
         fs::rename(&temporary, &target).map_err(|cause| Error::writing(&target, &cause))?;
         files::sync_parent(&target)?;
-        remove_old(folder, keep)?;
+        let watch = &self.counters.watch;
+        remove_old(folder, keep, watch.sound_checkpoint().filter(|_| watch.rises()))?;
         Ok(target)
     }
 
@@ -189,6 +211,11 @@ impl Checkpoint {
     }
 }
 
+/// Where the checkpoint of a step stands in `folder`.
+pub fn folder_of(folder: &Path, step: u64) -> PathBuf {
+    folder.join(format!("step_{step:06}"))
+}
+
 /// Complete checkpoints in `folder`, oldest first; unfinished ones have another name and are not seen.
 pub fn list(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
@@ -206,10 +233,10 @@ fn step_of(path: &Path) -> u64 {
     name.trim_start_matches("step_").parse().unwrap_or(0)
 }
 
-fn remove_old(folder: &Path, keep: usize) -> Result<()> {
+fn remove_old(folder: &Path, keep: usize, but: Option<u64>) -> Result<()> {
     let found = list(folder);
     let surplus = if keep == 0 { 0 } else { found.len().saturating_sub(keep) };
-    for path in &found[..surplus] {
+    for path in found[..surplus].iter().filter(|path| but != Some(step_of(path))) {
         fs::remove_dir_all(path).map_err(|cause| Error::writing(path, &cause))?;
     }
     Ok(())

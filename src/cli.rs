@@ -2,6 +2,8 @@
 //!
 //! Layer 8; clap structs and nothing else.
 
+use std::io::ErrorKind::BrokenPipe;
+use std::io::Write;
 use std::path::PathBuf;
 
 use clap::error::ErrorKind;
@@ -14,7 +16,13 @@ use crate::error::{Error, Result};
 pub fn parse() -> Result<Cli> {
     Cli::try_parse().map_err(|mistake| {
         if !mistake.use_stderr() || mistake.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-            mistake.exit();
+            let printed = mistake.print().and_then(|()| std::io::stdout().flush());
+            match printed {
+                Err(cause) if !mistake.use_stderr() && cause.kind() != BrokenPipe => {
+                    return Error::new(crate::error::ErrorKind::Io, format!("cannot write help: {cause}"));
+                }
+                _ => std::process::exit(mistake.exit_code()),
+            }
         }
         let text = mistake.to_string();
         let lines = text.lines().map(str::trim).take_while(|line| !line.starts_with("Usage:"));

@@ -34,7 +34,7 @@ pub enum ErrorKind {
     TryAgain,
     /// Loss or gradients are not finite.
     Diverged,
-    /// Stopped by this signal with a checkpoint saved.
+    /// Stopped by this signal; a training has saved a checkpoint.
     Interrupted(i32),
 }
 
@@ -79,6 +79,13 @@ impl Error {
     /// Damaged or unsuitable data (exit 65).
     pub fn data(message: impl Display) -> Self {
         Self::new(ErrorKind::BadData, message)
+    }
+
+    /// A model whose loss, probabilities or logits are no numbers (exit 76, of a model that was loaded 65).
+    pub fn not_finite() -> Self {
+        let why =
+            "the model answers with numbers that are not finite: its weights are damaged or far too large";
+        Self::new(ErrorKind::Diverged, format!("{why}; take another model or an earlier checkpoint"))
     }
 
     /// A failed read of an input: missing or unreadable is exit 66, anything else 74.

@@ -8,10 +8,11 @@ use rand_chacha::ChaCha8Rng;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::{KvCache, LanguageModel};
 use crate::ranges;
 use crate::rng;
+use crate::signals;
 use crate::tokenizer::Tokenizer;
 
 /// How the next token is chosen.
@@ -117,12 +118,17 @@ impl Generator<'_> {
         let mut new: Vec<u32> = if prompt.is_empty() { vec![end] } else { prompt.to_vec() };
         new.drain(..new.len().saturating_sub(positions));
         for _ in 0..sampling.max_new_tokens {
+            signals::check()?;
             if cache.len() + new.len() > positions {
                 return Ok(());
             }
             let input = Tensor::from_vec(new.clone(), (1, new.len()), self.model.device())?;
             let logits = self.model.next_logits(&input, &mut cache)?.squeeze(0)?.to_dtype(DType::F32)?;
-            let next = choose(&logits.to_vec1::<f32>()?, sampling, &mut stream);
+            let logits = logits.to_vec1::<f32>()?;
+            if logits.iter().any(|logit| !logit.is_finite()) {
+                return Err(Error::not_finite());
+            }
+            let next = choose(&logits, sampling, &mut stream);
             if next == end {
                 return Ok(());
             }

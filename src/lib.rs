@@ -97,7 +97,7 @@ pub use signals::catch_signals;
 pub mod internals {
     pub use crate::commands::{exit_code, main};
     pub use crate::files::{hex, sha256};
-    pub use crate::process::{peak_memory_bytes, silence_panics};
+    pub use crate::process::{Allocator, peak_memory_bytes, silence_panics};
     pub use crate::rng::stream;
 
     /// Checkpoints.

@@ -1,6 +1,8 @@
 //! What a user sees of bad input: one line that names place and cause, the right exit code, and nothing lost.
 
+use candle_core::{Device, Tensor};
 use serde_json::{Value, json};
+use train::internals::tensor_file;
 
 use crate::support::Folder;
 
@@ -319,13 +321,39 @@ fn too_little_text_is_refused_with_both_numbers() {
 }
 
 #[test]
+fn a_model_whose_answers_are_no_numbers_gives_none() {
+    let folder = Folder::pretrained();
+    folder.run("finetune --config finetune.toml").done();
+    let asked = [
+        ("finetuned", "predict huge hello"),
+        ("finetuned", "evaluate huge --data messages.tsv"),
+        ("pretrained", "generate huge --prompt the"),
+        ("pretrained", "evaluate huge --data corpus.txt"),
+    ];
+    for (run, line) in asked {
+        folder.replace("huge", &format!("{run}/model"));
+        let path = folder.path("huge/model.safetensors");
+        let huge = |tensor: &Tensor| Tensor::full(3e38f32, tensor.dims(), &Device::Cpu).unwrap();
+        let weights = tensor_file::read(&path).unwrap();
+        let weights = weights.iter().map(|(name, tensor)| (name.clone(), huge(tensor))).collect();
+        tensor_file::write(&path, &weights).unwrap();
+        folder.run(line).fails(65, &["not finite", "weights"]);
+    }
+}
+
+#[test]
 fn a_run_that_diverges_stops_and_can_go_on() {
     let folder = Folder::pretrained();
     // Weight decay of 100 at a rate of 100 multiplies each weight by -9999 in each step.
     let wild = "--set optim.learning_rate=100 --set optim.weight_decay=100 --set optim.max_grad_norm=0";
     let rare = "--set train.save_interval=0 --set train.eval_interval=0 --set train.max_steps=100";
     let line = format!("pretrain --config pretrain.toml --resume {rare} {wild}");
-    let parts = ["training diverged at step ", "NaN", "optim.learning_rate", "the last checkpoint is intact"];
+    let parts = [
+        "training diverged at step ",
+        "NaN",
+        "optim.learning_rate",
+        "step_000004 is from before the loss rose",
+    ];
     folder.run(&line).fails(76, &parts);
     assert_eq!(folder.json("pretrained/run.json")["status"], "failed");
     folder.run(RESUME).done();

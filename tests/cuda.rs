@@ -7,7 +7,7 @@ use train::data::Batch;
 use train::internals::stream;
 use train::model::{Head, LanguageModel, LlamaConfig, ModelConfig, Params, parameter_specs};
 use train::ops;
-use train::optim::OptimConfig;
+use train::optim::{OptimConfig, SpikeLimits};
 use train::trainer::{State, StepReport, StepSettings, on_device, step};
 
 use crate::support::{Folder, gpu};
@@ -36,7 +36,13 @@ impl Training {
         let params = Params::init(&specs, 1, device).unwrap().computing_in(dtype).unwrap();
         let model = LanguageModel::new(&config, &params.tracked(|_| true)).unwrap();
         let state = State::of_all(params, &specs, &OptimConfig::default());
-        let settings = StepSettings { seed: 1, dropout: 0.0, learning_rate: 3e-3, max_grad_norm: 1.0 };
+        let settings = StepSettings {
+            seed: 1,
+            dropout: 0.0,
+            learning_rate: 3e-3,
+            max_grad_norm: 1.0,
+            skip_spikes: SpikeLimits::default(),
+        };
         Self { model, state, settings }
     }
 

@@ -14,7 +14,7 @@ use train::model::{
 };
 use train::ops::{self, GradientSums};
 use train::optim;
-use train::optim::{OptimConfig, ScheduleKind};
+use train::optim::{OptimConfig, ScheduleKind, SpikeLimits};
 use train::trainer::{BatchLoss, State, StepReport, StepSettings, on_device, step};
 
 use crate::support;
@@ -192,6 +192,7 @@ fn run(golden: &Golden, rows: usize) -> Training {
         dropout: 0.0,
         learning_rate: optim.learning_rate,
         max_grad_norm: optim.max_grad_norm,
+        skip_spikes: SpikeLimits::default(),
     };
     let state = State::of_all(params, &parameter_specs(&golden.config, Head::LanguageModel), &optim);
     Training { model, batches: golden.batches(rows), device: golden.device.clone(), state, settings }

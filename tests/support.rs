@@ -190,11 +190,18 @@ impl Folder {
         Outcome::of(line, self.train(&arguments).output().unwrap())
     }
 
+    /// `train` with these arguments, in this folder, its streams open to choice.
+    #[cfg(unix)]
+    pub fn command(&self, arguments: &[&str]) -> std::process::Command {
+        let mut command = std::process::Command::new(program());
+        command.current_dir(self.dir.path()).args(arguments);
+        command
+    }
+
     /// Starts `train` and does not wait for it.
     #[cfg(unix)]
     pub fn spawn(&self, line: &str) -> std::process::Child {
-        let mut command = std::process::Command::new(program());
-        command.current_dir(self.dir.path()).args(line.split_whitespace());
+        let mut command = self.command(&line.split_whitespace().collect::<Vec<_>>());
         command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::piped());
         command.spawn().unwrap()
     }

@@ -94,6 +94,7 @@ pub fn split(args: &SplitArgs, json: bool) -> Result<()> {
 
     let cannot = |cause| Error::writing(&args.output, &cause);
     std::fs::create_dir_all(&args.output).map_err(cannot)?;
+    let _ = std::fs::remove_file(&record); // Until it is there again the split is incomplete.
     let names = ["train", VALIDATION, TEST];
     let mut written = BTreeMap::new();
     for (name, rows) in names.iter().zip(&split.parts) {

@@ -25,7 +25,8 @@ use crate::progress::{Level, Progress, Terminal, say};
 /// Does what the command line says; an error is one line on stderr and an exit code.
 pub fn main() -> ExitCode {
     process::silence_panics();
-    let ended = process::caught(|| cli::parse().and_then(run)).unwrap_or_else(|words| Err(bug(&words)));
+    let ended =
+        process::caught(|| cli::parse().and_then(on_threads)).unwrap_or_else(|words| Err(bug(&words)));
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -33,6 +34,13 @@ pub fn main() -> ExitCode {
             ExitCode::from(exit_code(error.kind))
         }
     }
+}
+
+/// On a worker of the thread pool work is shared out without going to sleep first. A pool of one thread must stay free
+/// for the work of other threads, which this one waits for.
+fn on_threads(cli: Cli) -> Result<()> {
+    process::start_threads()?;
+    if rayon::current_num_threads() > 1 { rayon::scope(|_| run(cli)) } else { run(cli) }
 }
 
 fn bug(words: &str) -> Error {

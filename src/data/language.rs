@@ -10,6 +10,7 @@ use super::token_file::{TokenCounts, TokenFile, TokenKey, TokenWriter, VERSION};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::progress::Progress;
+use crate::signals;
 use crate::tokenizer::{Tokenizer, TokenizerConfig, WordCounter};
 
 /// Documents are encoded in parallel in pieces of about this size; memory use is a small multiple of it.
@@ -111,6 +112,7 @@ pub fn train_tokenizer(corpus: &Corpus, config: &TokenizerConfig, progress: &Pro
     let mut words = WordCounter::new(config.single_digits);
     let (mut bytes, mut in_train, mut in_validation) = (0, 0, 0);
     let remarks = corpus.for_each(|part, document| {
+        signals::check()?;
         bytes += document.len() as u64;
         bar.advance_to(bytes, || "bytes".into());
         if part == Part::Train {
@@ -150,6 +152,7 @@ fn encode(
         Ok(())
     };
     let remarks = corpus.for_each(|part, document| {
+        signals::check()?;
         piece_bytes += document.len();
         piece.0.push(part);
         piece.1.push(document);

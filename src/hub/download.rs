@@ -86,10 +86,14 @@ impl Watch<'_> {
     ) -> Result<T, Failure> {
         let (sender, events) = channel();
         let done = sender.clone();
-        std::thread::spawn(move || {
+        let download = move || {
             let result = work(&Beat(sender));
             let _ = done.send(Event::Done(result));
-        });
+        };
+        if let Err(cause) = std::thread::Builder::new().spawn(download) {
+            let why = format!("cannot start a thread to fetch {}: {cause}", self.what);
+            return Err(Failure::Final(Error::new(ErrorKind::Device, format!("{why}; raise ulimit -u"))));
+        }
         let bar = self.progress.bar("downloading", 0);
         let (mut total, mut bytes, mut heard) = (0, 0, Instant::now());
         loop {
@@ -105,7 +109,7 @@ impl Watch<'_> {
                     bar.advance_to(bytes, || "bytes".into());
                 }
                 Err(RecvTimeoutError::Timeout) => {
-                    stop_if_asked().map_err(Failure::Final)?;
+                    signals::check().map_err(Failure::Final)?;
                     if heard.elapsed() > self.silence {
                         let secs = self.silence.as_secs_f64();
                         let why =
@@ -132,20 +136,10 @@ impl Watch<'_> {
 pub(super) fn wait(pause: Duration) -> Result<(), Error> {
     let until = Instant::now() + pause;
     while Instant::now() < until {
-        stop_if_asked()?;
+        signals::check()?;
         std::thread::sleep(TICK.min(pause));
     }
     Ok(())
-}
-
-fn stop_if_asked() -> Result<(), Error> {
-    match signals::pending() {
-        Some(signal) => Err(Error::new(
-            ErrorKind::Interrupted(signal),
-            format!("stopped by signal {signal} while downloading"),
-        )),
-        None => Ok(()),
-    }
 }
 
 /// Sorts errors by what can be done about them.

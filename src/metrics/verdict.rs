@@ -246,8 +246,11 @@ fn not_learning(history: &History) -> Option<String> {
     } else {
         return None;
     };
-    let advice =
-        if trend == "rising" { "lower the learning rate" } else { "raise the learning rate or train longer" };
+    let advice = if trend == "rising" {
+        "lower the learning rate"
+    } else {
+        "raise the learning rate, shorten its warm-up or train longer"
+    };
     Some(format!("Training loss is {trend}, from {first:.3} to {last:.3}: {advice}, and check the labels."))
 }
 

@@ -100,6 +100,16 @@ impl ModelConfig {
         config
     }
 
+    /// The same model with this many blocks.
+    pub fn with_num_hidden_layers(&self, layers: usize) -> Self {
+        let mut config = self.clone();
+        match &mut config {
+            Self::Llama(c) => c.num_hidden_layers = layers,
+            Self::Gpt2(c) => c.n_layer = layers,
+        }
+        config
+    }
+
     /// Checks that the sizes fit each other.
     ///
     /// Errors: a size outside its range, or sizes that do not divide each other (2).

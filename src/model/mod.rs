@@ -5,6 +5,7 @@
 mod config;
 mod dropout;
 mod flops;
+mod footprint;
 mod gpt2;
 mod head;
 mod heads;
@@ -21,6 +22,7 @@ mod transformer;
 pub use config::{ModelConfig, parameter_specs};
 pub use dropout::Dropout;
 pub use flops::flops_per_token;
+pub use footprint::{Footprint, footprint};
 pub use gpt2::Gpt2Config;
 pub use head::{Head, Pooling, SCORE_WEIGHT};
 pub use heads::{Classifier, LanguageModel};

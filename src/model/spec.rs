@@ -142,6 +142,12 @@ impl BlockSpec {
     fn norms(&self) -> [&NormSpec; 2] {
         [&self.attention_norm, &self.mlp_norm]
     }
+
+    /// Every parameter of the block: linear maps, then norms.
+    pub fn parameters(&self) -> impl Iterator<Item = &ParamSpec> {
+        let linears = self.linears().into_iter().flat_map(|linear| linear.weights.iter().chain(&linear.bias));
+        linears.chain(self.norms().into_iter().flat_map(NormSpec::parameters))
+    }
 }
 
 /// How a model knows the order of tokens.

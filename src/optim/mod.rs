@@ -1,15 +1,17 @@
-//! From gradients to new parameters: accumulation, clipping, learning-rate schedule, AdamW.
+//! From gradients to new parameters: accumulation, clipping, learning-rate schedule, AdamW, and a watch on the losses.
 //!
 //! Layer 3.
 
 mod adamw;
 mod gradients;
 mod groups;
+mod loss_watch;
 mod schedule;
 
 pub use adamw::{AdamW, Update};
 pub use gradients::Gradients;
 pub use groups::{ParamGroup, Stage};
+pub use loss_watch::{LossWatch, Spike, SpikeLimits};
 pub use schedule::{Schedule, ScheduleKind};
 
 use schemars::JsonSchema;

@@ -57,7 +57,9 @@ impl Observer for Terminal {
     fn say(&self, level: Level, text: &str) {
         if level >= self.least {
             let before = if level == Level::Warning { "warning: " } else { "" };
-            self.bars.suspend(|| say(&format!("{before}{text}")));
+            // Bars come back by themselves. `suspend` would panic where the terminal is gone.
+            let _ = self.bars.clear();
+            say(&format!("{before}{text}"));
         }
     }
 

@@ -148,6 +148,7 @@ impl Classifier {
         let train = &self.config.train;
         let examples = Examples::encode(&self.tokenizer, rows, train.seq_len)?;
         probabilities(&self.network, &examples, train.micro_batch_size, &self.device, &self.progress)
+            .map_err(stored::damaged)
     }
 
     fn prediction(&self, probabilities: &[f64]) -> Prediction {

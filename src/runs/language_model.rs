@@ -78,7 +78,7 @@ impl LanguageModel {
         if let Some(limit) = generator.limit(prompt, sampling)? {
             self.progress.warn(limit);
         }
-        generator.text(prompt, sampling, seed, show)
+        generator.text(prompt, sampling, seed, show).map_err(stored::damaged)
     }
 
     /// Loss on the raw text in the file `path`, read as the run read its text.
@@ -101,6 +101,6 @@ impl LanguageModel {
             bar.advance_to(batches, || format!("loss {:.3}", sums.mean()));
             Ok(())
         })?;
-        sums.scores(bytes)
+        sums.scores(bytes).map_err(stored::damaged)
     }
 }

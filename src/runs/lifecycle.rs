@@ -16,10 +16,11 @@ use crate::model::Params;
 use crate::ops;
 use crate::progress::Progress;
 use crate::run_dir::{Existing, Manifest, RunDir, Status, is_done};
+use crate::signals;
 use crate::trainer::State;
 
 /// Keys that may change between a checkpoint and its resumption.
-const HARMLESS: [&str; 17] = [
+const HARMLESS: [&str; 21] = [
     "device",
     "audit",
     "prompts",
@@ -33,6 +34,10 @@ const HARMLESS: [&str; 17] = [
     "train.log_interval",
     "train.eval_interval",
     "train.save_interval",
+    "train.save_minutes",
+    "train.spike_loss_z",
+    "train.spike_grad_norm_z",
+    "train.on_spike",
     "train.recompute",
     "train.keep_checkpoints",
     "train.early_stopping_patience",
@@ -47,6 +52,7 @@ pub fn open(
     config: &(impl Serialize + DeserializeOwned),
     context: &Context,
 ) -> Result<Option<RunDir>> {
+    signals::check()?;
     let dir = RunDir::open(Path::new(output_dir), context.existing)?;
     let (resumes, progress) = (context.existing == Existing::Resume, &context.progress);
     if resumes && dir.config().exists() {
@@ -238,7 +244,7 @@ impl Drop for Running<'_> {
     fn drop(&mut self) {
         if self.manifest.status == Status::Running {
             // Best effort: the error that ends the run matters more than a second one.
-            let _ = self.end(Status::Failed);
+            let _ = self.end(if signals::pending().is_some() { Status::Interrupted } else { Status::Failed });
         }
     }
 }

@@ -21,7 +21,7 @@ use crate::progress::Progress;
 use crate::report;
 use crate::results::{Log, PretrainResults, Pretrained, RunFacts, Sample};
 use crate::run_dir::RunDir;
-use crate::trainer::{LanguageTask, Outcome, Prompts, Run, State};
+use crate::trainer::{Asked, LanguageTask, Outcome, Prompts, Run, State, per_sec};
 
 impl PretrainConfig {
     /// Defaults, on this text: a file, a folder or a glob.
@@ -125,7 +125,10 @@ fn data(local: &PretrainConfig, start: &Start, progress: &Progress) -> Result<La
 
 /// Everything that training changes, before its first step.
 fn state(config: &PretrainConfig, start: Start, model: &ModelConfig, device: &Device) -> Result<State> {
-    let specs = parameter_specs(model, Head::LanguageModel);
+    let (head, train) = (Head::LanguageModel, &config.train);
+    let (rows, tokens_per_row) = (train.micro_batch_size, train.seq_len as f64);
+    Asked { model, head, train, rows, tokens_per_row, trains_all: true }.check(device)?;
+    let specs = parameter_specs(model, head);
     let params = lifecycle::computing(start.params(&specs, config.seed, device)?, config.train.precision)?;
     Ok(State::of_all(params, &specs, &config.optim))
 }
@@ -172,7 +175,7 @@ fn measure(
     let validation = task.scores(progress)?;
     let bleu = continuation_bleu(of, task.eval_model(), progress)?;
     let counters = &state.counters;
-    let tokens_per_sec = counters.tokens as f64 / counters.elapsed_secs.max(f64::MIN_POSITIVE);
+    let tokens_per_sec = per_sec(counters.tokens, counters.elapsed_secs);
     let flops = flops_per_token(model, model.vocab_size(), config.train.seq_len);
     Ok(PretrainResults {
         phase: "pretrain".into(),

@@ -3,8 +3,13 @@
 use std::path::Path;
 
 use crate::config::Config;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::files;
+
+/// The error of a model that was loaded: one that makes no numbers is bad data.
+pub fn damaged(error: Error) -> Error {
+    if error.kind == ErrorKind::Diverged { Error::data(error) } else { error }
+}
 
 /// The resolved config of the run at `path`.
 ///

@@ -6,7 +6,21 @@ use serde::{Deserialize, Serialize};
 use crate::checkpoint::Counters;
 use crate::device::Precision;
 use crate::error::{Error, Result};
+use crate::optim::SpikeLimits;
 use crate::ranges;
+
+/// What a loss spike brings about beside a warning.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnSpike {
+    /// Nothing.
+    #[default]
+    Warn,
+    /// The step updates nothing.
+    Skip,
+    /// The run returns to the newest checkpoint from before and leaves out the batches up to the spike.
+    GoBack,
+}
 
 /// `[train]`; 0 sets no limit, the first limit reached ends the run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -44,10 +58,22 @@ pub struct TrainConfig {
     pub log_interval: u64,
     /// Steps between evaluations; 0 evaluates once per epoch when fine-tuning, at the end when pre-training.
     pub eval_interval: u64,
-    /// Steps between checkpoints; 0 saves at the end only.
+    /// Steps between checkpoints; 0 saves at the end only, and as `save_minutes` says.
     pub save_interval: u64,
+    /// Minutes after which a checkpoint is saved besides, so that a power cut costs no more; 0 for none.
+    #[schemars(range(min = 0))]
+    pub save_minutes: f64,
     /// Newest checkpoints to keep; 0 keeps all.
     pub keep_checkpoints: usize,
+    /// A loss this many standard deviations above the mean of the last 128 steps is a spike; 0 for none.
+    #[schemars(range(min = 0))]
+    pub spike_loss_z: f64,
+    /// The same of the gradient norm.
+    #[schemars(range(min = 0))]
+    pub spike_grad_norm_z: f64,
+    /// What a spike brings about: `warn`, `skip` (this step updates nothing) or `go_back` (to the newest checkpoint from
+    /// before, then on with the batches after the spike).
+    pub on_spike: OnSpike,
     /// Evaluations without a better score before the run ends; 0 never stops early.
     pub early_stopping_patience: u64,
     /// End with the weights of the best evaluation instead of the last.
@@ -70,7 +96,11 @@ impl Default for TrainConfig {
             log_interval: 10,
             eval_interval: 0,
             save_interval: 0,
+            save_minutes: 5.0,
             keep_checkpoints: 2,
+            spike_loss_z: 6.0,
+            spike_grad_norm_z: 0.0,
+            on_spike: OnSpike::Warn,
             early_stopping_patience: 0,
             restore_best: true,
         }
@@ -98,13 +128,36 @@ impl TrainConfig {
         self.micro_batch_size.saturating_mul(self.grad_accum_steps)
     }
 
+    /// What counts as a spike.
+    pub fn spike_limits(&self) -> SpikeLimits {
+        SpikeLimits { loss_z: self.spike_loss_z, grad_norm_z: self.spike_grad_norm_z }
+    }
+
+    /// Steps in all, as far as the limits say so before the first; 0 where they do not.
+    fn steps(&self, steps_per_epoch: f64) -> u64 {
+        let epochs = (self.max_epochs * steps_per_epoch).ceil() as u64;
+        [self.max_steps, epochs].into_iter().filter(|steps| *steps > 0).min().unwrap_or(0)
+    }
+
+    /// What to say of a warm-up that lasts as long as the run.
+    pub fn endless_warmup(&self, warmup_steps: u64, steps_per_epoch: f64) -> Option<String> {
+        let steps = self.steps(steps_per_epoch);
+        (0 < steps && steps < warmup_steps).then(|| {
+            format!(
+                "optim.warmup_steps is {warmup_steps}, but the run ends after {steps}: its learning rate never reaches \
+                 optim.learning_rate; lower optim.warmup_steps, or train longer"
+            )
+        })
+    }
+
     /// One line on what a step is and how many there are, as far as that is known before the first.
     pub fn sizes(&self, steps_per_epoch: f64) -> String {
         let (rows, times, all) = (self.micro_batch_size, self.grad_accum_steps, self.global_batch_size());
         let tokens = all.saturating_mul(self.seq_len);
-        let epochs = (self.max_epochs * steps_per_epoch).ceil() as u64;
-        let steps = [self.max_steps, epochs].into_iter().filter(|steps| *steps > 0).min();
-        let steps = steps.map_or(String::new(), |steps| format!(", at most {steps} in all"));
+        let steps = match self.steps(steps_per_epoch) {
+            0 => String::new(),
+            steps => format!(", at most {steps} in all"),
+        };
         format!(
             "steps: {rows} x {times} = {all} sequences, up to {tokens} tokens each; {steps_per_epoch:.1} an \
              epoch{steps}"
@@ -140,5 +193,15 @@ mod tests {
         assert_eq!(sizes.sizes(20.0), line);
         let minutes = TrainConfig { max_minutes: 1.0, ..TrainConfig::default() };
         assert!(minutes.sizes(20.0).ends_with("20.0 an epoch"), "{}", minutes.sizes(20.0));
+    }
+
+    #[test]
+    fn a_warm_up_longer_than_the_run_is_told() {
+        let ten = TrainConfig { max_steps: 10, ..TrainConfig::default() };
+        let line = ten.endless_warmup(1000, 20.0).unwrap();
+        assert!(line.starts_with("optim.warmup_steps is 1000, but the run ends after 10"), "{line}");
+        assert_eq!((ten.endless_warmup(10, 20.0), ten.endless_warmup(0, 20.0)), (None, None));
+        let minutes = TrainConfig { max_minutes: 1.0, ..TrainConfig::default() };
+        assert_eq!(minutes.endless_warmup(1000, 20.0), None, "nobody knows how many steps it has");
     }
 }

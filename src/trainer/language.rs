@@ -5,13 +5,14 @@ use serde_json::{Map, json};
 
 use super::{BatchLoss, Evaluation, State, Task, on_device};
 use crate::data::{Batch, LanguageData};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::generate::{Generator, Sampling};
 use crate::metrics::LanguageScores;
 use crate::model::{Dropout, LanguageModel, ModelConfig, Params};
 use crate::optim::Stage;
 use crate::progress::Progress;
 use crate::results::Sample;
+use crate::signals;
 use crate::trainer::TrainConfig;
 
 /// Language modelling over a tokenised corpus.
@@ -169,7 +170,10 @@ impl<'a> LanguageSums<'a> {
     }
 
     /// Predicts a batch; `bytes_of_id` are those of text behind each id, 0 for what is no text.
+    ///
+    /// Errors: a signal.
     pub fn add(&mut self, batch: &Batch, bytes_of_id: &[u32]) -> Result<()> {
+        signals::check()?;
         let (rows, targets) = on_device(batch, self.device)?;
         let losses = self.model.losses(&rows, &targets)?.to_dtype(DType::F32)?;
         for (loss, target) in losses.to_vec1::<f32>()?.into_iter().zip(&batch.targets) {
@@ -191,8 +195,11 @@ impl<'a> LanguageSums<'a> {
 
     /// The scores; `bytes` are those of the text where its ids do not add up to it.
     ///
-    /// Errors: nothing was predicted (65).
+    /// Errors: nothing was predicted (65); a loss that is not finite (76).
     pub fn scores(self, bytes: Option<u64>) -> Result<LanguageScores> {
+        if !self.nats.is_finite() {
+            return Err(Error::not_finite());
+        }
         LanguageScores::from_totals(self.nats, self.tokens, self.text_nats, bytes.unwrap_or(self.bytes))
     }
 }

@@ -76,13 +76,20 @@ mod tests {
 
     use super::*;
     use crate::ops;
+    use crate::optim::SpikeLimits;
 
     /// What is said on a device with room for so many rows.
     fn line(room: usize, recompute: bool) -> String {
         let weight = Var::ones(2, DType::F32, &Device::Cpu).unwrap();
         let train =
             TrainConfig { micro_batch_size: 8, grad_accum_steps: 2, recompute, ..TrainConfig::default() };
-        let settings = StepSettings { seed: 1, dropout: 0.0, learning_rate: 0.1, max_grad_norm: 0.0 };
+        let settings = StepSettings {
+            seed: 1,
+            dropout: 0.0,
+            learning_rate: 0.1,
+            max_grad_norm: 0.0,
+            skip_spikes: SpikeLimits::default(),
+        };
         let batches = [3, 8].map(|rows| Batch {
             ids: vec![0; rows * 4],
             lengths: vec![4; rows],

@@ -5,12 +5,16 @@
 
 mod classification;
 mod config;
+mod footprint;
 mod language;
 mod memory;
 mod pace;
 mod run;
+mod spikes;
 mod state;
 mod step;
+#[cfg(test)]
+mod tests;
 mod upload;
 
 pub use crate::checkpoint::Counters;
@@ -18,8 +22,10 @@ pub use classification::{
     ClassificationData, ClassificationSettings, ClassificationTask, ClassifierConfig, Freeze,
     SelectionMetric, probabilities, stages,
 };
-pub use config::TrainConfig;
+pub use config::{OnSpike, TrainConfig};
+pub(crate) use footprint::Asked;
 pub use language::{LanguageSums, LanguageTask, Prompts};
+pub(crate) use pace::per_sec;
 pub(crate) use run::{Outcome, Run};
 pub use state::State;
 pub use step::{StepReport, StepSettings, step};

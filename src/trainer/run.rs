@@ -6,13 +6,13 @@ use super::config::TrainConfig;
 use super::memory::out_of_memory;
 use super::pace::Pace;
 use super::step::{Figures, StepReport, StepSettings, step};
-use super::{Evaluation, State, Task};
+use super::{Evaluation, OnSpike, State, Task};
 use crate::checkpoint::Fingerprints;
 use crate::data::Batch;
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::metrics::learning::LearningPoint;
 use crate::model::Dropout;
-use crate::optim::{OptimConfig, Schedule};
+use crate::optim::{OptimConfig, Schedule, SpikeLimits};
 use crate::progress::{Bar, Progress};
 use crate::run_dir::RunDir;
 use crate::signals;
@@ -54,14 +54,27 @@ struct Due {
 impl Run<'_> {
     /// Trains until a limit is reached, early stopping says so, or a signal comes.
     ///
-    /// Errors: as `step`, evaluation, log and checkpoint; out of memory (69), with what fits.
+    /// Errors: as `step`, evaluation, log and checkpoint; out of memory (69), with what fits; diverged (76), with the
+    /// checkpoint to go on from.
     pub fn train(&self, task: &mut dyn Task, state: &mut State) -> Result<Outcome> {
+        let _training = signals::Training::begin();
+        self.to_the_end(task, state).map_err(|error| self.advised(error, state))
+    }
+
+    fn to_the_end(&self, task: &mut dyn Task, state: &mut State) -> Result<Outcome> {
         let schedule = Schedule::new(self.optim);
         let steps_per_epoch = task.steps_per_epoch();
         state.history = self.rewind_log(state.counters.step, steps_per_epoch)?;
         self.progress.note(self.train.sizes(steps_per_epoch));
+        if let Some(warning) = self.train.endless_warmup(self.optim.warmup_steps, steps_per_epoch) {
+            self.progress.warn(warning);
+        }
         let bar = self.progress.bar(self.phase, 0);
         let mut pace = Pace::new(state);
+        // One that a signal cut short is made up for.
+        if let Some(outcome) = self.evaluate_if_due(task, state, &mut pace)? {
+            return Ok(outcome);
+        }
         loop {
             let progress = self.train.progress(&state.counters, steps_per_epoch);
             if state.enter_stage(progress) {
@@ -71,8 +84,8 @@ impl Run<'_> {
                 return Ok(Outcome::Finished);
             }
             if let Some(signal) = signals::pending() {
-                pace.read(state)?;
-                self.save(state)?;
+                pace.read(state, self.train.spike_limits())?;
+                self.save(state, &mut pace)?;
                 return Ok(Outcome::Interrupted(signal));
             }
 
@@ -83,24 +96,29 @@ impl Run<'_> {
 
             // Once in a while what follows it.
             let due = self.due(task, state, &pace);
-            if due.log || due.evaluation || due.checkpoint || pace.reads_now(state) {
-                let figures = pace.read(state)?;
-                self.show(&bar, state, figures, steps_per_epoch, &pace);
-                if let Some(figures) = figures.filter(|_| due.log) {
+            let reads_each = self.train.on_spike == OnSpike::GoBack;
+            if due.log || due.evaluation || due.checkpoint || reads_each || pace.reads_now(state) {
+                let reading = pace.read(state, self.train.spike_limits())?;
+                self.show(&bar, state, reading.last, steps_per_epoch, &pace);
+                if let Some(figures) = reading.last.filter(|_| due.log) {
                     self.log_step(state, &figures, learning_rate, &pace)?;
                 }
-                if due.evaluation {
-                    self.evaluate(task, state)?;
+                if self.after_spikes(&reading.spikes, task, state, &mut pace)? {
+                    continue;
+                }
+                state.counters.evaluation_due = due.evaluation;
+                if let Some(outcome) = self.evaluate_if_due(task, state, &mut pace)? {
+                    return Ok(outcome);
                 }
                 if due.checkpoint || self.stops_early(state) {
-                    self.save(state)?;
+                    self.save(state, &mut pace)?;
                 }
             }
         }
     }
 
     /// Drops what was logged after `step`; the evaluations that are left.
-    fn rewind_log(&self, step: u64, steps_per_epoch: f64) -> Result<Vec<LearningPoint>> {
+    pub(super) fn rewind_log(&self, step: u64, steps_per_epoch: f64) -> Result<Vec<LearningPoint>> {
         let point = |event: Map<String, Value>| {
             let number = |key: &str| event.get(key)?.as_f64();
             let step = event.get("step")?.as_u64()?;
@@ -112,13 +130,17 @@ impl Run<'_> {
 
     fn step(&self, task: &mut dyn Task, state: &mut State, learning_rate: f64) -> Result<StepReport> {
         let number = state.counters.step;
-        let batches = task.batches(number)?;
+        let batches = task.batches(number + state.counters.steps_left_out)?;
         let count = batches.iter().map(|batch| task.count(batch)).sum();
         let settings = StepSettings {
             seed: self.seed,
             dropout: self.train.dropout,
             learning_rate,
             max_grad_norm: self.optim.max_grad_norm,
+            skip_spikes: match self.train.on_spike {
+                OnSpike::Skip => self.train.spike_limits(),
+                OnSpike::Warn | OnSpike::GoBack => SpikeLimits::default(),
+            },
         };
         let taken =
             step(state, &batches, count, &settings, |batch, scale, dropout| task.loss(batch, scale, dropout));
@@ -144,8 +166,13 @@ impl Run<'_> {
         Due {
             log: steps.is_multiple_of(self.train.log_interval) || pace.is_first_step(state),
             evaluation: every(eval_interval),
-            checkpoint: every(self.train.save_interval),
+            checkpoint: every(self.train.save_interval) || self.saves_by_the_clock(pace),
         }
+    }
+
+    fn saves_by_the_clock(&self, pace: &Pace) -> bool {
+        let minutes = self.train.save_minutes;
+        minutes > 0.0 && pace.unsaved_minutes() >= minutes
     }
 
     fn stops_early(&self, state: &State) -> bool {
@@ -153,8 +180,32 @@ impl Run<'_> {
         state.in_last_stage() && patience > 0 && state.counters.evals_since_best >= patience
     }
 
-    fn evaluate(&self, task: &dyn Task, state: &mut State) -> Result<()> {
-        let Evaluation { loss, score, fields } = task.evaluate(self.progress)?;
+    /// Evaluates where that is due; where a signal cuts it short it stays due in a checkpoint, and the run has ended.
+    fn evaluate_if_due(
+        &self,
+        task: &dyn Task,
+        state: &mut State,
+        pace: &mut Pace,
+    ) -> Result<Option<Outcome>> {
+        if !state.counters.evaluation_due {
+            return Ok(None);
+        }
+        match task.evaluate(self.progress) {
+            Ok(evaluation) => {
+                state.counters.evaluation_due = false;
+                self.evaluated(evaluation, task, state)?;
+                Ok(None)
+            }
+            Err(Error { kind: ErrorKind::Interrupted(signal), .. }) => {
+                self.save(state, pace)?;
+                Ok(Some(Outcome::Interrupted(signal)))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn evaluated(&self, evaluation: Evaluation, task: &dyn Task, state: &mut State) -> Result<()> {
+        let Evaluation { loss, score, fields } = evaluation;
         let (sum, count) = std::mem::take(&mut state.counters.loss_since_eval);
         state.judge(score)?;
         let mut event = self.event(state);
@@ -170,13 +221,15 @@ impl Run<'_> {
         self.dir.log(&event)
     }
 
-    fn save(&self, state: &State) -> Result<()> {
+    fn save(&self, state: &mut State, pace: &mut Pace) -> Result<()> {
+        state.counters.watch.checkpoint(state.counters.step);
+        pace.save();
         let checkpoint = state.checkpoint(self.fingerprints);
         checkpoint.save(&self.dir.checkpoints(), self.train.keep_checkpoints)?;
         Ok(())
     }
 
-    fn event(&self, state: &State) -> Map<String, Value> {
+    pub(super) fn event(&self, state: &State) -> Map<String, Value> {
         let mut event = Map::new();
         event.insert("phase".into(), json!(self.phase));
         event.insert("step".into(), json!(state.counters.step));

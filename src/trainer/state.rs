@@ -53,6 +53,7 @@ impl State {
             self.optimizer.restart();
             self.counters.evals_since_best = 0;
             (self.counters.stage, self.counters.stage_start) = (stage, self.counters.step);
+            self.counters.skipped_updates = 0;
         }
         enters
     }
@@ -81,7 +82,8 @@ impl State {
         let moved = |weights: Weights| -> candle_core::Result<Weights> {
             weights.into_iter().map(|(name, tensor)| Ok((name, tensor.to_device(&device)?))).collect()
         };
-        self.optimizer.restore(&moved(checkpoint.optimizer)?, counters.step - counters.stage_start)?;
+        let updates = counters.step - counters.stage_start - counters.skipped_updates;
+        self.optimizer.restore(&moved(checkpoint.optimizer)?, updates)?;
         self.best = checkpoint.best.map(moved).transpose()?;
         self.counters = counters;
         Ok(())

@@ -7,7 +7,7 @@ use crate::data::Batch;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::Dropout;
 use crate::ops::GradientSums;
-use crate::optim::{Gradients, Update};
+use crate::optim::{Gradients, SpikeLimits, Update};
 
 /// What one step did. On a GPU its figures may still be on their way: reading them waits for the step.
 #[derive(Clone, Debug)]
@@ -55,7 +55,7 @@ impl StepReport {
                 return Ok(Figures { train_loss, grad_norm });
             }
             let what = format!("step {}: loss {train_loss}, gradient norm {grad_norm}", report.number);
-            let hint = "lower optim.learning_rate or raise optim.warmup_steps; the last checkpoint is intact";
+            let hint = "lower optim.learning_rate or raise optim.warmup_steps";
             Err(Error::new(ErrorKind::Diverged, format!("training diverged at {what}; {hint}")))
         };
         reports.iter().zip(values.chunks_exact(2)).map(read).collect()
@@ -73,13 +73,15 @@ pub struct StepSettings {
     pub learning_rate: f64,
     /// Largest gradient norm; 0 for none.
     pub max_grad_norm: f64,
+    /// A step that these make a spike updates nothing.
+    pub skip_spikes: SpikeLimits,
 }
 
 /// Micro-batches -> losses -> gradients of their global mean -> finite check -> clip -> AdamW.
 ///
 /// `loss` gives the summed loss of a micro-batch, times a factor: 1 / `count`, with the targets of the whole step
 /// counted, so that 1 x 8, 2 x 4 and 8 x 1 sequences give the same update. A loss or gradient norm that is not
-/// finite keeps every parameter where it is.
+/// finite keeps every parameter where it is, and so does a spike that is to be skipped.
 /// Errors: on the CPU that (76); on a GPU the report says so when it is read.
 pub fn step(
     state: &mut State,
@@ -102,8 +104,16 @@ pub fn step(
     let gradients = Gradients::of(sums, &state.params, |name| stage.trains(name))?;
     let tokens = batches.iter().map(|batch| batch.tokens()).sum();
     let report = StepReport { number: number + 1, tokens, loss: total, grad_norm: gradients.norm()? };
-    if state.params.device().is_cpu() {
-        report.read()?;
+    let may_skip = settings.skip_spikes != SpikeLimits::default();
+    let is_spike = |figures: Figures| {
+        let Figures { train_loss, grad_norm } = figures;
+        state.counters.watch.spike(train_loss, grad_norm, settings.skip_spikes).is_some()
+    };
+    if (state.params.device().is_cpu() || may_skip) && is_spike(report.read()?) {
+        state.counters.skipped_updates += 1;
+        state.counters.step += 1;
+        state.counters.tokens += tokens;
+        return Ok(report);
     }
     let update = Update {
         groups: &stage.groups,

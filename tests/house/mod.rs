@@ -8,4 +8,5 @@ mod places;
 mod sizes;
 mod skipping;
 mod source;
+mod streams;
 mod tokens;

@@ -15,13 +15,20 @@ pub struct Source {
     pub text: String,
     pub paths: Vec<CodePath>,
     pub functions: Vec<Function>,
+    pub macros: Vec<String>,
 }
 
 impl Source {
     fn read(path: String) -> Self {
         let text = std::fs::read_to_string(root().join(&path)).unwrap();
         let stream: TokenStream = text.parse().unwrap_or_else(|cause| panic!("{path}: {cause}"));
-        Self { path, text, paths: tokens::paths(&stream), functions: tokens::functions(&stream) }
+        Self {
+            path,
+            text,
+            paths: tokens::paths(&stream),
+            functions: tokens::functions(&stream),
+            macros: tokens::macros(&stream),
+        }
     }
 
     /// Whether all of it is compiled for tests, benchmarks or examples alone.

@@ -21,6 +21,22 @@ pub struct CodePath {
     pub kind: Kind,
 }
 
+/// Names of the macros that the code outside `mod tests` calls.
+pub fn macros(stream: &TokenStream) -> Vec<String> {
+    let (mut found, mut at, tokens) = (Vec::new(), 0, tokens_of(stream));
+    while at < tokens.len() {
+        let is_tests = is_word(&tokens, at, "mod") && is_word(&tokens, at + 1, "tests");
+        match &tokens[at] {
+            _ if is_tests => at += 2,
+            TokenTree::Group(group) => found.extend(macros(&group.stream())),
+            TokenTree::Ident(name) if is_mark(&tokens, at + 1, '!') => found.push(name.to_string()),
+            _ => {}
+        }
+        at += 1;
+    }
+    found
+}
+
 /// Name and lines of a function, from `fn` to the closing brace, closures included.
 pub struct Function {
     pub name: String,
@@ -196,6 +212,7 @@ fn paths_and_functions_are_taken_from_the_code_alone() {
         "Import super::o o",
     ];
     assert_eq!(found, expected);
+    assert_eq!(macros(&stream), ["println"]);
     let [function] = &functions(&stream)[..] else { panic!("one function") };
     assert_eq!((function.name.as_str(), function.lines), ("g", 3));
 }

@@ -39,7 +39,9 @@ fn mean_and_rstd<T: Real>(x: &[T], eps: T) -> (T, T) {
     let columns = T::from_f64(x.len() as f64);
     let mean = sum_of([x], |[x]| x) / columns;
     let variance = sum_of([x], |[x]| (x - mean) * (x - mean)) / columns;
-    (mean, T::one() / (variance + eps).sqrt())
+    // A square too large for the type would make zeros of the row.
+    let is_finite = variance != T::from_f64(f64::INFINITY);
+    (mean, if is_finite { T::one() / (variance + eps).sqrt() } else { T::from_f64(f64::NAN) })
 }
 
 vectorised! {

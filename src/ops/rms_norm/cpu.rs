@@ -26,7 +26,12 @@ pub fn backward<T: Real>(x: &[T], weight: &[T], d_y: &[T], onto: Option<&[T]>, e
 
 #[inline(always)]
 fn rstd<T: Real>(x: &[T], eps: T) -> T {
-    T::one() / (sum_of([x], |[x]| x * x) / T::from_f64(x.len() as f64) + eps).sqrt()
+    let mean_square = sum_of([x], |[x]| x * x) / T::from_f64(x.len() as f64);
+    // A square too large for the type would make zeros of the row.
+    if mean_square == T::from_f64(f64::INFINITY) {
+        return T::from_f64(f64::NAN);
+    }
+    T::one() / (mean_square + eps).sqrt()
 }
 
 vectorised! {

@@ -26,6 +26,9 @@ fn rows_of_zeros_and_huge_rows_stay_finite() {
         let y = rms_norm(&x, &ones, 1e-5).unwrap().to_vec2::<f32>().unwrap();
         assert!(y[0].iter().all(|y| (y - expected).abs() < 1e-6), "{y:?}");
     }
+    let beyond = Tensor::full(1e20f32, (1, 4), &Device::Cpu).unwrap();
+    let y = rms_norm(&beyond, &ones, 1e-5).unwrap().to_vec2::<f32>().unwrap();
+    assert!(y[0].iter().all(|y| y.is_nan()), "squares that overflow are no zeros: {y:?}");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use crate::progress::Progress;
 use crate::runs::lifecycle;
 use crate::runs::start::Start;
 use crate::tokenizer::Tokenizer;
-use crate::trainer::{State, stages};
+use crate::trainer::{Asked, Freeze, State, stages};
 
 /// Said where low-rank updates begin from random weights.
 const LORA_FROM_SCRATCH: &str = "[lora] from scratch: the random weights stay as they are, only their low-rank updates \
@@ -99,6 +99,16 @@ pub fn state(of: &Material<'_>, start: Start, device: &Device, progress: &Progre
     let Material { config, split, model, .. } = of;
     let num_labels = split.label_names.len();
     let head = Head::Classifier { num_labels, pooling: config.classifier.pooling };
+    let train = &config.train;
+    let asked = Asked {
+        model,
+        head,
+        train,
+        rows: train.micro_batch_size.min(of.parts.train.len()),
+        tokens_per_row: of.parts.train.mean_predicted_tokens() + 1.0,
+        trains_all: config.lora.is_none() && config.classifier.freeze == Freeze::None,
+    };
+    asked.check(device)?;
     let mut specs = parameter_specs(model, head);
     if let Some(lora) = &config.lora {
         specs.extend(lora.specs(model)?);

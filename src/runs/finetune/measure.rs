@@ -14,6 +14,7 @@ use crate::results::{
     AuditResults, Finetuned, Log, Mistake, PartSummary, Predictions, RunFacts, TrainingFacts,
 };
 use crate::run_dir::RunDir;
+use crate::trainer::per_sec;
 use crate::trainer::{State, probabilities};
 
 /// Answers of the classifier to both parts, written into the directory, and what follows from them.
@@ -89,7 +90,7 @@ fn training_facts(config: &FinetuneConfig, state: &State, parts: &Parts) -> Trai
         trainable_parameters: state.trainable_count(),
         padded_share: padded_share(&parts.train.lengths(), &sampler.epoch(0)),
         truncated_share: truncated as f64 / rows as f64,
-        tokens_per_sec: counters.tokens as f64 / counters.elapsed_secs.max(f64::MIN_POSITIVE),
+        tokens_per_sec: per_sec(counters.tokens, counters.elapsed_secs),
         peak_memory_bytes: process::peak_memory_bytes(),
         wall_secs: counters.elapsed_secs,
     }

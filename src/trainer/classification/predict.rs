@@ -3,12 +3,15 @@
 use candle_core::{DType, Device};
 
 use crate::data::Examples;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::{Classifier, Dropout};
 use crate::progress::Progress;
+use crate::signals;
 use crate::trainer::on_device;
 
 /// Class probabilities of every row, in row order, whatever the batch size.
+///
+/// Errors: a probability that is not finite (76); a signal.
 pub fn probabilities(
     model: &Classifier,
     examples: &Examples,
@@ -20,6 +23,7 @@ pub fn probabilities(
     let mut found = vec![Vec::new(); examples.len()];
     let mut done = 0;
     for rows in examples.by_length(rows_per_batch) {
+        signals::check()?;
         let (tokens, _) = on_device(&examples.batch(&rows), device)?;
         let logits = model.logits(&tokens, &mut Dropout::off())?;
         for (row, logits) in rows.iter().zip(logits.value().to_dtype(DType::F64)?.to_vec2::<f64>()?) {
@@ -27,6 +31,9 @@ pub fn probabilities(
             let weights: Vec<f64> = logits.iter().map(|logit| (logit - highest).exp()).collect();
             let total: f64 = weights.iter().sum();
             found[*row] = weights.iter().map(|weight| weight / total).collect();
+            if !total.is_finite() {
+                return Err(Error::not_finite());
+            }
         }
         done += rows.len() as u64;
         bar.advance_to(done, || "rows".into());
