@@ -147,12 +147,13 @@ fn tensors_that_do_not_fit_the_model_are_refused_by_name() {
         data.extend([0; 4]);
     };
     refused(&extra, &["1 unexpected tensors: other"]);
-    for (value, shown) in [(f32::NAN, "NaN"), (f32::INFINITY, "inf")] {
+    let [nan, infinite] = ["NaN at index 2", "inf at index 2"];
+    for (value, shown) in [(f32::NAN, nan), (f32::INFINITY, infinite), (-3e38, "-3e38, which is too large")] {
         let not_finite = |header: &mut Value, data: &mut Vec<u8>| {
             let at = header[NORM]["data_offsets"][0].as_u64().unwrap() as usize + 8;
             data[at..at + 4].copy_from_slice(&value.to_le_bytes());
         };
-        refused(&not_finite, &[format!("tensor model.norm.weight holds {shown} at index 2").as_str()]);
+        refused(&not_finite, &[format!("tensor model.norm.weight holds {shown}").as_str()]);
     }
 }
 

@@ -207,8 +207,15 @@ pub(super) fn read(folder: &Path) -> Result<FolderConfig> {
         // Absent in files from before grouped queries: one key head per query head.
         ours.insert("num_key_value_heads".into(), ours["num_attention_heads"].clone());
     }
-    let config: ModelConfig =
-        serde_json::from_value(Value::Object(ours)).map_err(|cause| wrong(cause.to_string()))?;
+    let config = parse(&ours).map_err(|cause| {
+        // The cause does not name its key.
+        let alone = |key: &&String| {
+            let keys = ["model_type", key.as_str()].map(|key| (key.to_string(), ours[key].clone()));
+            parse(&Map::from_iter(keys)).is_err()
+        };
+        let key = ours.keys().find(alone);
+        wrong(key.map_or_else(|| cause.to_string(), |key| format!("{key} is {}: {cause}", ours[key])))
+    })?;
     config.check().map_err(|cause| wrong(cause.to_string()))?;
     let labels = keys.get("id2label").and_then(Value::as_object).cloned().unwrap_or_default();
     let name = |id: usize| labels.get(&id.to_string()).and_then(Value::as_str).map(str::to_string);
@@ -217,6 +224,11 @@ pub(super) fn read(folder: &Path) -> Result<FolderConfig> {
     let pooling = keys.get(POOLING).cloned().map(serde_json::from_value).transpose();
     let pooling = pooling.map_err(|cause| wrong(format!("{POOLING}: {cause}")))?.unwrap_or_default();
     Ok(FolderConfig { config, label_names, pooling })
+}
+
+/// The model config of these keys.
+fn parse(keys: &Map<String, Value>) -> serde_json::Result<ModelConfig> {
+    serde_json::from_value(Value::Object(keys.clone()))
 }
 
 /// Errors: a key that asks for something this program does not compute, or that it does not know.

@@ -118,6 +118,7 @@ pub fn load(folder: &Path) -> Result<HfFolder> {
     let specs = parameter_specs(&config, head);
     let expected: BTreeMap<_, _> = specs.into_iter().map(|spec| (spec.name, spec.shape)).collect();
     tensor_file::check_shapes(&path, &weights, &expected)?;
+    weights::check_magnitudes(&path, &weights)?;
     if tokenizer.vocab_size() > config.vocab_size() {
         let (ids, rows) = (tokenizer.vocab_size(), config.vocab_size());
         let why = format!("its tokenizer has {ids} ids, its model only {rows} embeddings");

@@ -91,6 +91,19 @@ fn read_shards(path: &Path) -> Result<Weights> {
     }
 }
 
+/// Errors: a value whose square is beyond f32, so that norms would make zeros of all others (65).
+pub(super) fn check_magnitudes(path: &Path, weights: &Weights) -> Result<()> {
+    const MOST: f32 = 1e18;
+    for (name, tensor) in weights {
+        let values = tensor.flatten_all()?.to_vec1::<f32>()?;
+        if let Some(value) = values.into_iter().find(|value| value.abs() > MOST) {
+            let why = format!("tensor {name} holds {value:e}, which is too large to compute with");
+            return Err(Error::data(format!("{}: {why}; fetch or train it again", path.display())));
+        }
+    }
+    Ok(())
+}
+
 /// Causal masks of the original GPT-2 files and rotary frequencies of older Llama files: both are computed.
 fn is_buffer(name: &str) -> bool {
     [".attn.bias", ".attn.masked_bias", ".rotary_emb.inv_freq"].iter().any(|end| name.ends_with(end))
