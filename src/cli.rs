@@ -132,6 +132,9 @@ pub struct EvaluateArgs {
     /// Column with the label, where it differs from the run's.
     #[arg(long)]
     pub label_column: Option<String>,
+    /// How the file is written.
+    #[command(flatten)]
+    pub reading: ReadingArgs,
     /// Exit 3 when a score is below this, such as f1=0.8; may be given again.
     #[arg(long, value_name = "SCORE=VALUE")]
     pub fail_under: Vec<String>,
@@ -147,9 +150,15 @@ pub struct PredictArgs {
     pub run_dir: PathBuf,
     /// Texts, or - for standard input with one text a line.
     pub texts: Vec<String>,
-    /// File with texts: .txt one a line, .csv, .tsv or .jsonl by the run's text column.
+    /// File with texts: .txt one a line, .csv, .tsv, .jsonl or .parquet by the run's text column.
     #[arg(long, conflicts_with = "texts")]
     pub input: Option<PathBuf>,
+    /// Column with the text, where it differs from the run's.
+    #[arg(long)]
+    pub text_column: Option<String>,
+    /// How the file or standard input is written.
+    #[command(flatten)]
+    pub reading: ReadingArgs,
     /// auto, cpu, cuda or cuda:N.
     #[arg(long, default_value = "auto")]
     pub device: String,
@@ -240,9 +249,23 @@ pub struct RunArgs {
     pub device: Option<String>,
 }
 
-/// Names in labelled files.
+/// How a file of rows is written.
+#[derive(Debug, Args)]
+pub struct ReadingArgs {
+    /// Format of the rows, whatever the name of the file says.
+    #[arg(long, value_parser = ["text", "tsv", "csv", "jsonl", "parquet"])]
+    pub format: Option<String>,
+    /// Replace undecodable bytes instead of stopping.
+    #[arg(long)]
+    pub lossy: bool,
+}
+
+/// How labelled files are read.
 #[derive(Debug, Args)]
 pub struct ColumnArgs {
+    /// How they are written.
+    #[command(flatten)]
+    pub reading: ReadingArgs,
     /// Column or key with the text.
     #[arg(long, default_value = "text")]
     pub text_column: String,
@@ -286,7 +309,7 @@ pub struct AuditArgs {
     /// Exit 3 when test or validation rows are found elsewhere.
     #[arg(long)]
     pub deny: bool,
-    /// Names in the files.
+    /// How the files are read.
     #[command(flatten)]
     pub columns: ColumnArgs,
 }
@@ -311,7 +334,7 @@ pub struct SplitArgs {
     /// Replace the split that is there.
     #[arg(long)]
     pub overwrite: bool,
-    /// Names in the files.
+    /// How the files are read.
     #[command(flatten)]
     pub columns: ColumnArgs,
 }
@@ -327,7 +350,7 @@ pub struct InspectArgs {
     /// Tokens that texts would be cut to.
     #[arg(long, default_value_t = 128)]
     pub seq_len: usize,
-    /// Names in the files.
+    /// How the files are read.
     #[command(flatten)]
     pub columns: ColumnArgs,
 }

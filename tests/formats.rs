@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use parquet::basic::{Compression, ZstdLevel};
+use parquet::basic::{Compression, GzipLevel, ZstdLevel};
 use parquet::data_type::{ByteArray, ByteArrayType, DoubleType, Int64Type};
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
@@ -104,7 +104,8 @@ fn assert_refused(path: &Path, config: &LabelledConfig, parts: &[&str]) {
 #[test]
 fn parquet_gives_its_rows_in_every_compression() {
     let zstd = Compression::ZSTD(ZstdLevel::default());
-    for compression in [Compression::UNCOMPRESSED, Compression::SNAPPY, zstd] {
+    let gzip = Compression::GZIP(GzipLevel::default());
+    for compression in [Compression::UNCOMPRESSED, Compression::SNAPPY, gzip, zstd] {
         let table = Table { compression, ..Default::default() };
         let (_folder, path) = written("x.parquet", table.bytes());
         assert_eq!(rows(&path, &columns()).unwrap(), expected(["0", "1"]));
@@ -127,6 +128,59 @@ fn class_labels_get_their_names_from_the_file_or_the_config() {
     let read = read_labelled(&path, &named(&["good", "bad"]), None).unwrap();
     assert_eq!(read.label_names, ["good", "bad"]);
     assert_eq!(read.examples.iter().map(|row| row.label).collect::<Vec<_>>(), [1, 0]);
+}
+
+/// Names as of yelp_polarity.
+const DIGITS: &str = r#"{"info":{"features":{"label":{"names":["1","2"],"_type":"ClassLabel"}}}}"#;
+
+#[test]
+fn names_that_are_digits_are_told_from_the_numbers_they_name() {
+    let (_folder, path) = written("x.parquet", Table { classes: Some(DIGITS), ..Default::default() }.bytes());
+    assert_eq!(rows(&path, &columns()).unwrap(), expected(["1", "2"]));
+    let named = LabelledConfig { label_names: vec!["1".into(), "2".into()], ..columns() };
+    let read = |name: &str, text: &str| {
+        let (_folder, path) = written(name, text);
+        rows(&path, &named).map(|rows| rows.into_iter().map(|(label, _)| label).collect::<Vec<_>>())
+    };
+    // Text is decided for the column as a whole: numbers, unless all of it are names.
+    assert_eq!(read("x.tsv", "0\ta\n1\tb\n").unwrap(), ["1", "2"]);
+    assert_eq!(read("x.tsv", "1\ta\n2\tb\n").unwrap(), ["1", "2"]);
+    assert_eq!(read("x.csv", "sms,label\na,0\nb,1\n").unwrap(), ["1", "2"]);
+    // What JSON writes as a number is a number.
+    let json = |label: &str| format!("{{\"sms\":\"a\",\"label\":{label}}}\n");
+    assert_eq!(read("x.jsonl", &[json("1"), json("1")].concat()).unwrap(), ["2", "2"]);
+    assert_eq!(read("x.jsonl", &[json("\"1\""), json("\"2\"")].concat()).unwrap(), ["1", "2"]);
+    let error = read("x.tsv", "1\ta\n2\tb\n3\tc\n").unwrap_err();
+    assert!(error.to_string().contains("x.tsv:2: label 2 has no name"), "{error}");
+}
+
+#[test]
+fn a_compression_that_is_not_read_is_named_with_what_is() {
+    // The writer here cannot make such pages, so the codec in the footer of a file of another is changed: field 4 of a
+    // column's metadata, of which the value follows its header 0x15, twice the number.
+    let bytes = Table { compression: Compression::SNAPPY, ..Default::default() }.bytes();
+    let footer =
+        bytes.len() - 8 - u32::from_le_bytes(bytes[bytes.len() - 8..][..4].try_into().unwrap()) as usize;
+    for (codec, name) in [(4_u8, "BROTLI"), (5, "LZ4"), (7, "LZ4_RAW")] {
+        let mut bytes = bytes.clone();
+        let ends = [&b"weight"[..], b"sms", b"label"];
+        for end in ends {
+            let places: Vec<usize> =
+                (footer..bytes.len() - end.len() - 2).filter(|at| bytes[*at..].starts_with(end)).collect();
+            for at in places {
+                let at = at + end.len();
+                if bytes[at..at + 2] == [0x15, 2] {
+                    bytes[at + 1] = 2 * codec;
+                }
+            }
+        }
+        let (_folder, path) = written("x.parquet", &bytes);
+        assert_refused(
+            &path,
+            &columns(),
+            &[&format!("compressed by {name}"), "snappy, gzip, zstd", "df.to_parquet"],
+        );
+    }
 }
 
 #[test]

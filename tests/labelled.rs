@@ -100,6 +100,52 @@ fn labels_are_sorted_by_number_if_all_are_numbers() {
 }
 
 #[test]
+fn labels_that_look_the_same_are_refused_and_others_that_are_alike_are_warned_of() {
+    for (a, b) in [("caf\u{e9}", "cafe\u{301}"), ("spam", "sp\u{200b}am"), ("not spam", "not\u{a0}spam")] {
+        let parts = [
+            "FILE: labels '",
+            "(2 rows, first on line 1) and '",
+            "\\u{",
+            "(1 rows, first on line 3)",
+            "alike",
+        ];
+        let parts: Vec<&str> = parts.into_iter().filter(|part| *part != "\\u{" || a.is_ascii()).collect();
+        assert_refused("x.tsv", format!("{a}\tone\n{a}\ttwo\n{b}\tthree\n"), &parts);
+    }
+    let warnings = |text: &str| {
+        let (_folder, path) = written("x.tsv", text);
+        read_labelled(&path, &LabelledConfig::default(), None).unwrap().warnings
+    };
+    let found = warnings("1\ta\n1.0\tb\n01\tc\nspam\td\nSpam\te\n");
+    assert_eq!(found.len(), 3, "{found:?}");
+    assert!(
+        found[0].contains("'1' (1 rows, first on line 1) and '1.0' (1 rows, first on line 2) are one number")
+    );
+    assert!(
+        found[2].contains("'spam' (1 rows, first on line 4) and 'Spam'") && found[2].contains("case alone")
+    );
+    assert_eq!(warnings("1\ta\n2\tb\n10\tc\nnot spam\td\nspam\te\n"), [""; 0]);
+}
+
+#[test]
+fn texts_that_look_the_same_are_one() {
+    let mut rows = messages(200);
+    rows.extend(["ham\tmessage num\u{200b}ber 1\n".into(), "ham\tcaf\u{e9} at six\n".into()]);
+    rows.push("ham\tcafe\u{301} at six\n".into());
+    let (_folder, path) = written("x.tsv", rows.concat());
+    let split = LabelledSplit::load(&config(&path)).unwrap();
+    assert_eq!((split.duplicates_dropped, split.contradictions), (2, 0));
+}
+
+#[test]
+fn a_class_without_rows_has_no_line() {
+    let (_folder, path) = written("x.tsv", messages(100).concat());
+    let label_names = ["ham", "spam", "other"].map(str::to_string).to_vec();
+    let split = LabelledSplit::load(&LabelledConfig { label_names, ..config(&path) });
+    assert_fails(split, 65, &path, &["FILE: class 'other' has 0 distinct training rows"]);
+}
+
+#[test]
 fn known_labels_keep_their_order_and_others_are_refused() {
     let known = ["spam".to_string(), "ham".to_string()];
     let (_folder, path) = written("x.tsv", "ham\ta\nspam\tb\n");
@@ -178,6 +224,8 @@ fn damaged_objects_are_refused_with_line_and_column() {
     refused("{\"text\":\"a\",\"label\":1,\"text\":\"b\"}", &["FILE:2:", "key 'text' is there twice"]);
     refused("[1]", &["FILE:2:", "expected one object a line"]);
     refused("{\"text\":\"a\",\"label\":1} {}", &["FILE:2:24: trailing characters"]);
+    let half = "{\"text\":\"a \\ud83d b\",\"label\":1}";
+    refused(half, &["FILE:2:12: \\ud83d is half a surrogate pair", "data.lossy = true"]);
     refused(&"[".repeat(1 << 20), &["FILE:2:", "bad rows: 1 of 2"]);
     refused(&format!("{{\"text\":{}", "[".repeat(1 << 20)), &["FILE:2:", "recursion limit exceeded"]);
 }
@@ -193,6 +241,8 @@ fn other_encodings_are_named_with_the_byte() {
     let (_folder, path) = written("x.csv", b"label,text\nham,caf\xe9\0\n\0\n");
     let read = read_labelled(&path, &lossy, None);
     assert_fails(read, 65, &path, &["FILE:3: 1 fields, the header has 2; bad rows: 1 of 2"]);
+    let (_folder, path) = written("x.jsonl", r#"{"text":"a \ud83d b \ud83d\ude00","label":1}"#);
+    assert_eq!(read_labelled(&path, &lossy, None).unwrap().examples[0].text, "a \u{fffd} b \u{1f600}");
     let (_folder, path) = written("x.csv", b"label,text\nham,caf\xe9\0\n");
     let read = read_labelled(&path, &lossy, None).unwrap();
     assert_eq!(read.examples[0].text, "caf\u{fffd}\u{fffd}");

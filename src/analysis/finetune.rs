@@ -35,6 +35,20 @@ pub struct FinetuneRun<'a> {
     pub training: TrainingFacts,
 }
 
+/// What validation rows of one label alone cannot choose, in words.
+pub fn one_sided(labels: &[u32], label_names: &[String]) -> Option<String> {
+    let (first, rest) = labels.split_first()?;
+    rest.iter().all(|label| label == first).then(|| {
+        let name = &label_names[*first as usize];
+        let threshold = if label_names.len() == 2 { " and no threshold" } else { "" };
+        format!(
+            "Every validation row is labelled {name}, so no score of them can choose the best evaluation{threshold}: the \
+             validation loss chooses; give validation rows of every label by data.validation or a larger \
+             data.validation_fraction."
+        )
+    })
+}
+
 /// Chooses the threshold on validation, applies it once to test, and judges what comes out.
 ///
 /// Errors: answers that cannot be scored, such as probabilities that are none.
@@ -53,6 +67,7 @@ pub fn finetune(run: FinetuneRun<'_>) -> Result<FinetuneResults> {
     };
     let scores = FinetuneScores { per_class: scores.test.per_class.clone(), ..scores };
     let mut verdict = Verdict::judge(&scores.test, Some(run.history));
+    verdict.findings.extend(one_sided(&validation.labels, &validation.label_names));
     let leakage = super::leakage::judge(run.audit, test, positive, seed, &scores.test, &mut verdict)?;
     Ok(FinetuneResults {
         phase: "finetune".into(),

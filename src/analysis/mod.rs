@@ -11,6 +11,6 @@ mod mistakes;
 
 pub use compare::{ComparisonSpec, compare};
 pub use findings::{SIGNIFICANT, labels, p_words};
-pub use finetune::{FinetuneRun, finetune};
+pub use finetune::{FinetuneRun, finetune, one_sided};
 pub use leakage::words as audit_words;
 pub use mistakes::{LabelledTexts, mistakes};

@@ -90,17 +90,31 @@ impl Tfidf {
     }
 }
 
+/// Texts that the weights of n-grams are learnt from where the nearest of many is sought; bounds time and memory.
+const WEIGHED_TEXTS: usize = 1 << 14;
+
 /// For each query the text nearest to it, with the cosine of their character n-grams, 0 to 1; None where they
-/// share none.
+/// share none. The weights are those of the first texts.
 pub fn nearest<S: AsRef<str> + Sync>(texts: &[S], queries: &[S]) -> Vec<Option<(usize, f64)>> {
-    let tfidf = Tfidf::fit(Features::Chars, texts);
-    let (rows, queries) = (tfidf.rows(texts), tfidf.rows(queries));
-    let of_query = |query: &SparseRow| {
-        let cosines = rows.iter().map(|row| dot(row, query)).enumerate();
-        let best = cosines.max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(&a.0)));
-        best.filter(|(_, cosine)| *cosine > 0.0)
+    let tfidf = Tfidf::fit(Features::Chars, &texts[..texts.len().min(WEIGHED_TEXTS)]);
+    let queries = tfidf.rows(queries);
+    // The larger cosine, of equals the first text.
+    let nearer = |a: (usize, f64), b: (usize, f64)| {
+        if a.1.total_cmp(&b.1).then(b.0.cmp(&a.0)).is_ge() { a } else { b }
     };
-    queries.par_iter().map(of_query).collect()
+    let none = || vec![(usize::MAX, 0.0); queries.len()];
+    let best = texts
+        .par_iter()
+        .enumerate()
+        .fold(none, |mut best, (at, text)| {
+            let row = tfidf.row(text.as_ref());
+            for (best, query) in best.iter_mut().zip(&queries) {
+                *best = nearer(*best, (at, dot(&row, query)));
+            }
+            best
+        })
+        .reduce(none, |a, b| a.into_iter().zip(b).map(|(a, b)| nearer(a, b)).collect());
+    best.into_iter().map(|best| Some(best).filter(|(_, cosine)| *cosine > 0.0)).collect()
 }
 
 /// Sum of products over the columns that both rows have.

@@ -1,14 +1,16 @@
 //! `train data`: overlaps between parts and a corpus, classes and lengths, a split without overlaps.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use serde_json::json;
 
 use super::print::{print, print_json};
+use super::reading;
 use crate::cli::{AuditArgs, ColumnArgs, InspectArgs, SplitArgs};
 use crate::data::{
-    AuditPart, CorpusConfig, DocumentBoundary, Example, Labelled, LabelledConfig, grouped_split,
-    read_labelled,
+    Advice, AuditPart, CorpusConfig, DocumentBoundary, Example, GroupedSplit, Labelled, LabelledConfig,
+    grouped_split, read_labelled,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::files;
@@ -19,17 +21,32 @@ use crate::runs::audit::{self, TEST, VALIDATION};
 use crate::runs::fetch;
 use crate::tokenizer::Tokenizer;
 
+/// Parts of a split, as their files are called.
+const PARTS: [&str; 3] = ["train", VALIDATION, TEST];
+
 /// How the named columns are read.
 fn labelled(columns: &ColumnArgs) -> Result<LabelledConfig> {
     let threshold = columns.threshold;
     if !(threshold > 0.0 && threshold <= 1.0) {
         return Err(Error::usage(format!("--threshold is {threshold}; it must lie above 0, up to 1")));
     }
-    Ok(LabelledConfig {
+    let config = LabelledConfig {
         text_column: columns.text_column.clone(),
         label_column: columns.label_column.clone(),
+        format: reading::format(&columns.reading)?.unwrap_or_default(),
+        lossy: columns.reading.lossy,
+        advice: Advice::Flags,
         ..LabelledConfig::default()
-    })
+    };
+    config.check_columns()?;
+    Ok(config)
+}
+
+/// The rows of a file; labels that are likely one are warned of.
+fn read(path: &Path, config: &LabelledConfig, progress: &Progress) -> Result<Labelled> {
+    let found = read_labelled(path, config, None)?;
+    found.warnings.iter().for_each(|words| progress.warn(words));
+    Ok(found)
 }
 
 /// `train data audit`: which rows have exact or near duplicates where they should not.
@@ -41,7 +58,7 @@ pub fn audit(args: &AuditArgs, json: bool, progress: &Progress) -> Result<()> {
     let mut parts = Vec::new();
     for (name, path) in [("train", &args.train), (VALIDATION, &args.validation), (TEST, &args.test)] {
         let Some(path) = path else { continue };
-        let texts = read_labelled(path, &config, None)?.examples.into_iter().map(|row| row.text).collect();
+        let texts = read(path, &config, progress)?.examples.into_iter().map(|row| row.text).collect();
         parts.push(AuditPart { name: name.to_string(), texts });
     }
     if parts.is_empty() {
@@ -50,7 +67,9 @@ pub fn audit(args: &AuditArgs, json: bool, progress: &Progress) -> Result<()> {
     let document: DocumentBoundary = serde_json::from_value(json!(args.document)).map_err(|_| {
         Error::usage(format!("--document {}: expected line, blank_line or file", args.document))
     })?;
-    let corpus = CorpusConfig { train: args.corpus.to_vec(), document, ..CorpusConfig::default() };
+    let (lossy, advice) = (args.columns.reading.lossy, Advice::None);
+    let corpus =
+        CorpusConfig { train: args.corpus.to_vec(), document, lossy, advice, ..CorpusConfig::default() };
     let corpora = if args.corpus.is_empty() { Vec::new() } else { vec![corpus] };
     let found = audit::audit(&parts, &corpora, args.columns.threshold, progress)?;
     if json {
@@ -71,8 +90,9 @@ pub fn audit(args: &AuditArgs, json: bool, progress: &Progress) -> Result<()> {
 /// `train data split`: three files with the label shares of the whole, no text near one of another part, and
 /// the row numbers in `split.json`.
 ///
-/// Errors: fractions that leave nothing to train on (2), as reading the file, a split that is there (73).
-pub fn split(args: &SplitArgs, json: bool) -> Result<()> {
+/// Errors: fractions that leave nothing to train on (2), as reading the file, a part without rows or a label without
+/// training rows (65), a split that is there (73).
+pub fn split(args: &SplitArgs, json: bool, progress: &Progress) -> Result<()> {
     let config = labelled(&args.columns)?;
     let (path, threshold) = (&args.file, args.columns.threshold);
     let (validation, test) = (args.validation_fraction, args.test_fraction);
@@ -86,18 +106,18 @@ pub fn split(args: &SplitArgs, json: bool) -> Result<()> {
         let why = format!("{} exists; use --overwrite or another --output", record.display());
         return Err(Error::new(ErrorKind::Output, why));
     }
-    let Labelled { examples, label_names } = read_labelled(path, &config, None)?;
+    let Labelled { examples, label_names, .. } = read(path, &config, progress)?;
     let texts: Vec<String> = examples.iter().map(|row| row.text.clone()).collect();
     let labels: Vec<u32> = examples.iter().map(|row| row.label).collect();
     let shares = [1.0 - validation - test, validation, test];
     let split = grouped_split(&texts, &labels, &shares, threshold, args.seed);
+    check_parts(path, &split, &shares, &labels, &label_names, progress)?;
 
     let cannot = |cause| Error::writing(&args.output, &cause);
     std::fs::create_dir_all(&args.output).map_err(cannot)?;
     let _ = std::fs::remove_file(&record); // Until it is there again the split is incomplete.
-    let names = ["train", VALIDATION, TEST];
     let mut written = BTreeMap::new();
-    for (name, rows) in names.iter().zip(&split.parts) {
+    for (name, rows) in PARTS.iter().zip(&split.parts) {
         let row = |row: &usize| {
             let Example { text, label, .. } = &examples[*row];
             let (text_key, label_key) = (&config.text_column, &config.label_column);
@@ -117,7 +137,7 @@ pub fn split(args: &SplitArgs, json: bool) -> Result<()> {
         "threshold": threshold,
         "groups": split.groups,
         "parts": written,
-        "indices": names.iter().zip(&split.parts).collect::<BTreeMap<_, _>>(),
+        "indices": PARTS.iter().zip(&split.parts).collect::<BTreeMap<_, _>>(),
     });
     files::write_atomic(&record, format!("{results:#}\n").as_bytes())?;
     if json {
@@ -125,7 +145,7 @@ pub fn split(args: &SplitArgs, json: bool) -> Result<()> {
         short.as_object_mut().and_then(|object| object.remove("indices"));
         return print_json(&short);
     }
-    let parts: Vec<String> = names.iter().map(|name| format!("{name} {}", written[name]["rows"])).collect();
+    let parts: Vec<String> = PARTS.iter().map(|name| format!("{name} {}", written[name]["rows"])).collect();
     let (rows, groups, folder) = (texts.len(), split.groups, args.output.display());
     print(&format!(
         "{rows} rows in {groups} groups of close texts: {}\nwritten to {folder}\n",
@@ -133,12 +153,54 @@ pub fn split(args: &SplitArgs, json: bool) -> Result<()> {
     ))
 }
 
+/// Warns of labels that validation or test has no row of.
+///
+/// Errors: a part without rows, a label that training has no row of (65).
+fn check_parts(
+    path: &Path,
+    split: &GroupedSplit,
+    shares: &[f64],
+    labels: &[u32],
+    label_names: &[String],
+    progress: &Progress,
+) -> Result<()> {
+    let (rows, groups) = (labels.len(), split.groups);
+    let close = format!("{rows} rows form {groups} groups of close texts, and a group stays in one part");
+    let hint = "add rows, choose other fractions, or raise --threshold so that fewer texts count as close";
+    for ((part, rows), _) in PARTS.iter().zip(&split.parts).zip(shares).filter(|(_, share)| **share > 0.0) {
+        let found: BTreeSet<u32> = rows.iter().map(|row| labels[*row]).collect();
+        let lacks = (0..label_names.len()).filter(|label| !found.contains(&(*label as u32)));
+        let lacks: Vec<String> = lacks.map(|label| format!("{:?}", label_names[label])).collect();
+        if rows.is_empty() || (!lacks.is_empty() && *part == PARTS[0]) {
+            let what = if rows.is_empty() { "".into() } else { format!(" labelled {}", named(&lacks)) };
+            let why = format!("{}: {part} would have no row{what}: {close}", path.display());
+            return Err(Error::data(format!("{why}; {hint}")));
+        }
+        if !lacks.is_empty() {
+            let what =
+                format!("{part} has no row labelled {}, so its scores say nothing about them", named(&lacks));
+            progress.warn(format!("{}: {what}: {close}; {hint}", path.display()));
+        }
+    }
+    Ok(())
+}
+
+/// The first few names, and how many more there are.
+fn named(names: &[String]) -> String {
+    const SHOWN: usize = 8;
+    let shown = names[..names.len().min(SHOWN)].join(", ");
+    match names.len().saturating_sub(SHOWN) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
+}
+
 /// `train data inspect`: classes, lengths, repeats and traces of a conversion that went wrong.
 ///
 /// Errors: as reading the file and the tokenizer.
 pub fn inspect(args: &InspectArgs, json: bool, progress: &Progress) -> Result<()> {
     let path = &args.file;
-    let Labelled { examples, label_names } = read_labelled(path, &labelled(&args.columns)?, None)?;
+    let Labelled { examples, label_names, .. } = read(path, &labelled(&args.columns)?, progress)?;
     let texts = |label: Option<usize>| -> Vec<&str> {
         let rows = examples.iter().filter(|row| label.is_none_or(|label| row.label as usize == label));
         rows.map(|row| row.text.as_str()).collect()

@@ -6,8 +6,8 @@ use serde_json::json;
 
 use super::gates;
 use super::print::{print, print_json};
+use super::reading;
 use crate::cli::EvaluateArgs;
-use crate::data::LabelledConfig;
 use crate::error::{Error, Result};
 use crate::progress::Progress;
 use crate::report::{self, Style};
@@ -20,20 +20,13 @@ pub fn run(args: &EvaluateArgs, json: bool, progress: &Progress) -> Result<()> {
     let context = Context::on(&args.device, progress);
     let classifier = match Model::load_with(&path, &context)? {
         Model::Classifier(classifier) => classifier,
-        Model::Language(model) => {
-            if let Some(gate) = args.fail_under.first() {
-                let why = "a language model has no such score";
-                return Err(Error::usage(format!("--fail-under {gate}: {why}")));
-            }
-            return language(&model, &data, json);
-        }
+        Model::Language(model) => return language(&model, args, &data, json),
     };
-    let stored = classifier.data();
-    let columns = LabelledConfig {
-        text_column: args.text_column.clone().unwrap_or_else(|| stored.text_column.clone()),
-        label_column: args.label_column.clone().unwrap_or_else(|| stored.label_column.clone()),
-        ..stored.clone()
-    };
+    let mut columns = classifier.data().for_file(&data, reading::format(&args.reading)?);
+    columns.lossy |= args.reading.lossy;
+    columns.text_column = args.text_column.clone().unwrap_or(columns.text_column);
+    columns.label_column = args.label_column.clone().unwrap_or(columns.label_column);
+    columns.check_columns()?;
     let Evaluation { scores, verdict } = classifier.evaluate(&data, &columns)?;
     if json {
         print_json(&json!({
@@ -51,12 +44,24 @@ pub fn run(args: &EvaluateArgs, json: bool, progress: &Progress) -> Result<()> {
     gates::check(&gates, &scores)
 }
 
-fn language(model: &LanguageModel, data: &Path, json: bool) -> Result<()> {
-    let scores = model.evaluate(data)?;
+/// The loss of a language model.
+///
+/// Errors: flags that are for labelled rows (2); as reading the text.
+fn language(model: &LanguageModel, args: &EvaluateArgs, path: &Path, json: bool) -> Result<()> {
+    if let Some(gate) = args.fail_under.first() {
+        return Err(Error::usage(format!("--fail-under {gate}: a language model has no such score")));
+    }
+    if let Some(column) = &args.label_column {
+        return Err(Error::usage(format!("--label-column {column}: a language model reads no labels")));
+    }
+    let mut data = model.data()?.for_file(path, reading::format(&args.reading)?);
+    data.lossy |= args.reading.lossy;
+    data.text_column = args.text_column.clone().unwrap_or(data.text_column);
+    let scores = model.evaluate(path, &data)?;
     if json {
         return print_json(&json!({
             "phase": "evaluate",
-            "data": data,
+            "data": path,
             "val_loss": scores.val_loss,
             "val_perplexity": scores.val_perplexity,
             "val_bits_per_byte": scores.val_bits_per_byte,

@@ -12,6 +12,7 @@ mod generate;
 mod itself;
 mod predict;
 mod print;
+mod reading;
 mod runs;
 mod tokenizer;
 
@@ -67,7 +68,7 @@ fn run(cli: Cli) -> Result<()> {
         Command::Export(args) => export::run(args, json, progress),
         Command::Report(args) => runs::report(&args.run_dirs, json, progress),
         Command::Data(DataCommand::Audit(args)) => data::audit(args, json, progress),
-        Command::Data(DataCommand::Split(args)) => data::split(args, json),
+        Command::Data(DataCommand::Split(args)) => data::split(args, json, progress),
         Command::Data(DataCommand::Inspect(args)) => data::inspect(args, json, progress),
         Command::Tokenizer(TokenizerCommand::Train(args)) => tokenizer::train(args, json, progress),
         Command::Tokenizer(TokenizerCommand::Inspect(args)) => tokenizer::inspect(args, json, progress),

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::print::{print, print_json};
 use crate::cli::{TokenizerInspectArgs, TokenizerTrainArgs};
-use crate::data::{Corpus, CorpusConfig, Remarks};
+use crate::data::{Advice, Corpus, CorpusConfig, Remarks};
 use crate::error::{Error, ErrorKind, Result};
 use crate::files;
 use crate::progress::Progress;
@@ -17,7 +17,8 @@ use crate::tokenizer::{Tokenizer, TokenizerConfig};
 ///
 /// Errors: as reading a corpus; the file is there (73).
 pub fn train(args: &TokenizerTrainArgs, json: bool, progress: &Progress) -> Result<()> {
-    let data = CorpusConfig { train: args.data.clone(), validation_fraction: 0.0, ..CorpusConfig::default() };
+    let (train, advice) = (args.data.clone(), Advice::None);
+    let data = CorpusConfig { train, validation_fraction: 0.0, advice, ..CorpusConfig::default() };
     let config = TokenizerConfig {
         path: String::new(),
         vocab_size: args.vocab_size,

@@ -79,6 +79,8 @@ fn read(path: &Path) -> Result<String> {
 struct Override {
     key: String,
     value: Value,
+    /// The value as it was typed; none of a flag, which has a type.
+    text: Option<String>,
     /// What was typed.
     typed: String,
 }
@@ -93,12 +95,13 @@ impl Override {
         let (key, value) = (key.trim(), value.trim());
         let parsed: Option<Table> = toml::from_str(&format!("value = {value}")).ok();
         // What is not TOML by itself is a string without its quotes.
+        let text = Some(value.to_string());
         let value =
             parsed.and_then(|mut table| table.remove("value")).unwrap_or_else(|| Value::String(value.into()));
-        Ok(Self { key: key.into(), value, typed: format!("--set {set}") })
+        Ok(Self { key: key.into(), value, text, typed: format!("--set {set}") })
     }
 
-    fn insert(&self, table: &mut Table) -> Result<()> {
+    fn insert(&self, table: &mut Table, value: Value) -> Result<()> {
         let mut parts: Vec<&str> = self.key.split('.').collect();
         let name = parts.pop().unwrap_or_default();
         let mut table = table;
@@ -108,7 +111,7 @@ impl Override {
                 .as_table_mut()
                 .ok_or_else(|| Error::usage(format!("{}: '{part}' is not a section", self.typed)))?;
         }
-        table.insert(name.into(), self.value.clone());
+        table.insert(name.into(), value);
         Ok(())
     }
 
@@ -121,7 +124,8 @@ impl Override {
 impl From<Flag> for Override {
     fn from(flag: Flag) -> Self {
         let shown = flag.value.as_str().map_or_else(|| flag.value.to_string(), str::to_string);
-        Self { key: flag.key.into(), value: flag.value, typed: format!("{} {shown}", flag.name) }
+        let typed = format!("{} {shown}", flag.name);
+        Self { key: flag.key.into(), value: flag.value, text: None, typed }
     }
 }
 
@@ -146,10 +150,18 @@ fn parse<C: Config>(name: &str, text: &str, overrides: &[Override]) -> Result<C>
         None => cause,
     })?;
     for one in overrides {
-        one.insert(&mut table)?;
+        let before = table.clone();
+        one.insert(&mut table, one.value.clone())?;
         check_keys(&table, &known, |_| one.typed.clone())?;
-        config = table.clone().try_into().map_err(|cause: toml::de::Error| {
-            Error::usage(format!("{}: {}", one.typed, cause.message())).caused_by(cause)
+        config = table.clone().try_into().or_else(|cause: toml::de::Error| {
+            // A key that wants a text takes what was typed as it stands, a number too.
+            let as_text = one.text.as_ref().and_then(|text| {
+                table = before;
+                one.insert(&mut table, Value::String(text.clone())).ok()?;
+                table.clone().try_into().ok()
+            });
+            let wrong = || Error::usage(format!("{}: {}", one.typed, cause.message())).caused_by(cause);
+            as_text.ok_or_else(wrong)
         })?;
     }
     if let Some(outside) = ranges::first_outside("", &config)? {

@@ -10,6 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::advice::Advice;
 use super::demo;
 use super::table::{self, Columns, Row, RowFormat, Rows};
 use super::text::{Lines, MAX_LINE_BYTES, is_packed};
@@ -50,6 +51,9 @@ pub struct CorpusConfig {
     pub lossy: bool,
     /// Folder of the token files.
     pub cache_dir: String,
+    /// How errors name these options.
+    #[serde(skip)]
+    pub advice: Advice,
 }
 
 impl Default for CorpusConfig {
@@ -63,6 +67,7 @@ impl Default for CorpusConfig {
             text_column: "text".into(),
             lossy: false,
             cache_dir: "runs/cache".into(),
+            advice: Advice::default(),
         }
     }
 }
@@ -81,6 +86,13 @@ impl CorpusConfig {
             return Err(Error::usage("data.text_column is empty; name the column or key of the text"));
         }
         Ok(())
+    }
+
+    /// The same for a file that a command names: `asked` goes before what its name says, and that before the format
+    /// of the files that a run was made from.
+    #[must_use]
+    pub fn for_file(&self, path: &Path, asked: Option<RowFormat>) -> Self {
+        Self { format: self.format.for_file(path, asked), advice: Advice::Flags, ..self.clone() }
     }
 
     /// The format of a source that is a table; none where it is plain text.
@@ -260,13 +272,13 @@ impl Corpus {
     fn documents(&self, source: &Source, take: &mut dyn FnMut(String) -> Result<()>) -> Result<u64> {
         if let (Source::File(path), Some(format)) = (source, self.config.table_format(source)) {
             let columns = Columns { text: &self.config.text_column, label: None };
-            let mut take = |row: Row| take(row.text);
-            let mut rows = Rows::new(path, &mut take).skipping_blank();
+            let mut take = |row: Row<'_>| take(row.text.to_string());
+            let mut rows = Rows::new(path, &mut take).advised(self.config.advice).skipping_blank();
             table::read_file(path, format, self.config.lossy, columns, &mut rows)?;
-            return rows.finish().map(|()| 0);
+            return rows.finish().map(|_| 0);
         }
         let mut lines = match source {
-            Source::File(path) => Lines::open(path, self.config.lossy)?,
+            Source::File(path) => Lines::open(path, self.config.lossy)?.advised(self.config.advice),
             Source::Embedded(name, text) => Lines::new(Path::new(name), Box::new(text.as_bytes()), false),
         };
         let (mut document, mut is_full, mut cut) = (String::new(), false, 0);

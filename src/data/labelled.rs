@@ -2,13 +2,15 @@
 //!
 //! Station before `split`.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::advice::Advice;
 use super::demo;
+use super::label_column::{Allowed, LabelColumn, Named};
 use super::table::{self, Columns, Row, RowFormat, Rows};
 use super::text::Lines;
 use crate::error::{Error, Result};
@@ -45,6 +47,9 @@ pub struct LabelledConfig {
     pub leave_out: String,
     /// Replace undecodable bytes instead of stopping.
     pub lossy: bool,
+    /// How errors name these options.
+    #[serde(skip)]
+    pub advice: Advice,
 }
 
 impl Default for LabelledConfig {
@@ -64,6 +69,7 @@ impl Default for LabelledConfig {
             budget_seed: 0,
             leave_out: String::new(),
             lossy: false,
+            advice: Advice::default(),
         }
     }
 }
@@ -74,14 +80,7 @@ impl LabelledConfig {
         if self.train.is_empty() {
             return Err(Error::usage("data.train is empty; name a file of labelled rows, or \"demo\""));
         }
-        if self.text_column.is_empty()
-            || self.label_column.is_empty()
-            || self.text_column == self.label_column
-        {
-            let (text, label) = (&self.text_column, &self.label_column);
-            let why = format!("data.text_column is '{text}' and data.label_column '{label}'");
-            return Err(Error::usage(format!("{why}; they must be two names")));
-        }
+        self.check_columns()?;
         let distinct: BTreeSet<&String> = self.label_names.iter().collect();
         if distinct.len() < self.label_names.len() || distinct.iter().any(|name| name.trim().is_empty()) {
             return Err(Error::usage("data.label_names must be distinct and not empty"));
@@ -108,19 +107,48 @@ impl LabelledConfig {
         Ok(())
     }
 
+    /// Errors: no column, or one column for text and label (2).
+    pub fn check_columns(&self) -> Result<()> {
+        let (text, label) = (&self.text_column, &self.label_column);
+        if !text.is_empty() && !label.is_empty() && text != label {
+            return Ok(());
+        }
+        let (text_key, label_key) = match self.advice {
+            Advice::Flags => ("--text-column", "--label-column"),
+            Advice::Keys | Advice::None => ("data.text_column", "data.label_column"),
+        };
+        let why = format!("{text_key} is '{text}' and {label_key} '{label}'");
+        Err(Error::usage(format!("{why}; they must be two names")))
+    }
+
+    /// The same for a file that a command names: `asked` goes before what its name says, and that before the format
+    /// of the files that a run was made from.
+    #[must_use]
+    pub fn for_file(&self, path: &Path, asked: Option<RowFormat>) -> Self {
+        Self { format: self.format.for_file(path, asked), advice: Advice::Flags, ..self.clone() }
+    }
+
+    /// The same for standard input, which has no name and holds one text a line unless `asked` says otherwise.
+    #[must_use]
+    pub fn for_stream(&self, asked: Option<RowFormat>) -> Self {
+        Self { format: asked.unwrap_or(RowFormat::Text), advice: Advice::Flags, ..self.clone() }
+    }
+
     /// Text files are taken for `label<TAB>text`.
-    fn format_of(&self, path: &Path) -> Result<RowFormat> {
+    pub(super) fn format_of(&self, path: &Path) -> Result<RowFormat> {
         match self.format.of(path) {
             Some(RowFormat::Text) => Ok(RowFormat::Tsv),
             Some(format) => Ok(format),
             None => {
                 let why = format!("the name of {} does not tell its format", path.display());
-                Err(Error::usage(format!("{why}; set data.format to tsv, csv, jsonl or parquet")))
+                let advice = self.advice.set("format", "rename it to .tsv, .csv, .jsonl or .parquet");
+                let choices = if self.advice == Advice::None { "" } else { " to tsv, csv, jsonl or parquet" };
+                Err(Error::usage(format!("{why}{advice}{choices}")))
             }
         }
     }
 
-    fn columns(&self) -> Columns<'_> {
+    pub(super) fn columns(&self) -> Columns<'_> {
         Columns { text: &self.text_column, label: Some(&self.label_column) }
     }
 }
@@ -143,14 +171,18 @@ pub struct Labelled {
     pub examples: Vec<Example>,
     /// Name of each label.
     pub label_names: Vec<String>,
+    /// Line that each label stands on first; 0 where it has no row.
+    pub first_lines: Vec<u64>,
+    /// Labels that are likely one in two spellings, in words.
+    pub warnings: Vec<String>,
 }
 
 /// Reads a file of labelled rows.
 ///
 /// `known` are the labels allowed, in their order; none means those found, sorted by number if all are
 /// integers, else by text.
-/// Errors: unreadable (66); not UTF-8, bad rows, a missing column, no rows (65), with file and line; a format
-/// that cannot be told (2).
+/// Errors: unreadable (66); not UTF-8, bad rows, a missing column, no rows, two labels that look the same (65), with
+/// file and line; a format that cannot be told (2).
 pub fn read_labelled(path: &Path, config: &LabelledConfig, known: Option<&[String]>) -> Result<Labelled> {
     let format = config.format_of(path)?;
     labelled(path, config, known, |rows| table::read_file(path, format, config.lossy, config.columns(), rows))
@@ -168,56 +200,34 @@ pub(super) fn read_embedded(
     labelled(path, config, known, |rows| table::read_lines(lines, RowFormat::Tsv, config.columns(), rows))
 }
 
-/// Reads the texts of a file to predict on: labels need not be there and are ignored if they are.
-///
-/// A .txt file holds one text a line unless `data.format` says otherwise.
-/// Errors: as `read_labelled`.
-pub fn read_texts(path: &Path, config: &LabelledConfig) -> Result<Vec<String>> {
-    let plain = config.format == RowFormat::Auto && config.format.of(path) == Some(RowFormat::Text);
-    let format = if plain { RowFormat::Text } else { config.format_of(path)? };
-    let mut texts = Vec::new();
-    let mut take = |row: Row| {
-        texts.push(row.text);
-        Ok(())
-    };
-    let mut rows = Rows::new(path, &mut take);
-    let columns = Columns { label: None, ..config.columns() };
-    table::read_file(path, format, config.lossy, columns, &mut rows)?;
-    rows.finish()?;
-    Ok(texts)
-}
-
 fn labelled(
     path: &Path,
     config: &LabelledConfig,
     known: Option<&[String]>,
     read: impl FnOnce(&mut Rows) -> Result<()>,
 ) -> Result<Labelled> {
-    let named = (!config.label_names.is_empty()).then_some(config.label_names.as_slice());
-    let known = known.or(named);
-    let mut found = Vec::new();
-    let mut take = |row: Row| {
-        found.push(row);
+    let (mut column, mut examples) = (LabelColumn::default(), Vec::new());
+    let mut take = |Row { label, text, line }: Row<'_>| {
+        let label = label.map_or(0, |label| column.push(label, line));
+        examples.push(Example { text: text.into(), label, line });
         Ok(())
     };
-    let mut rows = Rows::new(path, &mut take).with_labels(known, &config.label_names);
+    let mut rows = Rows::new(path, &mut take).advised(config.advice);
     read(&mut rows)?;
-    rows.finish()?;
-    let label_names = known.map_or_else(|| found_labels(&found), <[String]>::to_vec);
-    let numbers: HashMap<&str, u32> = label_names.iter().map(String::as_str).zip(0..).collect();
-    let examples = found.into_iter().map(|Row { label, text, line }| {
-        let label = *numbers.get(label.as_str()).expect("every label was found or known");
-        Example { text, label, line }
-    });
-    let examples = examples.collect();
-    Ok(Labelled { examples, label_names })
+    let of_file = rows.finish()?;
+    let Named { labels, names, first_lines, warnings } =
+        column.named(path, &allowed(config, &of_file, known, false))?;
+    examples.iter_mut().for_each(|row| row.label = labels[row.label as usize]);
+    Ok(Labelled { examples, label_names: names, first_lines, warnings })
 }
 
-fn found_labels(rows: &[Row]) -> Vec<String> {
-    let names: BTreeSet<&str> = rows.iter().map(|row| row.label.as_str()).collect();
-    let mut names: Vec<String> = names.into_iter().map(String::from).collect();
-    if names.iter().all(|name| name.parse::<i64>().is_ok()) {
-        names.sort_by_key(|name| name.parse::<i64>().unwrap_or_default());
-    }
-    names
+/// What labels may be: names of the config go before those of the file.
+pub(super) fn allowed<'a>(
+    config: &'a LabelledConfig,
+    of_file: &'a [String],
+    known: Option<&'a [String]>,
+    numbered: bool,
+) -> Allowed<'a> {
+    let named = (!config.label_names.is_empty()).then_some(config.label_names.as_slice());
+    Allowed { names: named.unwrap_or(of_file), known: known.or(named), numbered }
 }

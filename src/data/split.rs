@@ -8,18 +8,20 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use rand::seq::SliceRandom;
+use sha2::{Digest, Sha256};
 
 use super::corpus::content_fraction;
 use super::demo::{self, Part};
 use super::labelled::{Example, Labelled, LabelledConfig, read_embedded, read_labelled};
 use super::near::normalised;
+use super::spelling::as_seen;
 use super::table::{listed, quoted, quoted_all};
 use crate::error::{Error, Result};
 use crate::{files, rng};
 
 /// The three parts of a labelled data set.
 ///
-/// Two texts are the same if they differ in case and white space alone.
+/// Two texts are the same if they differ in case, white space, Unicode normalisation and invisible characters alone.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LabelledSplit {
     /// Trained on, in the order of content hashes, or of the label budget.
@@ -43,6 +45,8 @@ pub struct LabelledSplit {
     pub leaked_dropped: usize,
     /// Validation and test rows left out as `leave_out` asked.
     pub left_out: [usize; 2],
+    /// Labels that are likely one in two spellings, in words.
+    pub warnings: Vec<String>,
 }
 
 impl LabelledSplit {
@@ -53,7 +57,7 @@ impl LabelledSplit {
     pub fn load(config: &LabelledConfig) -> Result<Self> {
         config.check()?;
         let sources = Sources::of(config);
-        let Labelled { examples, label_names } = sources.train.read(config, None)?;
+        let Labelled { examples, label_names, first_lines, warnings } = sources.train.read(config, None)?;
         if let [only] = label_names.as_slice() {
             let (name, class, rows) = (sources.train.name(), quoted(only), examples.len());
             let why = format!("{name} has only one class, {class} ({rows} rows); a classifier needs two");
@@ -65,7 +69,6 @@ impl LabelledSplit {
         };
         let (mut validation, test) = (of_its_own(&sources.validation)?, of_its_own(&sources.test)?);
 
-        let first_lines = first_lines(&examples, label_names.len());
         let (mut rows, duplicates_dropped, contradictions) = distinct(examples);
         let mut leaked_dropped = 0;
         if let Some(test) = &test {
@@ -103,6 +106,7 @@ impl LabelledSplit {
             contradictions,
             leaked_dropped,
             left_out: [0, 0],
+            warnings,
         };
         if !config.leave_out.is_empty() {
             let list = files::read_text(Path::new(&config.leave_out))?;
@@ -240,40 +244,49 @@ fn place(row: &Example) -> f64 {
     content_fraction(&normalised(&row.text))
 }
 
+/// Tells texts apart; two of a billion fall together with a chance below 1e-19.
+fn text_key(text: &str) -> u128 {
+    let digest = Sha256::digest(normalised(&as_seen(text)).as_bytes());
+    u128::from_le_bytes(std::array::from_fn(|i| digest[i]))
+}
+
 /// Keeps the first row of each text, sorted by `place`; counts those dropped with the same and with another
 /// label.
-fn distinct(rows: Vec<Example>) -> (Vec<Example>, usize, usize) {
+fn distinct(mut rows: Vec<Example>) -> (Vec<Example>, usize, usize) {
     let mut labels = HashMap::new();
-    let (mut kept, mut duplicates, mut contradictions) = (Vec::with_capacity(rows.len()), 0, 0);
-    for row in rows {
-        match labels.entry(normalised(&row.text)) {
-            Entry::Vacant(new) => {
-                new.insert(row.label);
-                kept.push(row);
-            }
-            Entry::Occupied(first) if *first.get() == row.label => duplicates += 1,
-            Entry::Occupied(_) => contradictions += 1,
+    let (mut duplicates, mut contradictions) = (0, 0);
+    rows.retain(|row| match labels.entry(text_key(&row.text)) {
+        Entry::Vacant(new) => {
+            new.insert(row.label);
+            true
         }
-    }
+        Entry::Occupied(first) => {
+            let count = if *first.get() == row.label { &mut duplicates } else { &mut contradictions };
+            *count += 1;
+            false
+        }
+    });
+    drop(labels);
     // Bits of numbers in 0..1 sort as the numbers do; texts settle the rest.
-    kept.sort_by_cached_key(|row| (place(row).to_bits(), normalised(&row.text)));
-    (kept, duplicates, contradictions)
+    let mut order: Vec<(u64, usize)> = rows.iter().map(|row| place(row).to_bits()).zip(0..).collect();
+    order.sort_unstable_by(|(a, row_a), (b, row_b)| {
+        a.cmp(b).then_with(|| normalised(&rows[*row_a].text).cmp(&normalised(&rows[*row_b].text)))
+    });
+    (taken(&mut rows, order.into_iter().map(|(_, row)| row)), duplicates, contradictions)
+}
+
+/// These rows, in this order, without a copy of their texts.
+fn taken(rows: &mut [Example], order: impl Iterator<Item = usize>) -> Vec<Example> {
+    let take = |row: usize| Example { text: std::mem::take(&mut rows[row].text), ..rows[row] };
+    order.map(take).collect()
 }
 
 /// Drops the rows whose text is among `others`; returns how many.
 fn remove(rows: &mut Vec<Example>, others: &[Example]) -> usize {
-    let others: HashSet<String> = others.iter().map(|row| normalised(&row.text)).collect();
+    let others: HashSet<u128> = others.iter().map(|row| text_key(&row.text)).collect();
     let before = rows.len();
-    rows.retain(|row| !others.contains(&normalised(&row.text)));
+    rows.retain(|row| !others.contains(&text_key(&row.text)));
     before - rows.len()
-}
-
-fn first_lines(rows: &[Example], num_labels: usize) -> Vec<u64> {
-    let mut lines = vec![0; num_labels];
-    for row in rows.iter().rev() {
-        lines[row.label as usize] = row.line;
-    }
-    lines
 }
 
 fn class_counts(rows: &[Example], num_labels: usize) -> Vec<usize> {
@@ -291,7 +304,10 @@ fn check_classes(source: &Source, train: &[Example], names: &[String], first_lin
     if rarest >= 2 {
         return Ok(());
     }
-    let place = format!("{}:{}", source.name(), first_lines[class]);
+    let place = match first_lines[class] {
+        0 => source.name(),
+        line => format!("{}:{line}", source.name()),
+    };
     let why = format!("class {} has {rarest} distinct training rows, 2 are needed", quoted(&names[class]));
     let all = listed(counts.iter().map(|(count, class)| format!("{} {count}", quoted(&names[*class]))));
     Err(Error::data(format!("{place}: {why}; rows per class: {all}; add rows or merge classes")))
@@ -336,7 +352,7 @@ fn apply_budget(config: &LabelledConfig, train: &mut Vec<Example>, num_labels: u
     check_budget("data.label_budget", budget, num_labels, train.len())?;
     let labels: Vec<u32> = train.iter().map(|row| row.label).collect();
     let chosen = label_budget(&labels, num_labels, budget, config.budget_seed);
-    *train = chosen.into_iter().map(|row| train[row].clone()).collect();
+    *train = taken(train, chosen.into_iter());
     Ok(())
 }
 

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use flate2::read::MultiGzDecoder;
 
+use super::advice::Advice;
 use crate::error::{Error, Result};
 use crate::files;
 
@@ -48,6 +49,7 @@ pub(super) struct Lines {
     path: PathBuf,
     reader: BufReader<Box<dyn Read + Send>>,
     lossy: bool,
+    advice: Advice,
     /// Read errors are damage to the file.
     compressed: bool,
     /// Bytes handed on so far.
@@ -85,6 +87,7 @@ impl Lines {
             path,
             reader,
             lossy,
+            advice: Advice::default(),
             compressed: false,
             offset: 0,
             number: 0,
@@ -92,6 +95,16 @@ impl Lines {
             is_open: false,
             carried: Vec::new(),
         }
+    }
+
+    /// The same with errors that name options as `advice` says.
+    pub(super) fn advised(self, advice: Advice) -> Self {
+        Self { advice, ..self }
+    }
+
+    /// Whether undecodable text is replaced.
+    pub(super) fn is_lossy(&self) -> bool {
+        self.lossy
     }
 
     /// The next line with its line feed, or the next piece of a long one; `None` at the end.
@@ -166,7 +179,8 @@ impl Lines {
         };
         let place = format!("{}:{} (byte {})", self.path.display(), self.number, self.offset + at as u64);
         Error::data(format!(
-            "{place}: not UTF-8 text, {guess}; convert it (iconv -t UTF-8) or set data.lossy = true"
+            "{place}: not UTF-8 text, {guess}; convert it (iconv -t UTF-8){}",
+            self.advice.or_lossy()
         ))
     }
 }

@@ -113,15 +113,21 @@ fn hub_name(source: &str, prefix: &str) -> Option<String> {
     Some(format!("{}/{}", parts.next()?, parts.next()?))
 }
 
+/// Text on one line that Markdown does not take for tags: names of labels are somebody else's.
+fn plain(text: &str) -> String {
+    text.replace(char::is_control, " ").replace('<', "\\<")
+}
+
 fn about_classifier(results: &FinetuneResults) -> String {
-    let findings: String = results.verdict.findings.iter().map(|finding| format!("\n- {finding}")).collect();
+    let findings = results.verdict.findings.iter().map(|finding| format!("\n- {}", plain(finding)));
+    let findings: String = findings.collect();
     let fit = if results.verdict.fit { "fit for use" } else { "not fit for use" };
     format!(
         "A text classifier, fine-tuned by `train` on {} rows, starting from {}. Scores on the test part; precision, \
          recall and F1 are those of {}.\n\nVerdict: {fit}.{findings}",
         results.training.train_rows,
         json!(results.init_from),
-        json!(results.positive)
+        plain(&json!(results.positive).to_string())
     )
 }
 
@@ -140,7 +146,7 @@ fn use_classifier(results: &FinetuneResults) -> String {
         Some(threshold) => format!(
             "The scores above call a text {} from a probability of {threshold:.4} on; `pipeline` takes the likelier \
              label instead.\n",
-            json!(results.positive)
+            plain(&json!(results.positive).to_string())
         ),
         None => String::new(),
     };

@@ -1,5 +1,6 @@
 //! config.json and its small neighbours: what transformers is told, and what is taken from it.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
@@ -221,6 +222,11 @@ pub(super) fn read(folder: &Path) -> Result<FolderConfig> {
     let name = |id: usize| labels.get(&id.to_string()).and_then(Value::as_str).map(str::to_string);
     let label_names: Option<Vec<String>> = (0..labels.len()).map(name).collect();
     let label_names = label_names.ok_or_else(|| wrong("id2label must number its labels from 0".into()))?;
+    let mut names = BTreeSet::new();
+    if let Some(twice) = label_names.iter().find(|name| !names.insert(*name)) {
+        let why = format!("id2label names two labels {twice:?}");
+        return Err(wrong(format!("{why}; give each label a name of its own")));
+    }
     let pooling = keys.get(POOLING).cloned().map(serde_json::from_value).transpose();
     let pooling = pooling.map_err(|cause| wrong(format!("{POOLING}: {cause}")))?.unwrap_or_default();
     Ok(FolderConfig { config, label_names, pooling })

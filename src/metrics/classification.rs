@@ -1,7 +1,7 @@
 //! Counts of (true label, predicted label) and the scores that follow from them alone.
 //!
-//! A score whose denominator is zero is 0, as scikit-learn's `zero_division=0`. Checked against
-//! scikit-learn in `tests.rs`.
+//! A score whose denominator is zero is 0, as scikit-learn's `zero_division=0`; means over labels leave out those in
+//! neither truth nor predictions, as its `labels=None`. Checked against scikit-learn in `tests.rs`.
 
 use serde::{Deserialize, Serialize};
 
@@ -119,9 +119,14 @@ impl ConfusionMatrix {
         ratio(self.labels().map(|label| self.support(label)).max().unwrap_or(0), self.total())
     }
 
-    /// Plain mean over labels: a rare label weighs as much as a common one.
+    /// Plain mean over the labels that occur: a rare label weighs as much as a common one.
     pub fn macro_average(&self) -> ClassScores {
-        self.average(|_| 1)
+        self.average(|label| u64::from(self.occurs(label)))
+    }
+
+    /// Whether a row has this label or is predicted as it.
+    pub fn occurs(&self, label: usize) -> bool {
+        self.support(label) + self.predicted(label) > 0
     }
 
     /// Mean over labels weighted by support.
@@ -244,6 +249,18 @@ mod tests {
         let zero = ClassScores::default();
         assert_eq!([matrix.macro_average(), matrix.weighted_average(), matrix.micro_average()], [zero; 3]);
         assert_eq!([matrix.accuracy(), matrix.balanced_accuracy(), matrix.mcc()], [0.0; 3]);
+    }
+
+    #[test]
+    fn labels_in_neither_truth_nor_predictions_have_no_part_in_means() {
+        // By scikit-learn's definition, which takes the labels that occur in y_true or y_pred: 1; (4/5 + 2/3) / 2; and
+        // with a third label that is predicted once and never true (1 + 2/3 + 0) / 3.
+        let f1 = |labels: &[u32], predictions: &[u32]| {
+            ConfusionMatrix::from_predictions(labels, predictions, 4).unwrap().macro_average().f1
+        };
+        assert_eq!(f1(&[0, 0, 1], &[0, 0, 1]), 1.0);
+        assert!((f1(&[0, 0, 1, 1], &[0, 0, 0, 1]) - 11.0 / 15.0).abs() < 1e-12);
+        assert!((f1(&[0, 0, 1, 1], &[0, 0, 2, 1]) - 5.0 / 9.0).abs() < 1e-12);
     }
 
     #[test]

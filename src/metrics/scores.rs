@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 /// Scores of a classifier on a set of rows; the field names are the keys of `results.json`.
 ///
 /// With two labels precision, recall, F1 and the areas are those of the positive label. With more they are
-/// plain means over labels, each against the rest; the four counts stay those of the positive label.
+/// plain means over labels, each against the rest, precision, recall and F1 over those in truth or predictions; the four counts stay those of the positive label.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Scores {
     /// Mean cross-entropy, nats per row.
@@ -40,7 +40,7 @@ pub struct Scores {
     pub threshold: Option<f64>,
     /// Share of the majority class in these rows.
     pub majority_accuracy: f64,
-    /// Plain mean of the labels' F1.
+    /// Plain mean of the F1 of the labels in truth or predictions.
     pub macro_f1: f64,
     /// Mean of the labels' F1 by support.
     pub weighted_f1: f64,

@@ -60,6 +60,7 @@ impl Verdict {
             findings.extend(not_established(test));
         }
         findings.extend(weak_labels(test));
+        findings.extend(labels_without_rows(test));
         if let Some(history) = history {
             findings.extend(overfitting(history));
             findings.extend(not_learning(history));
@@ -143,7 +144,8 @@ fn near_chance(test: &Scores) -> Option<String> {
     let auc = test.roc_auc.map_or("undefined".to_owned(), |auc| format!("{auc:.2}"));
     let place = if test.mcc < -CHANCE_MCC { "Worse than chance" } else { "Near chance" };
     let advice = if is_binary(test) && ordered == Some(true) {
-        "the probabilities do order the rows, so choose the threshold on the validation rows"
+        "the probabilities do order the rows, so it is the threshold that does not fit: let it be chosen on validation \
+         rows of both labels that are like these, by a rule of [decision]"
     } else {
         "check that the labels match the texts, then train longer, with another learning rate or on more rows"
     };
@@ -217,6 +219,18 @@ fn weak_labels(test: &Scores) -> Option<String> {
             "Labels with precision or recall below {}: {}; add training rows for them.",
             percent(BAD_PRECISION_RECALL),
             weak.join(", ")
+        )
+    })
+}
+
+/// Labels that nothing is said about.
+fn labels_without_rows(test: &Scores) -> Option<String> {
+    let without = test.per_class.iter().filter(|class| class.support == 0);
+    let without: Vec<&str> = without.map(|class| class.label.as_str()).collect();
+    (!is_binary(test) && !without.is_empty()).then(|| {
+        let labels = without.join(", ");
+        format!(
+            "The test rows hold no row labelled {labels}: the scores say nothing about it; add such rows."
         )
     })
 }

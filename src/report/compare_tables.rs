@@ -255,7 +255,8 @@ pub fn by_label(results: &CompareResults, cells: &Cells) -> Table {
                 score(stats::mean(runs.iter().map(|run| value(&run.test().per_class[at]))))
             };
             let scores = [mean(|s| s.precision), mean(|s| s.recall), mean(|s| s.f1)];
-            let (name, support) = (label.label.clone(), label.support.to_string());
+            let support = if label.support > 0 { label.support.to_string() } else { "no rows".into() };
+            let name = label.label.clone();
             table.row([name, arm.name().into()].into_iter().chain(scores).chain([support]));
         }
     }

@@ -147,7 +147,7 @@ fn scores(results: &FinetuneResults) -> Vec<Block> {
     if results.leakage.clean.is_some() {
         blocks.push(Block::Note("Clean are the test rows without duplicates elsewhere.".into()));
     }
-    blocks.push(Block::Table(tables::labels(&results.scores.per_class)));
+    blocks.push(Block::Table(tables::labels(&results.scores.test)));
     blocks.push(Block::Table(tables::confusion(&results.scores.test)));
     blocks
 }
@@ -188,8 +188,7 @@ pub fn overlaps(audit: &AuditResults) -> Vec<Block> {
 pub fn evaluated(scores: &Scores, verdict: &crate::metrics::Verdict) -> Document {
     let mut document =
         Document { title: "Evaluation".into(), head: Head::judged("", "", verdict), ..Document::default() };
-    let tables =
-        [tables::scores(&[("test", scores)]), tables::labels(&scores.per_class), tables::confusion(scores)];
+    let tables = [tables::scores(&[("test", scores)]), tables::labels(scores), tables::confusion(scores)];
     document.section("scores", "Scores", tables.map(Block::Table).into());
     document
 }

@@ -3,7 +3,6 @@
 use super::table::{Cell, Table, score, score_or_dash};
 use crate::metrics::Scores;
 use crate::metrics::decision::OperatingPoint;
-use crate::metrics::scores::LabelScores;
 use crate::results::{
     AuditResults, InspectResults, LengthSummary, Mistake, Overlap, PartSummary, PretrainResults,
 };
@@ -70,11 +69,16 @@ pub fn scores(parts: &[(&str, &Scores)]) -> Table {
 }
 
 /// Precision, recall and F1 of each label.
-pub fn labels(labels: &[LabelScores]) -> Table {
+pub fn labels(scores: &Scores) -> Table {
     let mut table = Table::new("Scores by label", 1, &["label", "precision", "recall", "F1", "test rows"]);
-    for label in labels {
-        let [precision, recall, f1] = [label.precision, label.recall, label.f1].map(score);
-        table.row([label.label.clone(), precision, recall, f1, label.support.to_string()]);
+    for (label, of) in scores.per_class.iter().enumerate() {
+        let is_predicted = scores.confusion.iter().any(|row| row[label] > 0);
+        let (precision, recall) =
+            (is_predicted.then_some(of.precision), (of.support > 0).then_some(of.recall));
+        let f1 = (is_predicted || of.support > 0).then_some(of.f1);
+        let support = if of.support > 0 { of.support.to_string() } else { "no rows".into() };
+        let [precision, recall, f1] = [precision, recall, f1].map(score_or_dash);
+        table.row([of.label.clone(), precision, recall, f1, support]);
     }
     table
 }

@@ -21,11 +21,11 @@ pub enum Style {
 impl Document {
     /// Title, answer and sections, without plots and what is for the page alone.
     pub fn text(&self, style: Style) -> String {
-        let mut text = format!("# {}\n\n{}", self.title, self.head.text());
+        let mut text = format!("# {}\n\n{}", line(&self.title, style), self.head.text(style));
         for section in &self.sections {
             let blocks: String = section.blocks.iter().filter_map(|block| block.text(style)).collect();
             if !blocks.is_empty() {
-                text += &format!("\n## {}\n{blocks}", section.title);
+                text += &format!("\n## {}\n{blocks}", line(&section.title, style));
             }
         }
         text
@@ -34,23 +34,25 @@ impl Document {
 
 impl Head {
     /// The answer as lines.
-    pub fn text(&self) -> String {
+    fn text(&self, style: Style) -> String {
         let lead = match self.fit {
             Some(true) => "Verdict: fit for use",
             Some(false) => "Verdict: not fit for use",
             None => &self.lead,
         };
-        self.findings.iter().fold(format!("{lead}\n"), |text, finding| format!("{text}- {finding}\n"))
+        self.findings.iter().fold(format!("{}\n", line(lead, style)), |text, finding| {
+            format!("{text}- {}\n", line(finding, style))
+        })
     }
 }
 
 impl Block {
     pub(super) fn text(&self, style: Style) -> Option<String> {
         match self {
-            Self::Text(text) | Self::Note(text) => Some(format!("\n{text}\n")),
-            Self::List(points) => {
-                Some(points.iter().fold("\n".into(), |list, point| format!("{list}- {point}\n")))
-            }
+            Self::Text(text) | Self::Note(text) => Some(format!("\n{}\n", line(text, style))),
+            Self::List(points) => Some(
+                points.iter().fold("\n".into(), |list, point| format!("{list}- {}\n", line(point, style))),
+            ),
             Self::Table(table) if table.wide && style == Style::Terminal => None,
             Self::Table(table) => Some(format!("\n{}", table.text(style))),
             Self::Plots(_) | Self::Verbatim { .. } => None,
@@ -69,10 +71,11 @@ impl Table {
             }
             Style::Markdown => drop(grid.load_style(ASCII_MARKDOWN)),
         }
-        grid.set_header(&self.columns);
+        let shown = |text: &str| if style == Style::Markdown { escaped(text) } else { line(text, style) };
+        grid.set_header(self.columns.iter().map(|column| shown(column)));
         for row in self.groups.iter().flatten() {
             let cells = row.iter().map(|cell| match (style, cell.links.is_empty()) {
-                (Style::Terminal, true) => cell.text.clone(),
+                (Style::Terminal, true) => line(&cell.text, style),
                 (Style::Terminal, false) => paths(&cell.links),
                 (Style::Markdown, true) if cell.strong => format!("**{}**", escaped(&cell.text)),
                 (Style::Markdown, true) => escaped(&cell.text),
@@ -87,7 +90,8 @@ impl Table {
             let text = index < self.texts.max(1);
             column.set_cell_alignment(if text { CellAlignment::Left } else { CellAlignment::Right });
         }
-        let note = if self.note.is_empty() { String::new() } else { format!("\n{}\n", self.note) };
+        let note =
+            if self.note.is_empty() { String::new() } else { format!("\n{}\n", line(&self.note, style)) };
         format!("{grid}\n{note}")
     }
 }
@@ -109,12 +113,18 @@ fn links(links: &[(String, String)]) -> String {
     links.iter().map(|(name, path)| format!("[{name}]({path})")).collect::<Vec<_>>().join(" ")
 }
 
+/// Text on one line without control characters, in Markdown also without tags: names of labels are somebody else's.
+fn line(text: &str, style: Style) -> String {
+    let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if style == Style::Markdown { line.replace('<', "\\<") } else { line }
+}
+
 /// Text that can neither end a cell nor become markup.
 fn escaped(text: &str) -> String {
     let mut escaped = String::new();
     for c in text.chars() {
         match c {
-            '\n' | '\r' => escaped.push(' '),
+            c if c.is_control() => escaped.push(' '),
             '|' | '`' | '*' | '_' | '[' | ']' | '<' | '\\' => escaped.extend(['\\', c]),
             _ => escaped.push(c),
         }
@@ -124,6 +134,7 @@ fn escaped(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::document::Section;
     use super::super::table::Cell;
     use super::*;
 
@@ -138,6 +149,26 @@ mod tests {
         let text = table().text(Style::Markdown);
         assert!(text.contains("a \\| \\<b> c") && text.contains("**0.5**"), "{text}");
         assert!(text.ends_with("\nBelow.\n"), "{text}");
+    }
+
+    #[test]
+    fn names_break_neither_head_nor_heading_nor_table() {
+        let name = "a|b\n<b>\u{1b}[1m";
+        let mut table = Table::new("t", 1, &["true", name]);
+        table.row([name, "1"]);
+        let document = Document {
+            title: "T".into(),
+            head: Head { lead: format!("of {name}"), findings: vec![name.into()], ..Head::default() },
+            sections: vec![Section { id: "s", title: name.into(), blocks: vec![Block::Table(table)] }],
+            ..Document::default()
+        };
+        let markdown = document.text(Style::Markdown);
+        assert!(!markdown.contains('\u{1b}') && !markdown.replace("\\<", "").contains('<'), "{markdown}");
+        let rows: Vec<&str> = markdown.lines().filter(|line| line.starts_with('|')).collect();
+        assert_eq!(rows.len(), 3, "{markdown}");
+        assert!(rows.iter().all(|row| row.replace("\\|", "").matches('|').count() == 3), "{markdown}");
+        let terminal = document.text(Style::Terminal);
+        assert!(!terminal.contains('\u{1b}') && terminal.contains("- a|b <b> [1m"), "{terminal}");
     }
 
     #[test]

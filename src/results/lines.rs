@@ -9,10 +9,10 @@ use crate::error::{Error, Result};
 use crate::files;
 
 /// Writes the file whole or not at all.
-pub fn write_lines<T: Serialize>(path: &Path, values: &[T]) -> Result<()> {
+pub fn write_lines<T: Serialize>(path: &Path, values: impl IntoIterator<Item = T>) -> Result<()> {
     let mut text = String::new();
     for value in values {
-        text += &serde_json::to_string(value).map_err(Error::data)?;
+        text += &serde_json::to_string(&value).map_err(Error::data)?;
         text.push('\n');
     }
     files::write_atomic(path, text.as_bytes())

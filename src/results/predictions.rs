@@ -48,8 +48,7 @@ impl Predictions {
                 text_sha256: self.text_sha256[id].clone(),
             }
         };
-        let lines: Vec<Line> = self.probabilities.iter().enumerate().map(line).collect();
-        write_lines(path, &lines)
+        write_lines(path, self.probabilities.iter().enumerate().map(line))
     }
 
     /// Reads the file.

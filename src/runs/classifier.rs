@@ -6,7 +6,7 @@ use candle_core::Device;
 
 use super::{Context, fetch, stored};
 use crate::config::FinetuneConfig;
-use crate::data::{Example, Examples, LabelledConfig, read_labelled};
+use crate::data::{Examples, LabelledConfig, TEXTS_AT_ONCE, for_each_labelled_text, read_labels};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hf_folder::{self, HfFolder};
 use crate::metrics::{Scores, Threshold, Verdict, predict_label};
@@ -42,6 +42,8 @@ pub struct Prediction {
     pub probabilities: Vec<(String, f64)>,
     /// From this probability of the positive label on it is given; none with more than two labels.
     pub threshold: Option<f64>,
+    /// The text was longer than the model reads, and its end was not looked at.
+    pub truncated: bool,
 }
 
 /// How a classifier did on labelled rows.
@@ -125,39 +127,59 @@ impl Classifier {
 
     /// Labels each text.
     pub fn predict<T: AsRef<str>>(&self, texts: impl IntoIterator<Item = T>) -> Result<Vec<Prediction>> {
-        let row = |text: T| Example { text: text.as_ref().to_string(), label: 0, line: 0 };
-        let rows: Vec<Example> = texts.into_iter().map(row).collect();
-        Ok(self.probabilities(&rows)?.iter().map(|probabilities| self.prediction(probabilities)).collect())
+        let texts = texts.into_iter().map(|text| text.as_ref().to_string());
+        let examples = self.encoded(|take| texts.into_iter().try_for_each(take))?;
+        let probabilities = self.probabilities(&examples)?;
+        Ok(probabilities.iter().zip(examples.cut()).map(|(row, cut)| self.prediction(row, *cut)).collect())
     }
 
-    /// Scores the labelled file `path`, whose columns `columns` names.
+    /// Scores the labelled file `path`, read as `data` says; its labels are those of the classifier, or their numbers.
     ///
     /// Errors: as reading the file; a label that the classifier does not know (65).
-    pub fn evaluate(&self, path: &Path, columns: &LabelledConfig) -> Result<Evaluation> {
-        let rows = read_labelled(path, columns, Some(&self.label_names))?.examples;
-        let labels: Vec<u32> = rows.iter().map(|row| row.label).collect();
-        let (threshold, seed) = (Threshold::Fixed(self.threshold.unwrap_or(0.5)), Some(self.config.seed));
-        let probabilities = self.probabilities(&rows)?;
+    pub fn evaluate(&self, path: &Path, data: &LabelledConfig) -> Result<Evaluation> {
         let names = &self.label_names;
+        let labels = read_labels(path, data, names)?;
+        let examples = self.encoded(|take| for_each_labelled_text(path, data, |text| take(text.into())))?;
+        let probabilities = self.probabilities(&examples)?;
+        drop(examples);
+        let (threshold, seed) = (Threshold::Fixed(self.threshold.unwrap_or(0.5)), Some(self.config.seed));
         let scores = Scores::compute(&labels, &probabilities, names, self.positive, threshold, seed)?;
         let verdict = Verdict::judge(&scores, None);
         Ok(Evaluation { scores, verdict })
     }
 
-    fn probabilities(&self, rows: &[Example]) -> Result<Vec<Vec<f64>>> {
-        let train = &self.config.train;
-        let examples = Examples::encode(&self.tokenizer, rows, train.seq_len)?;
-        probabilities(&self.network, &examples, train.micro_batch_size, &self.device, &self.progress)
-            .map_err(stored::damaged)
+    /// The texts that `read` hands on as ids; only some of them are in memory as text.
+    fn encoded(
+        &self,
+        read: impl FnOnce(&mut dyn FnMut(String) -> Result<()>) -> Result<()>,
+    ) -> Result<Examples> {
+        let (mut examples, mut texts) = (Examples::default(), Vec::new());
+        let longest = self.config.train.seq_len;
+        read(&mut |text| {
+            texts.push(text);
+            if texts.len() < TEXTS_AT_ONCE {
+                return Ok(());
+            }
+            examples.extend(&self.tokenizer, &std::mem::take(&mut texts), longest)
+        })?;
+        examples.extend(&self.tokenizer, &texts, longest)?;
+        Ok(examples)
     }
 
-    fn prediction(&self, probabilities: &[f64]) -> Prediction {
+    fn probabilities(&self, examples: &Examples) -> Result<Vec<Vec<f64>>> {
+        let rows = self.config.train.micro_batch_size;
+        let found = probabilities(&self.network, examples, rows, &self.device, &self.progress);
+        found.map_err(stored::damaged)
+    }
+
+    fn prediction(&self, probabilities: &[f64], truncated: bool) -> Prediction {
         let label = predict_label(probabilities, self.positive, self.threshold);
         Prediction {
             label: self.label_names[label].clone(),
             probability: probabilities[label],
             probabilities: self.label_names.iter().cloned().zip(probabilities.iter().copied()).collect(),
             threshold: self.threshold,
+            truncated,
         }
     }
 }

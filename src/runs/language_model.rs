@@ -6,7 +6,7 @@ use candle_core::Device;
 
 use super::{Context, fetch, stored};
 use crate::config::PretrainConfig;
-use crate::data::{CorpusConfig, DocumentBoundary, for_each_batch};
+use crate::data::{CorpusConfig, for_each_batch};
 use crate::error::{Error, Result};
 use crate::generate::{Generator, Sampling};
 use crate::hf_folder::{self, HfFolder};
@@ -81,16 +81,21 @@ impl LanguageModel {
         generator.text(prompt, sampling, seed, show).map_err(stored::damaged)
     }
 
-    /// Loss on the raw text in the file `path`, read as the run read its text.
-    pub fn evaluate(&self, path: &Path) -> Result<LanguageScores> {
-        let (document, seq_len, rows) = if self.path.join("config.toml").exists() {
-            let PretrainConfig { data, train, .. } = stored::config(&self.path)?;
-            (data.document, train.seq_len, train.micro_batch_size)
-        } else {
-            (DocumentBoundary::BlankLine, self.longest.min(512), 8)
-        };
-        let data =
-            CorpusConfig { train: vec![path.display().to_string()], document, ..CorpusConfig::default() };
+    /// How the run read its text; a model folder has the defaults.
+    ///
+    /// Errors: the run's config is damaged (65).
+    pub fn data(&self) -> Result<CorpusConfig> {
+        Ok(self.config()?.data)
+    }
+
+    /// Loss on the raw text in the file `path`, read as `data` says.
+    ///
+    /// Errors: as reading a corpus.
+    pub fn evaluate(&self, path: &Path, data: &CorpusConfig) -> Result<LanguageScores> {
+        let train = vec![path.display().to_string()];
+        let data = CorpusConfig { train, validation: Vec::new(), ..data.clone() };
+        let PretrainConfig { train, .. } = self.config()?;
+        let (seq_len, rows) = (train.seq_len, train.micro_batch_size);
         let of_id = self.tokenizer.token_bytes();
         let mut sums = LanguageSums::new(&self.network, &self.device);
         let bar = self.progress.bar("evaluating", 0);
@@ -102,5 +107,15 @@ impl LanguageModel {
             Ok(())
         })?;
         sums.scores(bytes).map_err(stored::damaged)
+    }
+
+    /// That of the run, or for a model folder defaults that fit it.
+    fn config(&self) -> Result<PretrainConfig> {
+        if self.path.join("config.toml").exists() {
+            return stored::config(&self.path);
+        }
+        let mut config = PretrainConfig::default();
+        (config.train.seq_len, config.train.micro_batch_size) = (self.longest.min(512), 8);
+        Ok(config)
     }
 }

@@ -16,7 +16,7 @@ use tokenizers::decoders::byte_level::ByteLevel;
 use tokenizers::models::bpe::{BPE, BpeTrainerBuilder};
 use tokenizers::pre_tokenizers::digits::Digits;
 use tokenizers::pre_tokenizers::sequence::Sequence;
-use tokenizers::{AddedToken, PreTokenizerWrapper, TokenizerBuilder};
+use tokenizers::{AddedToken, NormalizedString, PreTokenizerWrapper, TokenizerBuilder};
 
 use self::byte_level::ByteLevelWords;
 pub use self::words::WordCounter;
@@ -336,6 +336,13 @@ fn from_bytes(json: &[u8]) -> std::result::Result<tokenizers::Tokenizer, String>
 fn unknown(model: &Value, inner: &tokenizers::Tokenizer) -> Option<u32> {
     let named = model["unk_token"].as_str().and_then(|token| inner.token_to_id(token));
     named.or_else(|| model["unk_id"].as_u64()?.try_into().ok())
+}
+
+/// The text in Unicode normalisation form C.
+pub(crate) fn nfc(text: &str) -> String {
+    let mut normalized = NormalizedString::from(text);
+    normalized.nfc();
+    normalized.get().to_string()
 }
 
 /// Special tokens by their part, as tokenizer_config.json names them.

@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use csv::StringRecord;
 
 use super::super::text::Lines;
-use super::rows::{Columns, MAX_FIELD_BYTES, Rows, quoted, quoted_all, too_long};
+use super::rows::{Columns, Label, MAX_FIELD_BYTES, Rows, quoted, quoted_all, too_long};
 use crate::error::{Error, Result};
 
 /// Stands behind the text as a row of its own. The csv crate closes an open quote at the end in silence;
@@ -34,8 +34,8 @@ pub(super) fn read(lines: Lines, columns: Columns, rows: &mut Rows) -> Result<()
         return Ok(());
     }
     let header = std::mem::take(&mut record);
-    let text_at = column(&header, columns.text, "data.text_column", rows)?;
-    let label_at = columns.label.map(|name| column(&header, name, "data.label_column", rows)).transpose()?;
+    let text_at = column(&header, columns.text, "text_column", rows)?;
+    let label_at = columns.label.map(|name| column(&header, name, "label_column", rows)).transpose()?;
     while !rows.stopped() && next(&mut reader, &mut record, rows)? {
         let open = record.iter().next_back().is_some_and(|field| field.ends_with(END));
         // The crate's position of a record is that of the blank lines above it.
@@ -46,7 +46,7 @@ pub(super) fn read(lines: Lines, columns: Columns, rows: &mut Rows) -> Result<()
         } else if record.len() != header.len() {
             rows.reject(line, format!("{} fields, the header has {}", record.len(), header.len()));
         } else {
-            rows.push(line, label_at.map(|at| &record[at]), &record[text_at]);
+            rows.push(line, label_at.map(|at| Label::text(&record[at])), &record[text_at]);
         }
     }
     Ok(())
@@ -71,11 +71,12 @@ fn next(reader: &mut csv::Reader<MarkedText>, record: &mut StringRecord, rows: &
     Ok(more && !(record.len() == 1 && record[0] == *END.trim_matches('\n')))
 }
 
-/// Place of a column; `key` is the config key that names it.
-fn column(header: &StringRecord, name: &str, key: &str, rows: &Rows) -> Result<usize> {
+/// Place of a column, which `option` names.
+fn column(header: &StringRecord, name: &str, option: &str, rows: &Rows) -> Result<usize> {
     let mut places = header.iter().enumerate().filter(|(_, found)| *found == name).map(|(at, _)| at);
     let Some(at) = places.next() else {
-        let why = format!("no column {}, found: {}; set {key}", quoted(name), quoted_all(header));
+        let advice = rows.advice().set(option, "rename one");
+        let why = format!("no column {}, found: {}{advice}", quoted(name), quoted_all(header));
         return Err(rows.error(1, why));
     };
     match places.next() {

@@ -14,7 +14,7 @@ use std::path::Path;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub(super) use self::rows::{Columns, Row, Rows, listed, quoted, quoted_all};
+pub(super) use self::rows::{Columns, Label, Row, Rows, bad_rows, listed, quoted, quoted_all};
 use super::text::{Lines, extension};
 use crate::error::{Error, Result};
 
@@ -33,11 +33,16 @@ pub enum RowFormat {
     Csv,
     /// One object a line.
     Jsonl,
-    /// Columns of strings, integers or booleans, in pages without compression, with snappy or with zstd.
+    /// Columns of strings, integers or booleans, in pages without compression or with snappy, gzip or zstd.
     Parquet,
 }
 
 impl RowFormat {
+    /// The format by which a file that a command names is read: `asked`, or that of its extension, or this one.
+    pub fn for_file(self, path: &Path, asked: Option<Self>) -> Self {
+        asked.unwrap_or(if Self::Auto.of(path).is_some() { Self::Auto } else { self })
+    }
+
     /// The format of `path`: this one, or that of its extension where this is `Auto`.
     pub(super) fn of(self, path: &Path) -> Option<Self> {
         if self != Self::Auto {
@@ -66,7 +71,7 @@ pub(super) fn read_file(
 ) -> Result<()> {
     match format {
         RowFormat::Parquet => parquet_rows::read(path, columns, rows),
-        _ => read_lines(Lines::open(path, lossy)?, format, columns, rows),
+        _ => read_lines(Lines::open(path, lossy)?.advised(rows.advice()), format, columns, rows),
     }
 }
 
@@ -77,6 +82,6 @@ pub(super) fn read_lines(lines: Lines, format: RowFormat, columns: Columns, rows
         RowFormat::Jsonl => jsonl_rows::read(lines, columns, rows),
         RowFormat::Text => tsv_rows::read_plain(lines, rows),
         RowFormat::Auto | RowFormat::Tsv => tsv_rows::read(lines, columns, rows),
-        RowFormat::Parquet => Err(Error::usage("Parquet is no text format")),
+        RowFormat::Parquet => Err(Error::usage("Parquet is no text format; name a file")),
     }
 }

@@ -12,7 +12,7 @@ use parquet::record::reader::RowIter;
 use parquet::schema::types::Type;
 use serde_json::Value;
 
-use super::rows::{Columns, Rows, quoted, quoted_all};
+use super::rows::{Columns, Label, Rows, quoted, quoted_all};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::process::guarded;
@@ -50,14 +50,15 @@ fn each_row(
     let metadata = reader.metadata().file_metadata();
     let schema = metadata.schema();
     let names: Vec<&str> = schema.get_fields().iter().map(|field| field.name()).collect();
-    let mut asked = vec![(columns.text, "data.text_column")];
-    asked.extend(columns.label.map(|label| (label, "data.label_column")));
+    let mut asked = vec![(columns.text, "text_column")];
+    asked.extend(columns.label.map(|label| (label, "label_column")));
     let mut wanted = Vec::new();
-    for (name, key) in &asked {
+    for (name, option) in &asked {
         let places: Vec<_> = schema.get_fields().iter().filter(|field| field.name() == *name).collect();
         let [field] = places.as_slice() else {
             let found = if places.is_empty() { "no" } else { "more than one" };
-            let why = format!("{found} column {}, found: {}; set {key}", quoted(name), quoted_all(&names));
+            let advice = rows.advice().set(option, "rename one");
+            let why = format!("{found} column {}, found: {}{advice}", quoted(name), quoted_all(&names));
             return Ok(Err(Error::data(format!("{}: {why}", path.display()))));
         };
         wanted.push((*field).clone());
@@ -80,7 +81,7 @@ fn each_row(
         let label =
             columns.label.map(|label| found(label).map_or(Err("missing".into()), as_label)).transpose();
         match (text, label) {
-            (Ok(text), Ok(label)) => rows.push(*row, label.as_deref(), text),
+            (Ok(text), Ok(label)) => rows.push(*row, label.as_ref().map(LabelField::label), text),
             (Err(why), _) => rows.reject(place(*row, columns.text), why),
             (_, Err(why)) => rows.reject(place(*row, columns.label.unwrap_or_default()), why),
         }
@@ -95,7 +96,8 @@ fn each_row(
 fn unread_compression(metadata: &ParquetMetaData, asked: &[(&str, &str)]) -> Option<String> {
     let chunks = metadata.row_groups().iter().flat_map(|group| group.columns());
     let read = |compression| {
-        matches!(compression, Compression::UNCOMPRESSED | Compression::SNAPPY | Compression::ZSTD(_))
+        use Compression::{GZIP, SNAPPY, UNCOMPRESSED, ZSTD};
+        matches!(compression, UNCOMPRESSED | SNAPPY | GZIP(_) | ZSTD(_))
     };
     let named = |chunk: &&ColumnChunkMetaData| {
         let name = chunk.column_path().parts().first();
@@ -104,9 +106,10 @@ fn unread_compression(metadata: &ParquetMetaData, asked: &[(&str, &str)]) -> Opt
     let chunk = chunks.filter(named).find(|chunk| !read(chunk.compression()))?;
     let (column, compression) = (quoted(&chunk.column_path().string()), format!("{:?}", chunk.compression()));
     let compression = compression.split('(').next().unwrap_or_default();
-    let hint = "write it again with one of these";
+    let hint =
+        "write it again with one of these, such as df.to_parquet(PATH, compression=\"zstd\") of pandas";
     Some(format!(
-        "column {column} is compressed by {compression}; only snappy, zstd and none are read; {hint}"
+        "column {column} is compressed by {compression}; only snappy, gzip, zstd and none are read; {hint}"
     ))
 }
 
@@ -122,18 +125,32 @@ fn as_text(field: &Field) -> std::result::Result<&str, String> {
     }
 }
 
-fn as_label(field: &Field) -> std::result::Result<String, String> {
+/// A label and whether its column is one of integers.
+struct LabelField {
+    text: String,
+    is_number: bool,
+}
+
+impl LabelField {
+    fn label(&self) -> Label<'_> {
+        if self.is_number { Label::number(&self.text) } else { Label::text(&self.text) }
+    }
+}
+
+fn as_label(field: &Field) -> std::result::Result<LabelField, String> {
     match field {
-        Field::Str(_) | Field::Bytes(_) => as_text(field).map(str::to_string),
-        Field::Bool(_)
-        | Field::Byte(_)
+        Field::Str(_) | Field::Bytes(_) => {
+            Ok(LabelField { text: as_text(field)?.to_string(), is_number: false })
+        }
+        Field::Bool(value) => Ok(LabelField { text: value.to_string(), is_number: false }),
+        Field::Byte(_)
         | Field::Short(_)
         | Field::Int(_)
         | Field::Long(_)
         | Field::UByte(_)
         | Field::UShort(_)
         | Field::UInt(_)
-        | Field::ULong(_) => Ok(field.to_string()),
+        | Field::ULong(_) => Ok(LabelField { text: field.to_string(), is_number: true }),
         other => Err(format!("{}, expected a string, an integer or a boolean", kind(other))),
     }
 }

@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
+use super::super::advice::Advice;
 use super::super::text::Lines;
 use crate::error::{Error, Result};
 
@@ -19,22 +20,40 @@ pub(in crate::data) struct Columns<'a> {
     pub label: Option<&'a str>,
 }
 
-/// One row before its label has a number; the label is empty where none is read.
-pub(in crate::data) struct Row {
-    pub label: String,
-    pub text: String,
+/// A label as the file writes it.
+#[derive(Clone, Copy)]
+pub(in crate::data) struct Label<'a> {
+    pub text: &'a str,
+    /// It is of a type for numbers, as in Parquet and JSON.
+    pub is_number: bool,
+}
+
+impl<'a> Label<'a> {
+    pub(super) fn text(text: &'a str) -> Self {
+        Self { text, is_number: false }
+    }
+
+    pub(super) fn number(text: &'a str) -> Self {
+        Self { text, is_number: true }
+    }
+}
+
+/// One good row; its label is none where none is read.
+pub(in crate::data) struct Row<'a> {
+    pub label: Option<Label<'a>>,
+    pub text: &'a str,
     pub line: u64,
 }
 
 /// Where the good rows of a file go, and what is wrong with the bad ones.
 pub(in crate::data) struct Rows<'a> {
     path: PathBuf,
-    take: &'a mut dyn FnMut(Row) -> Result<()>,
-    /// Labels allowed; none means all.
-    known: Option<&'a [String]>,
-    /// Names of labels that are numbers; empty leaves the numbers.
+    take: &'a mut dyn FnMut(Row<'_>) -> Result<()>,
+    advice: Advice,
+    /// Names that the file itself has for labels that are numbers.
     label_names: Vec<String>,
     skips_blank: bool,
+    stops_at_bad: bool,
     good: usize,
     bad: usize,
     shown: Vec<String>,
@@ -43,13 +62,14 @@ pub(in crate::data) struct Rows<'a> {
 
 impl<'a> Rows<'a> {
     /// Hands good rows to `take`; `path` is only named in errors.
-    pub(in crate::data) fn new(path: &Path, take: &'a mut dyn FnMut(Row) -> Result<()>) -> Self {
+    pub(in crate::data) fn new(path: &Path, take: &'a mut dyn FnMut(Row<'_>) -> Result<()>) -> Self {
         Self {
             path: path.to_path_buf(),
             take,
-            known: None,
+            advice: Advice::default(),
             label_names: Vec::new(),
             skips_blank: false,
+            stops_at_bad: false,
             good: 0,
             bad: 0,
             shown: Vec::new(),
@@ -57,9 +77,9 @@ impl<'a> Rows<'a> {
         }
     }
 
-    /// A label outside `known` makes a row bad; a label that is a number becomes the name at its place.
-    pub(in crate::data) fn with_labels(self, known: Option<&'a [String]>, names: &[String]) -> Self {
-        Self { known, label_names: names.to_vec(), ..self }
+    /// Errors name options as `advice` says.
+    pub(in crate::data) fn advised(self, advice: Advice) -> Self {
+        Self { advice, ..self }
     }
 
     /// Blank texts are passed over instead of being bad.
@@ -67,11 +87,18 @@ impl<'a> Rows<'a> {
         Self { skips_blank: true, ..self }
     }
 
-    /// Names that the file itself has for its numbers; those of the config go before.
+    /// The first bad row ends the reading, for rows that are answered as they come.
+    pub(in crate::data) fn stopping_at_bad(self) -> Self {
+        Self { stops_at_bad: true, ..self }
+    }
+
+    pub(in crate::data) fn advice(&self) -> Advice {
+        self.advice
+    }
+
+    /// Names that the file itself has for its numbers.
     pub(super) fn offer_label_names(&mut self, names: Vec<String>) {
-        if self.label_names.is_empty() {
-            self.label_names = names;
-        }
+        self.label_names = names;
     }
 
     /// Whether there is no use in reading on.
@@ -79,48 +106,23 @@ impl<'a> Rows<'a> {
         self.failed.is_some()
     }
 
-    /// Takes one row, bad if its text or label is empty, or if the label is NaN or not known.
-    pub(super) fn push(&mut self, line: u64, label: Option<&str>, text: &str) {
+    /// Takes one row, bad if its text or label is empty or if the label is NaN.
+    pub(super) fn push(&mut self, line: u64, label: Option<Label<'_>>, text: &str) {
         if text.trim().is_empty() {
             if !self.skips_blank {
                 self.reject(line, "the text is empty");
             }
             return;
         }
-        let label = match self.label(label.map(str::trim)) {
-            Ok(label) => label,
-            Err(why) => return self.reject(line, why),
-        };
+        let label = label.map(|label| Label { text: label.text.trim(), ..label });
+        match label.map(|label| label.text) {
+            Some("") => return self.reject(line, "the label is empty"),
+            Some(text) if text.eq_ignore_ascii_case("nan") => return self.reject(line, "the label is NaN"),
+            _ => {}
+        }
         self.good += 1;
-        if let Err(error) = (self.take)(Row { label, text: text.into(), line }) {
+        if let Err(error) = (self.take)(Row { label, text, line }) {
             self.failed.get_or_insert(error);
-        }
-    }
-
-    /// The name of a label; empty where none is read.
-    fn label(&self, label: Option<&str>) -> std::result::Result<String, String> {
-        let Some(label) = label else { return Ok(String::new()) };
-        if label.is_empty() {
-            return Err("the label is empty".into());
-        }
-        if label.eq_ignore_ascii_case("nan") {
-            return Err("the label is NaN".into());
-        }
-        let name = match label.parse::<i64>() {
-            Ok(number)
-                if !self.label_names.is_empty() && !self.label_names.iter().any(|name| name == label) =>
-            {
-                let name = usize::try_from(number).ok().and_then(|number| self.label_names.get(number));
-                let names = quoted_all(&self.label_names);
-                name.cloned().ok_or_else(|| format!("label {number} has no name, named: {names}"))?
-            }
-            _ => label.to_string(),
-        };
-        match self.known {
-            Some(known) if !known.contains(&name) => {
-                Err(format!("unknown label {}, known: {}", quoted(&name), quoted_all(known)))
-            }
-            _ => Ok(name),
         }
     }
 
@@ -130,6 +132,9 @@ impl<'a> Rows<'a> {
         if self.shown.len() < SHOWN_BAD_ROWS {
             self.shown.push(format!("{}:{place}: {why}", self.path.display()));
         }
+        if self.stops_at_bad {
+            self.failed.get_or_insert_with(|| Error::data(format!("{}; fix or remove it", self.shown[0])));
+        }
     }
 
     /// An error of the file as a whole, found at `line`.
@@ -137,21 +142,33 @@ impl<'a> Rows<'a> {
         Error::data(format!("{}:{line}: {why}", self.path.display()))
     }
 
+    /// As `finish`, for a stream that may hold no row.
+    pub(in crate::data) fn finish_even_empty(self) -> Result<()> {
+        if self.good + self.bad == 0 && self.failed.is_none() { Ok(()) } else { self.finish().map(drop) }
+    }
+
+    /// Names that the file itself has for labels that are numbers.
+    ///
     /// Errors: what `take` said; bad rows, the first three by place and the count of all; no rows (65).
-    pub(in crate::data) fn finish(self) -> Result<()> {
+    pub(in crate::data) fn finish(self) -> Result<Vec<String>> {
         if let Some(error) = self.failed {
             return Err(error);
         }
         if self.bad > 0 {
-            let (shown, bad, all) = (self.shown.join("; "), self.bad, self.bad + self.good);
-            return Err(Error::data(format!("{shown}; bad rows: {bad} of {all}; fix or remove them")));
+            return Err(bad_rows(&self.shown, self.bad, self.bad + self.good));
         }
         if self.good == 0 {
             let why = "has no rows, it is empty or holds a header alone";
             return Err(Error::data(format!("{} {why}; name a file with data", self.path.display())));
         }
-        Ok(())
+        Ok(self.label_names)
     }
+}
+
+/// The first bad rows, each with its place, and how many there are.
+pub(in crate::data) fn bad_rows(shown: &[String], bad: usize, all: usize) -> Error {
+    let shown = shown[..shown.len().min(SHOWN_BAD_ROWS)].join("; ");
+    Error::data(format!("{shown}; bad rows: {bad} of {all}; fix or remove them"))
 }
 
 /// A value from a file, short and on one line.

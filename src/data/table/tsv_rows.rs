@@ -1,7 +1,7 @@
 //! Tab-separated rows as the UCI collections write them: `label<TAB>text`, no quoting, no escapes.
 
 use super::super::text::Lines;
-use super::rows::{Columns, Rows, for_each_line};
+use super::rows::{Columns, Label, Rows, for_each_line};
 use crate::error::Result;
 
 /// Reads `label<TAB>text` rows; the text may hold further tabs.
@@ -24,7 +24,7 @@ pub(super) fn read(lines: Lines, columns: Columns, rows: &mut Rows) -> Result<()
             line.split_once('\t')
         };
         match fields {
-            Some((label, text)) => rows.push(number, columns.label.and(Some(label)), text),
+            Some((label, text)) => rows.push(number, columns.label.map(|_| Label::text(label)), text),
             None if columns.label.is_none() => rows.push(number, None, line),
             None => rows.reject(number, "no tab between label and text"),
         }

@@ -2,6 +2,7 @@
 
 use candle_core::Device;
 
+use crate::analysis::one_sided;
 use crate::config::FinetuneConfig;
 use crate::data::{Example, Examples, LabelledSplit};
 use crate::error::{Error, Result};
@@ -67,6 +68,9 @@ pub fn describe_data(split: &LabelledSplit, progress: &Progress) {
             split.duplicates_dropped, split.leaked_dropped, split.contradictions
         ));
     }
+    split.warnings.iter().for_each(|words| progress.warn(words));
+    let validation: Vec<u32> = split.validation.iter().map(|row| row.label).collect();
+    one_sided(&validation, &split.label_names).into_iter().for_each(|words| progress.warn(words));
     if let [validation, test] = split.left_out
         && validation + test > 0
     {
@@ -81,8 +85,7 @@ pub fn tokenizer(config: &FinetuneConfig, start: &Start, split: &LabelledSplit) 
     match (start, named) {
         (Start::Scratch, Some(named)) => Ok(named),
         (Start::Scratch, None) => {
-            let texts = split.train.iter().map(|row| row.text.clone()).collect::<Vec<_>>();
-            Tokenizer::train(texts.into_iter(), &config.tokenizer)
+            Tokenizer::train(split.train.iter().map(|row| row.text.clone()), &config.tokenizer)
         }
         (Start::Pretrained(folder), Some(named)) if named.sha256() != folder.tokenizer.sha256() => {
             let (ours, theirs) = (&named.sha256()[..12], &folder.tokenizer.sha256()[..12]);

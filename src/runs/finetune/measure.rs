@@ -77,7 +77,7 @@ fn training_facts(config: &FinetuneConfig, state: &State, parts: &Parts) -> Trai
     let counters = &state.counters;
     let best = counters.best.as_ref().filter(|_| config.train.restore_best);
     let all = [&parts.train, &parts.validation, &parts.test];
-    let truncated: usize = all.map(|part| part.truncated).iter().sum();
+    let truncated: usize = all.map(|part| part.truncated()).iter().sum();
     let rows: usize = all.map(|part| part.len()).iter().sum();
     let sampler = parts.train.sampler(config.train.micro_batch_size, config.seed);
     TrainingFacts {
@@ -107,7 +107,7 @@ fn padded_share(lengths: &[usize], batches: &[Vec<usize>]) -> f64 {
 fn part_summaries(split: &LabelledSplit, parts: &Parts) -> Vec<PartSummary> {
     let named = [("train", &parts.train), ("validation", &parts.validation), ("test", &parts.test)];
     let summary = |(name, of): (&str, &Examples)| {
-        PartSummary::of(name, &split.label_names, of.labels(), of.lengths(), of.truncated)
+        PartSummary::of(name, &split.label_names, of.labels(), of.lengths(), of.truncated())
     };
     named.map(summary).into()
 }

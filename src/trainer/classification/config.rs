@@ -43,7 +43,19 @@ pub enum SelectionMetric {
 }
 
 impl SelectionMetric {
-    /// What is compared, higher is better; the negated loss where a score is not defined.
+    /// Whether rows with these counts by label can tell one evaluation from another by this metric: the areas need
+    /// rows of every label, the others of two; the loss needs none.
+    pub fn can_choose(self, rows: impl Iterator<Item = u64>) -> bool {
+        let rows: Vec<u64> = rows.collect();
+        match self {
+            Self::ValLoss => true,
+            Self::PrAuc | Self::RocAuc => rows.iter().all(|rows| *rows > 0),
+            _ => rows.iter().filter(|rows| **rows > 0).count() >= 2,
+        }
+    }
+
+    /// What is compared, higher is better; the negated loss where a score is not defined or the same whatever the
+    /// model answers.
     pub fn of(self, scores: &Scores) -> f64 {
         let score = match self {
             Self::ValLoss => None,
@@ -54,7 +66,8 @@ impl SelectionMetric {
             Self::Accuracy => Some(scores.accuracy),
             Self::BalancedAccuracy => Some(scores.balanced_accuracy),
         };
-        score.unwrap_or(-scores.loss)
+        let can_choose = self.can_choose(scores.per_class.iter().map(|class| class.support));
+        score.filter(|_| can_choose).unwrap_or(-scores.loss)
     }
 }
 

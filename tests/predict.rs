@@ -1,0 +1,211 @@
+//! What a user sees of `train predict` and `train evaluate`: the same answers from wherever texts come, and files read
+//! as their names, the flags or the run say.
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::Stdio;
+use std::sync::mpsc::channel;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::support::{Folder, Outcome};
+
+/// A folder with a classifier from scratch, trained for no more than a few steps.
+fn finetuned(more: &str) -> Folder {
+    let folder = Folder::new();
+    let line = "finetune --config finetune.toml --set init_from=scratch --set tokenizer.vocab_size=300 --set audit=off";
+    folder.run(&format!("{line} {more}")).done();
+    folder
+}
+
+fn predict(folder: &Folder, arguments: &[&str], input: &[u8]) -> Outcome {
+    let mut command = folder.train(&[&["predict", "finetuned"], arguments].concat());
+    Outcome::of("predict", command.write_stdin(input).output().unwrap())
+}
+
+fn texts(outcome: &Outcome) -> Vec<String> {
+    let text =
+        |line: &str| serde_json::from_str::<Value>(line).unwrap()["text"].as_str().unwrap().to_string();
+    outcome.stdout.lines().map(text).collect()
+}
+
+#[test]
+fn the_same_bytes_are_the_same_texts_from_a_file_and_from_standard_input() {
+    let folder = finetuned("");
+    let bytes = "\u{feff}win a prize\r\n\n   \nsee you\tat six\nlast".as_bytes();
+    folder.write("in.txt", bytes);
+    let from_file = predict(&folder, &["--input", "in.txt"], b"").done();
+    let from_stream = predict(&folder, &["-"], bytes).done();
+    assert_eq!(texts(&from_file), ["win a prize", "see you\tat six", "last"]);
+    assert_eq!(from_stream.stdout, from_file.stdout);
+    let as_text = predict(&folder, &["\u{feff}win a prize", "see you\tat six", "last"], b"").done();
+    assert_eq!(as_text.stdout, from_file.stdout);
+    predict(&folder, &["one", "  "], b"").fails(2, &["text 2 is blank"]);
+    assert_eq!(predict(&folder, &["-"], b"").done().stdout, "");
+}
+
+#[test]
+fn what_came_before_a_bad_byte_is_answered_and_the_line_is_named() {
+    let folder = finetuned("");
+    for (bytes, why) in
+        [(&b"good\nfine\ncaf\xe9\nmore\n"[..], "Latin-1"), (b"good\nfine\na\0b\nmore\n", "NUL")]
+    {
+        folder.write("in.txt", bytes);
+        for (arguments, input, name) in
+            [(&["--input", "in.txt"][..], &b""[..], "in.txt:3"), (&["-"], bytes, "standard input:3")]
+        {
+            let outcome = predict(&folder, arguments, input).fails(65, &[name, why, "--lossy"]);
+            assert_eq!(texts(&outcome), ["good", "fine"], "{name}");
+            let lossy = predict(&folder, &[arguments, &["--lossy"]].concat(), input).done();
+            assert_eq!(texts(&lossy).len(), 4);
+        }
+    }
+    folder.write("in.csv", "label,text\nham,one\nham\nham,two\n");
+    let outcome =
+        predict(&folder, &["--input", "in.csv"], b"").fails(65, &["in.csv:3: 1 fields", "fix or remove"]);
+    assert_eq!(texts(&outcome), ["one"]);
+}
+
+#[test]
+fn an_endless_line_is_refused_alike_from_a_file_and_from_standard_input() {
+    let folder = finetuned("");
+    let mut bytes = b"good\n".to_vec();
+    bytes.resize(20 << 20, b'a');
+    folder.write("in.txt", &bytes);
+    for (arguments, input, name) in
+        [(&["--input", "in.txt"][..], &b""[..], "in.txt:2"), (&["-"], &bytes[..], "standard input:2")]
+    {
+        let outcome = predict(&folder, arguments, input).fails(65, &[name, "longer than 16 MiB"]);
+        assert_eq!(texts(&outcome), ["good"]);
+    }
+}
+
+#[test]
+fn slow_lines_are_answered_as_they_come() {
+    let folder = finetuned("");
+    let mut command = std::process::Command::new(folder.train(&[]).get_program());
+    command.current_dir(folder.path("")).args(["predict", "finetuned", "-"]);
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let (mut input, output) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+    let (sender, answers) = channel();
+    std::thread::spawn(move || {
+        BufReader::new(output).lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
+    });
+    for text in ["first", "second"] {
+        writeln!(input, "{text}").unwrap();
+        input.flush().unwrap();
+        let answer = answers.recv_timeout(Duration::from_secs(20)).expect("an answer before the next line");
+        assert!(answer.contains(text), "{answer}");
+    }
+    drop(input);
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn a_text_that_was_cut_says_so() {
+    let folder = finetuned("");
+    let long = "see you at the river ".repeat(20);
+    let outcome = predict(&folder, &["short", &long], b"").done();
+    let cut = |line: &str| serde_json::from_str::<Value>(line).unwrap()["truncated"].clone();
+    assert_eq!(outcome.stdout.lines().map(cut).collect::<Vec<_>>(), [json!(false), json!(true)]);
+}
+
+/// A run whose rows came from a file whose name does not tell their format.
+fn of_data_file() -> Folder {
+    let folder = Folder::new();
+    folder.write("m.dat", folder.text("messages.tsv"));
+    let line = "finetune --config finetune.toml --set init_from=scratch --set tokenizer.vocab_size=300 --set audit=off";
+    folder.run(&format!("{line} --set data.train=m.dat --set data.format=tsv")).done();
+    folder
+}
+
+#[test]
+fn the_name_of_a_file_goes_before_the_format_of_the_run_and_a_flag_before_both() {
+    let folder = of_data_file();
+    folder.write("q.csv", "id,text\n1,\"one, two\"\n");
+    folder.write("q.jsonl", "{\"text\": \"one, two\"}\n");
+    folder.write("q.txt", "one, two\n");
+    folder.write("q.dat", "ham\tone, two\n");
+    folder.write("q.log", "{\"text\": \"one, two\"}\n");
+    for name in ["q.csv", "q.jsonl", "q.txt", "q.dat", "q.log --format jsonl"] {
+        let answers = folder.run(&format!("predict finetuned --input {name}")).done();
+        assert_eq!(texts(&answers), ["one, two"], "{name}");
+    }
+    let tsv = folder.text("messages.tsv");
+    folder.write("e.csv", format!("label,text\n{}", tsv.replace('\t', ",\"").replace('\n', "\"\n")));
+    folder.write("e.log", &tsv);
+    let scores =
+        |line: &str| folder.run(&format!("evaluate finetuned {line} --json")).done().object()["test"].clone();
+    let expected = scores("--data messages.tsv");
+    for line in ["--data m.dat", "--data e.log --format tsv", "--data e.log", "--data e.csv"] {
+        assert_eq!(scores(line), expected, "{line}");
+    }
+}
+
+#[test]
+fn advice_names_what_the_command_has() {
+    let folder = finetuned("");
+    folder.write("n.log", "ham\tone\n");
+    folder.write("n.csv", "label,message\nham,one\n");
+    folder.write("latin.tsv", b"ham\tcaf\xe9\n");
+    folder.run("predict finetuned --input n.log").fails(2, &["n.log", "set --format to tsv, csv, jsonl"]);
+    folder.run("predict finetuned --input n.csv").fails(65, &["no column 'text'", "set --text-column"]);
+    folder.run("predict finetuned --input n.csv --text-column message").done();
+    for command in ["data inspect", "evaluate finetuned --data", "data split -o parts", "data audit --train"]
+    {
+        folder.run(&format!("{command} n.log")).fails(2, &["n.log", "set --format to tsv"]);
+        folder.run(&format!("{command} n.csv")).fails(65, &["no column 'text'", "set --text-column"]);
+        folder.run(&format!("{command} latin.tsv")).fails(65, &["latin.tsv:1", "or give --lossy"]);
+    }
+    folder.run("data inspect n.log --format tsv").done();
+    folder.run("data inspect latin.tsv --lossy").done();
+    let split = "data split messages.tsv -o parts --text-column a --label-column a";
+    folder.run(split).fails(2, &["--text-column is 'a' and --label-column 'a'", "two names"]);
+}
+
+#[test]
+fn a_language_model_is_measured_on_the_text_it_is_told() {
+    let folder = Folder::new();
+    let row = |(i, text): (usize, &str)| {
+        json!({"sms": text, "text": format!("{i} qqqq xxxx"), "id": i}).to_string()
+    };
+    let rows: Vec<String> = folder
+        .text("corpus.txt")
+        .split("\n\n")
+        .filter(|text| !text.is_empty())
+        .enumerate()
+        .map(row)
+        .collect();
+    folder.write("c.jsonl", rows.join("\n"));
+    let run = "pretrain --config pretrain.toml --set data.train=[\"c.jsonl\"] --set data.text_column=sms";
+    folder.run(run).done();
+    let loss = |line: &str| {
+        folder.run(&format!("evaluate pretrained {line} --json")).done().object()["val_loss"]
+            .as_f64()
+            .unwrap()
+    };
+    let own = loss("--data c.jsonl");
+    assert_eq!(loss("--data c.jsonl --text-column sms"), own);
+    assert_ne!(loss("--data c.jsonl --text-column text"), own);
+    folder.write("c.log", folder.text("c.jsonl"));
+    assert_eq!(loss("--data c.log --format jsonl"), own);
+    folder.write("latin.txt", b"the cat walked to the caf\xe9\n\nthe dog\n");
+    folder.run("evaluate pretrained --data latin.txt").fails(65, &["latin.txt:1", "or give --lossy"]);
+    loss("--data latin.txt --lossy");
+    folder.run("evaluate pretrained --data c.jsonl --label-column x").fails(2, &["reads no labels"]);
+    folder.run("evaluate pretrained --data c.jsonl --text-column none").fails(65, &["'none'"]);
+}
+
+#[test]
+fn rows_may_be_labelled_by_the_numbers_of_the_models_labels() {
+    let folder = finetuned("");
+    let tsv = folder.text("messages.tsv");
+    folder.write("n.tsv", tsv.replace("ham\t", "0\t").replace("spam\t", "1\t"));
+    let scores = |name: &str| folder.run(&format!("evaluate finetuned --data {name} --json")).done().object();
+    assert_eq!(scores("n.tsv")["test"], scores("messages.tsv")["test"]);
+    folder.write("n.tsv", "0\tone\n2\ttwo\n");
+    folder
+        .run("evaluate finetuned --data n.tsv")
+        .fails(65, &["n.tsv:2: label 2 has no name, named: 'ham', 'spam'"]);
+}
