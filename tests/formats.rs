@@ -12,7 +12,9 @@ use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
 use proptest::prelude::*;
 use train::Error;
-use train::data::{Corpus, CorpusConfig, DocumentBoundary, LabelledConfig, read_labelled, read_texts};
+use train::data::{
+    Corpus, CorpusConfig, DocumentBoundary, LabelledConfig, LabelledSplit, read_labelled, read_texts,
+};
 use train::internals::exit_code;
 
 use crate::support::Folder;
@@ -150,6 +152,13 @@ fn names_that_are_digits_are_told_from_the_numbers_they_name() {
     let json = |label: &str| format!("{{\"sms\":\"a\",\"label\":{label}}}\n");
     assert_eq!(read("x.jsonl", &[json("1"), json("1")].concat()).unwrap(), ["2", "2"]);
     assert_eq!(read("x.jsonl", &[json("\"1\""), json("\"2\"")].concat()).unwrap(), ["1", "2"]);
+    let (_folder, train) =
+        written("x.tsv", (0..100).map(|i| format!("{}\tmessage {i}\n", i % 2)).collect::<String>());
+    let (_folder, test) = written("t.tsv", "1\tone more\n");
+    let path = |path: &Path| path.display().to_string();
+    let split = LabelledConfig { train: path(&train), test: path(&test), ..named.clone() };
+    let split = LabelledSplit::load(&split).unwrap();
+    assert_eq!(split.test[0].label, 1, "a file is read as the one that is trained on");
     let error = read("x.tsv", "1\ta\n2\tb\n3\tc\n").unwrap_err();
     assert!(error.to_string().contains("x.tsv:2: label 2 has no name"), "{error}");
 }

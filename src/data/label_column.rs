@@ -34,6 +34,8 @@ pub(super) struct Allowed<'a> {
     pub known: Option<&'a [String]>,
     /// Without `names` the known labels may also go by their numbers, as those of a model do.
     pub numbered: bool,
+    /// What was decided for text in another file of the same data: whether its integers are names.
+    pub as_it_stands: Option<bool>,
 }
 
 /// What the labels of a column are called.
@@ -46,6 +48,8 @@ pub(super) struct Named {
     pub first_lines: Vec<u64>,
     /// Spellings that are likely one label, in words.
     pub warnings: Vec<String>,
+    /// Whether integers in text are names.
+    pub as_it_stands: bool,
 }
 
 impl LabelColumn {
@@ -70,12 +74,13 @@ impl LabelColumn {
     /// all of it are names, else its integers are numbers too.
     /// Errors: a number without a name, a label that is not known, two labels that look the same (65).
     pub fn named(&self, path: &Path, allowed: &Allowed<'_>) -> Result<Named> {
-        let Allowed { names, known, numbered } = *allowed;
+        let Allowed { names, known, numbered, as_it_stands } = *allowed;
         let typed = !names.is_empty();
         let by_number = if typed || !numbered { names } else { known.unwrap_or_default() };
         let is_typed = |found: &Found| typed && found.is_number;
         let is_name = |found: &Found| by_number.contains(&found.text);
-        let as_it_stands = self.found.iter().all(|found| is_typed(found) || is_name(found));
+        let decided = || self.found.iter().all(|found| is_typed(found) || is_name(found));
+        let as_it_stands = as_it_stands.unwrap_or_else(decided);
         let name = |found: &Found| -> std::result::Result<String, String> {
             let number = found.text.parse::<i64>().ok().filter(|_| !by_number.is_empty());
             let name = match number.filter(|_| is_typed(found) || !as_it_stands) {
@@ -108,10 +113,10 @@ impl LabelColumn {
         }
         let names = known.map_or_else(|| sorted(&called), <[String]>::to_vec);
         let warnings = if known.is_none() { self.alike(path, &called)? } else { Vec::new() };
-        Ok(self.numbered(called, names, warnings))
+        Ok(Named { warnings, as_it_stands, ..self.numbered(&called, names) })
     }
 
-    fn numbered(&self, called: Vec<String>, names: Vec<String>, warnings: Vec<String>) -> Named {
+    fn numbered(&self, called: &[String], names: Vec<String>) -> Named {
         let numbers: HashMap<&str, u32> = names.iter().map(String::as_str).zip(0..).collect();
         let labels: Vec<u32> = called.iter().map(|name| numbers[name.as_str()]).collect();
         let mut first_lines = vec![0; names.len()];
@@ -119,7 +124,7 @@ impl LabelColumn {
             let first = &mut first_lines[*label as usize];
             *first = if *first == 0 { found.first_line } else { found.first_line.min(*first) };
         }
-        Named { labels, names, first_lines, warnings }
+        Named { labels, names, first_lines, warnings: Vec::new(), as_it_stands: true }
     }
 
     /// Pairs of labels that are likely one, in words.

@@ -175,6 +175,8 @@ pub struct Labelled {
     pub first_lines: Vec<u64>,
     /// Labels that are likely one in two spellings, in words.
     pub warnings: Vec<String>,
+    /// Whether integers in text are names of labels, where there are names.
+    pub(super) as_it_stands: bool,
 }
 
 /// Reads a file of labelled rows.
@@ -184,8 +186,20 @@ pub struct Labelled {
 /// Errors: unreadable (66); not UTF-8, bad rows, a missing column, no rows, two labels that look the same (65), with
 /// file and line; a format that cannot be told (2).
 pub fn read_labelled(path: &Path, config: &LabelledConfig, known: Option<&[String]>) -> Result<Labelled> {
+    read_beside(path, config, known, None)
+}
+
+/// The same for a file beside another one, `as_it_stands` of which holds for it too.
+pub(super) fn read_beside(
+    path: &Path,
+    config: &LabelledConfig,
+    known: Option<&[String]>,
+    as_it_stands: Option<bool>,
+) -> Result<Labelled> {
     let format = config.format_of(path)?;
-    labelled(path, config, known, |rows| table::read_file(path, format, config.lossy, config.columns(), rows))
+    labelled(path, config, (known, as_it_stands), |rows| {
+        table::read_file(path, format, config.lossy, config.columns(), rows)
+    })
 }
 
 /// The same for rows inside the program, which are TSV; `name` stands for the path in errors.
@@ -197,13 +211,15 @@ pub(super) fn read_embedded(
 ) -> Result<Labelled> {
     let path = Path::new(name);
     let lines = Lines::new(path, Box::new(text.as_bytes()), false);
-    labelled(path, config, known, |rows| table::read_lines(lines, RowFormat::Tsv, config.columns(), rows))
+    labelled(path, config, (known, None), |rows| {
+        table::read_lines(lines, RowFormat::Tsv, config.columns(), rows)
+    })
 }
 
 fn labelled(
     path: &Path,
     config: &LabelledConfig,
-    known: Option<&[String]>,
+    (known, as_it_stands): (Option<&[String]>, Option<bool>),
     read: impl FnOnce(&mut Rows) -> Result<()>,
 ) -> Result<Labelled> {
     let (mut column, mut examples) = (LabelColumn::default(), Vec::new());
@@ -215,10 +231,10 @@ fn labelled(
     let mut rows = Rows::new(path, &mut take).advised(config.advice);
     read(&mut rows)?;
     let of_file = rows.finish()?;
-    let Named { labels, names, first_lines, warnings } =
-        column.named(path, &allowed(config, &of_file, known, false))?;
+    let allowed = Allowed { as_it_stands, ..allowed(config, &of_file, known) };
+    let Named { labels, names, first_lines, warnings, as_it_stands } = column.named(path, &allowed)?;
     examples.iter_mut().for_each(|row| row.label = labels[row.label as usize]);
-    Ok(Labelled { examples, label_names: names, first_lines, warnings })
+    Ok(Labelled { examples, label_names: names, first_lines, warnings, as_it_stands })
 }
 
 /// What labels may be: names of the config go before those of the file.
@@ -226,8 +242,8 @@ pub(super) fn allowed<'a>(
     config: &'a LabelledConfig,
     of_file: &'a [String],
     known: Option<&'a [String]>,
-    numbered: bool,
 ) -> Allowed<'a> {
     let named = (!config.label_names.is_empty()).then_some(config.label_names.as_slice());
-    Allowed { names: named.unwrap_or(of_file), known: known.or(named), numbered }
+    let (names, known) = (named.unwrap_or(of_file), known.or(named));
+    Allowed { names, known, numbered: false, as_it_stands: None }
 }

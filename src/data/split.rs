@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 
 use super::corpus::content_fraction;
 use super::demo::{self, Part};
-use super::labelled::{Example, Labelled, LabelledConfig, read_embedded, read_labelled};
+use super::labelled::{Example, Labelled, LabelledConfig, read_beside, read_embedded};
 use super::near::normalised;
 use super::spelling::as_seen;
 use super::table::{listed, quoted, quoted_all};
@@ -57,7 +57,8 @@ impl LabelledSplit {
     pub fn load(config: &LabelledConfig) -> Result<Self> {
         config.check()?;
         let sources = Sources::of(config);
-        let Labelled { examples, label_names, first_lines, warnings } = sources.train.read(config, None)?;
+        let Labelled { examples, label_names, first_lines, warnings, as_it_stands } =
+            sources.train.read(config, None, None)?;
         if let [only] = label_names.as_slice() {
             let (name, class, rows) = (sources.train.name(), quoted(only), examples.len());
             let why = format!("{name} has only one class, {class} ({rows} rows); a classifier needs two");
@@ -65,7 +66,7 @@ impl LabelledSplit {
         }
         let of_its_own = |source: &Option<Source>| -> Result<Option<Vec<Example>>> {
             let Some(source) = source else { return Ok(None) };
-            Ok(Some(source.read(config, Some(&label_names))?.examples))
+            Ok(Some(source.read(config, Some(&label_names), Some(as_it_stands))?.examples))
         };
         let (mut validation, test) = (of_its_own(&sources.validation)?, of_its_own(&sources.test)?);
 
@@ -182,9 +183,14 @@ impl Source {
         }
     }
 
-    fn read(&self, config: &LabelledConfig, known: Option<&[String]>) -> Result<Labelled> {
+    fn read(
+        &self,
+        config: &LabelledConfig,
+        known: Option<&[String]>,
+        as_it_stands: Option<bool>,
+    ) -> Result<Labelled> {
         match self {
-            Source::File(path) => read_labelled(path, config, known),
+            Source::File(path) => read_beside(path, config, known, as_it_stands),
             Source::Demo(part) => read_embedded(&self.name(), demo::messages(*part), config, known),
         }
     }

@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use super::label_column::LabelColumn;
+use super::label_column::{Allowed, LabelColumn};
 use super::labelled::{LabelledConfig, allowed};
 use super::table::{self, Columns, Row, RowFormat, Rows};
 use super::text::Lines;
@@ -69,7 +69,8 @@ pub fn read_labels(path: &Path, config: &LabelledConfig, known: &[String]) -> Re
         labels.push(row.label.map_or(0, |label| column.push(label, row.line)));
         Ok(())
     })?;
-    let named = column.named(path, &allowed(config, &of_file, Some(known), true))?;
+    let allowed = Allowed { numbered: true, ..allowed(config, &of_file, Some(known)) };
+    let named = column.named(path, &allowed)?;
     labels.iter_mut().for_each(|label| *label = named.labels[*label as usize]);
     Ok(labels)
 }

@@ -78,6 +78,11 @@ impl Progress {
         Self { observer: self.observer.clone(), depth: self.depth + 1 }
     }
 
+    /// Whether it is of work inside work.
+    pub fn is_inner(&self) -> bool {
+        self.depth > 0
+    }
+
     /// Says what everybody may want to know.
     pub fn note(&self, text: impl AsRef<str>) {
         self.say(1, text.as_ref());

@@ -15,6 +15,7 @@ use self::baselines::baselines;
 use self::plan::{Cell, Plan, arms, budget_name, budgets};
 use self::search::Choice;
 use super::fetch::Fetcher;
+use super::finetune::warn_of_labels;
 use super::pretrain::pretrain;
 use super::{Context, lifecycle};
 use crate::analysis::{self, ComparisonSpec};
@@ -53,6 +54,7 @@ pub fn compare(config: &CompareConfig, context: &Context) -> Result<Comparison> 
     let mut manifest = Manifest::new("compare", config.seeds[0], &name, device::threads(), SCRATCH);
     let stored = resumes.then(|| read_json(dir.path(), "audit.json").ok()).flatten();
     let split = rows::all(config)?;
+    warn_of_labels(&split, &context.progress);
     fits::check(config, &split)?;
     let (audit, leaking) = rows::audited(config, &split, stored, &mut fetcher, &context.progress)?;
     manifest.hub_commits = fetcher.commits;

@@ -68,14 +68,18 @@ pub fn describe_data(split: &LabelledSplit, progress: &Progress) {
             split.duplicates_dropped, split.leaked_dropped, split.contradictions
         ));
     }
-    split.warnings.iter().for_each(|words| progress.warn(words));
-    let validation: Vec<u32> = split.validation.iter().map(|row| row.label).collect();
-    one_sided(&validation, &split.label_names).into_iter().for_each(|words| progress.warn(words));
     if let [validation, test] = split.left_out
         && validation + test > 0
     {
         progress.note(format!("left out: {validation} validation rows and {test} test rows"));
     }
+}
+
+/// Warns of labels that are likely one, and of validation rows that cannot choose.
+pub fn warn_of_labels(split: &LabelledSplit, progress: &Progress) {
+    split.warnings.iter().for_each(|words| progress.warn(words));
+    let validation: Vec<u32> = split.validation.iter().map(|row| row.label).collect();
+    one_sided(&validation, &split.label_names).into_iter().for_each(|words| progress.warn(words));
 }
 
 /// The pre-trained model's tokenizer; from scratch the one named, or one trained on the training texts.

@@ -6,6 +6,7 @@ mod store;
 
 use std::path::Path;
 
+pub(super) use self::material::warn_of_labels;
 use self::material::{Material, Parts, describe_data, state, tokenizer};
 use self::measure::measure;
 use self::store::store;
@@ -80,6 +81,10 @@ pub fn finetune(config: &FinetuneConfig, context: &Context) -> Result<Finetuned>
     let mut split = LabelledSplit::load(&local.data)?;
     let audit = audited(config, &mut split, &mut fetcher, progress)?;
     describe_data(&split, progress);
+    // A comparison warns for all its runs.
+    if !progress.is_inner() {
+        warn_of_labels(&split, progress);
+    }
     let tokenizer = tokenizer(&local, &start, &split)?.ending_texts()?;
     let model = start.model_config(config.model.as_ref(), tokenizer.vocab_size())?;
     config.train.check(model.max_position_embeddings())?;
