@@ -113,6 +113,18 @@ mod tests {
     }
 
     #[test]
+    fn what_a_killed_run_left_is_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let living = files::temporary(&folder.path().join("x.tokens"));
+        // Above the largest process number that Linux gives out.
+        let own = format!("-{}-", std::process::id());
+        let dead = PathBuf::from(living.display().to_string().replace(&own, "-4194305-"));
+        [&living, &dead].into_iter().for_each(|path| std::fs::write(path, "x").unwrap());
+        Cache::open(folder.path(), &Progress::silent()).map(drop).unwrap();
+        assert!(living.exists() && (cfg!(not(unix)) || !dead.exists()));
+    }
+
+    #[test]
     fn a_folder_that_cannot_be_made_names_its_key() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("file"), "x").unwrap();
