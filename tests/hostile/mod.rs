@@ -120,13 +120,13 @@ fn a_compression_that_is_not_read_is_named() {
     let path = folder.path().join("x.parquet");
     let good = (formats::named("parquet").valid)().remove(0);
     let mut said = (1..good.len()).filter(|at| good[at - 1..=*at] == [0x15, 0]).filter_map(|at| {
-        // The codec is a number of the footer that stands behind 0x15; twice two means gzip.
+        // The codec is a number of the footer that stands behind 0x15; twice four means Brotli.
         let mut bytes = good.clone();
-        bytes[at] = 4;
+        bytes[at] = 8;
         std::fs::write(&path, bytes).unwrap();
         Some(read_labelled(&path, &LabelledConfig::default(), None).err()?.to_string())
     });
-    let named = "column 'text' is compressed by GZIP; only snappy, zstd and none are read";
+    let named = "column 'text' is compressed by BROTLI; only snappy, gzip, zstd and none are read";
     assert!(said.any(|text| text.contains(named)));
 }
 
