@@ -65,8 +65,8 @@ impl LabelledSplit {
             return Err(Error::data(why));
         }
         let of_its_own = |source: &Option<Source>| -> Result<Option<Vec<Example>>> {
-            let Some(source) = source else { return Ok(None) };
-            Ok(Some(source.read(config, Some(&label_names), Some(as_it_stands))?.examples))
+            let read = |source: &Source| source.read(config, Some(&label_names), Some(as_it_stands));
+            Ok(source.as_ref().map(read).transpose()?.map(|found| found.examples))
         };
         let (mut validation, test) = (of_its_own(&sources.validation)?, of_its_own(&sources.test)?);
 
@@ -79,8 +79,8 @@ impl LabelledSplit {
         if let Some(validation) = &validation {
             leaked_dropped += remove(&mut rows, validation);
         }
-        let test_share = if test.is_none() { config.test_fraction } else { 0.0 };
-        let validation_share = if validation.is_none() { config.validation_fraction } else { 0.0 };
+        let test_share = test.as_ref().map_or(config.test_fraction, |_| 0.0);
+        let validation_share = validation.as_ref().map_or(config.validation_fraction, |_| 0.0);
         let mut train =
             rows.split_off(rows.partition_point(|row| place(row) < test_share + validation_share));
         let cut_validation = rows.split_off(rows.partition_point(|row| place(row) < test_share));
@@ -95,14 +95,13 @@ impl LabelledSplit {
         check_parts(&sources.train, [train.len(), validation.len(), test.len()])?;
         let positive = positive_label(&config.positive_label, &train, &label_names)?;
         apply_budget(config, &mut train, label_names.len())?;
-        let sha256 = sources.sha256(config)?;
         let mut split = Self {
             train,
             validation,
             test,
             label_names,
             positive,
-            sha256,
+            sha256: sources.sha256(config)?,
             duplicates_dropped,
             contradictions,
             leaked_dropped,
