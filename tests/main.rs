@@ -8,6 +8,8 @@ mod compare;
 mod corpus;
 mod cuda;
 mod data;
+#[cfg(target_os = "linux")]
+mod faults;
 mod foreign;
 mod formats;
 mod generate;

@@ -135,6 +135,13 @@ impl Folder {
         folder
     }
 
+    /// Another folder with the same files in it.
+    pub fn copied(&self) -> Self {
+        let folder = Self { dir: tempfile::tempdir().unwrap() };
+        copy(self.dir.path(), folder.dir.path());
+        folder
+    }
+
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
