@@ -1,7 +1,7 @@
 //! Checkpoints: everything a run needs to go on bit for bit, in a folder that is complete or absent.
 //!
 //! Layer 4. `checkpoints/step_000500/` holds model, optimizer, the best weights so far and `state.json` with
-//! the SHA-256 of each file. It is written under another name, synced, then renamed.
+//! the SHA-256 of each file and of itself. It is written under another name, synced, then renamed.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,14 +9,15 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::files;
 use crate::model::Weights;
 use crate::optim::LossWatch;
+use crate::run_dir::{CHECKPOINT_FILES, replace_folder, step_of};
 use crate::tensor_file;
 
-/// Layout of the folder; another number is refused.
-const FORMAT_VERSION: u32 = 1;
+/// Layout of the folder; a higher number is refused. From 2 on `state.json` has a sum of its own.
+const FORMAT_VERSION: u32 = 2;
 
 /// Counters of a run. With the seed they determine data order, dropout and learning rate.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -93,14 +94,62 @@ pub struct Fingerprints {
     /// SHA-256 over the parameters that are not trained, which no checkpoint holds; empty where all are.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub frozen: String,
+    /// `scratch`, or SHA-256 over the weights that training started from; empty where an older version did not say.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub start: String,
 }
 
+/// `state.json`.
 #[derive(Serialize, Deserialize)]
 struct State {
     format_version: u32,
     counters: Counters,
     fingerprints: Fingerprints,
     sha256: BTreeMap<String, String>,
+    /// SHA-256 of this file, taken while this value is empty.
+    #[serde(default)]
+    state_sha256: String,
+}
+
+impl State {
+    /// The file with its sum filled in.
+    fn sealed(&self) -> Result<String> {
+        let text = serde_json::to_string_pretty(self).map_err(Error::data)?;
+        let sum = files::sha256(text.as_bytes());
+        Ok(text.replace("\"state_sha256\": \"\"", &format!("\"state_sha256\": \"{sum}\"")))
+    }
+
+    /// Reads and verifies the file in `folder`.
+    ///
+    /// Errors: missing, damaged, a sum or step that does not fit, or another format (65).
+    fn read(folder: &Path) -> Result<Self> {
+        let path = folder.join("state.json");
+        let bytes = files::read(&path).map_err(|cause| incomplete(folder, &cause))?;
+        let damaged =
+            |why: String| Error::data(format!("{} is damaged: {why}; {}", path.display(), fallback(folder)));
+        let state: Self = serde_json::from_slice(&bytes).map_err(|cause| damaged(cause.to_string()))?;
+        if state.format_version > FORMAT_VERSION {
+            let found = state.format_version;
+            let why = format!("checkpoint format {found}, this program reads {FORMAT_VERSION}");
+            return Err(Error::data(format!("{}: {why}; use the version that wrote it", path.display())));
+        }
+        let expected = &state.state_sha256;
+        if !expected.is_empty() || state.format_version > 1 {
+            let found = files::sha256(String::from_utf8_lossy(&bytes).replace(expected, "").as_bytes());
+            if found != *expected {
+                let (found, expected) = files::beginnings(&found, expected);
+                return Err(damaged(format!("its checksum is {found}, expected {expected}")));
+            }
+        }
+        let Counters { step, stage_start, best, .. } = &state.counters;
+        if Some(*step) != step_of(folder)
+            || stage_start > step
+            || best.as_ref().is_some_and(|best| best.step > *step)
+        {
+            return Err(damaged("its counters do not belong to the step in the name of its folder".into()));
+        }
+        Ok(state)
+    }
 }
 
 /// A checkpoint in memory.
@@ -121,27 +170,32 @@ impl Checkpoint {
     /// Saves into `folder/step_NNNNNN` and removes all but the newest `keep` (0 keeps all). While the loss rises, the
     /// newest one from before stays too.
     ///
-    /// Errors: the disk refuses (73, 74); whatever was there before still stands.
+    /// Errors: another checkpoint of the same step is there (73); the disk refuses (73, 74). Whatever was there before
+    /// still stands.
     pub fn save(&self, folder: &Path, keep: usize) -> Result<PathBuf> {
         let target = folder_of(folder, self.counters.step);
-        let temporary = folder.join(format!(".step_{:06}.tmp", self.counters.step));
-        if target.exists() {
-            // A resumed run that stops before its first step is where it was.
-            return Ok(target);
+        if is_checkpoint(&target) {
+            self.check_same(&target)?;
+        } else {
+            replace_folder(&target, &CHECKPOINT_FILES, |folder| self.write_files(folder))?;
         }
-        if temporary.exists() {
-            fs::remove_dir_all(&temporary).map_err(|cause| Error::writing(&temporary, &cause))?;
-        }
-        fs::create_dir_all(&temporary).map_err(|cause| Error::writing(&temporary, &cause))?;
-        self.write_files(&temporary).inspect_err(|_| {
-            // Best effort: the next save clears it too.
-            let _ = fs::remove_dir_all(&temporary);
-        })?;
-        fs::rename(&temporary, &target).map_err(|cause| Error::writing(&target, &cause))?;
-        files::sync_parent(&target)?;
         let watch = &self.counters.watch;
         remove_old(folder, keep, watch.sound_checkpoint().filter(|_| watch.rises()))?;
         Ok(target)
+    }
+
+    /// A resumed run that stops before its first step is where it was.
+    ///
+    /// Errors: the checkpoint at `target` holds something else than this one (73).
+    fn check_same(&self, target: &Path) -> Result<()> {
+        let stored = Self::load(target).ok();
+        let sums = |weights: &Weights| tensor_file::sha256(weights).ok();
+        let parts = |of: &Self| [sums(&of.model), sums(&of.optimizer), of.best.as_ref().and_then(sums)];
+        if stored.is_some_and(|stored| parts(&stored) == parts(self)) {
+            return Ok(());
+        }
+        let why = format!("{} is there already and is not of this run", target.display());
+        Err(Error::new(ErrorKind::Output, format!("{why}; move it away and go on with --resume")))
     }
 
     fn write_files(&self, folder: &Path) -> Result<()> {
@@ -162,30 +216,18 @@ impl Checkpoint {
             counters: self.counters.clone(),
             fingerprints: self.fingerprints.clone(),
             sha256,
+            state_sha256: String::new(),
         };
-        let json = serde_json::to_vec_pretty(&state).map_err(Error::data)?;
-        files::write_synced(&folder.join("state.json"), &json)?;
+        files::write_synced(&folder.join("state.json"), state.sealed()?.as_bytes())?;
         files::sync_parent(&folder.join("state.json"))
     }
 
     /// Loads and verifies the checkpoint in `folder`.
     ///
-    /// Errors: another format, a missing file, a checksum or header that does not fit (65), each naming the
-    /// file and the older checkpoint to fall back to.
+    /// Errors: another format, a missing file, a checksum, step or header that does not fit (65), each naming the file
+    /// and the older checkpoint to fall back to.
     pub fn load(folder: &Path) -> Result<Self> {
-        let state_file = folder.join("state.json");
-        let state_bytes = files::read(&state_file).map_err(|cause| incomplete(folder, &cause))?;
-        let state: State = serde_json::from_slice(&state_bytes).map_err(|cause| {
-            Error::data(format!("{} is damaged: {cause}; {}", state_file.display(), fallback(folder)))
-        })?;
-        if state.format_version != FORMAT_VERSION {
-            let found = state.format_version;
-            let why = format!("checkpoint format {found}, this program reads {FORMAT_VERSION}");
-            return Err(Error::data(format!(
-                "{}: {why}; use the version that wrote it",
-                state_file.display()
-            )));
-        }
+        let state = State::read(folder)?;
         let mut parts = BTreeMap::new();
         for (name, expected) in &state.sha256 {
             let path = folder.join(name);
@@ -193,16 +235,15 @@ impl Checkpoint {
             let found = files::sha256(&bytes);
             if found != *expected {
                 let why = format!("checksum of {} ({} bytes) differs", path.display(), bytes.len());
-                let hashes =
-                    format!("found {}, expected {}", &found[..12], &expected[..12.min(expected.len())]);
+                let (found, expected) = files::beginnings(&found, expected);
+                let hashes = format!("found {found}, expected {expected}");
                 return Err(Error::data(format!("{why}: {hashes}; {}", fallback(folder))));
             }
             parts.insert(name.clone(), tensor_file::parse(&path, &bytes, |_| true)?);
         }
         let mut part = |name: &str| {
             let tensors = parts.remove(&format!("{name}.safetensors"));
-            tensors
-                .ok_or_else(|| Error::data(format!("{} lists no {name}.safetensors", state_file.display())))
+            tensors.ok_or_else(|| Error::data(format!("{} lists no {name}.safetensors", folder.display())))
         };
         let (model, optimizer) = (part("model")?, part("optimizer")?);
         let best = part("best").ok();
@@ -219,25 +260,27 @@ pub fn folder_of(folder: &Path, step: u64) -> PathBuf {
 /// Complete checkpoints in `folder`, oldest first; unfinished ones have another name and are not seen.
 pub fn list(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    let is_step = |path: &PathBuf| {
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        name.strip_prefix("step_").is_some_and(|n| n.parse::<u64>().is_ok())
-    };
-    let mut found: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(is_step).collect();
+    let mut found: Vec<PathBuf> =
+        entries.map(|entry| entry.path()).filter(|path| is_checkpoint(path)).collect();
     found.sort_by_key(|path| step_of(path));
     found
 }
 
-fn step_of(path: &Path) -> u64 {
-    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    name.trim_start_matches("step_").parse().unwrap_or(0)
+/// Whether the folder at `path` is named as a checkpoint and has a file of one.
+fn is_checkpoint(path: &Path) -> bool {
+    step_of(path).is_some() && CHECKPOINT_FILES.iter().any(|name| path.join(name).exists())
 }
 
 fn remove_old(folder: &Path, keep: usize, but: Option<u64>) -> Result<()> {
     let found = list(folder);
     let surplus = if keep == 0 { 0 } else { found.len().saturating_sub(keep) };
-    for path in found[..surplus].iter().filter(|path| but != Some(step_of(path))) {
-        fs::remove_dir_all(path).map_err(|cause| Error::writing(path, &cause))?;
+    for path in found[..surplus].iter().filter(|path| but.is_none() || but != step_of(path)) {
+        // The state first: what is left of a removal that is cut short is no checkpoint.
+        for file in CHECKPOINT_FILES.map(|name| path.join(name)).iter().filter(|file| file.exists()) {
+            fs::remove_file(file).map_err(|cause| Error::writing(file, &cause))?;
+        }
+        // It stays where somebody put a file of their own.
+        let _ = fs::remove_dir(path);
     }
     Ok(())
 }
@@ -259,6 +302,66 @@ fn fallback(folder: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn at_step(step: u64, value: f32) -> Checkpoint {
+        let tensor = candle_core::Tensor::new(&[value], &candle_core::Device::Cpu).unwrap();
+        let weights = || Weights::from([("a".to_string(), tensor.clone())]);
+        let counters = Counters { step, elapsed_secs: 0.1 + f64::from(value), ..Counters::default() };
+        let fingerprints = Fingerprints {
+            data: "d".into(),
+            tokenizer: "t".into(),
+            frozen: String::new(),
+            start: String::new(),
+        };
+        Checkpoint { counters, fingerprints, model: weights(), optimizer: weights(), best: None }
+    }
+
+    #[test]
+    fn any_change_of_the_state_is_noticed_and_older_states_are_still_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let saved = at_step(4, 1.0).save(folder.path(), 0).unwrap();
+        let (file, loads) = (saved.join("state.json"), || Checkpoint::load(&saved));
+        let text = fs::read_to_string(&file).unwrap();
+        assert_eq!(loads().unwrap().counters, at_step(4, 1.0).counters);
+        for (from, to) in [
+            ("\"tokens\": 0", "\"tokens\": 9"),
+            ("\"head_only_steps\": 0", "\"head_only_steps\": 4"),
+            ("\"step\": 4", "\"step\": 5"),
+            ("\"format_version\": 2", "\"format_version\": 1"),
+            ("1.1", "1.2"),
+        ] {
+            assert!(text.contains(from), "{from} is not in {text}");
+            fs::write(&file, text.replacen(from, to, 1)).unwrap();
+            assert!(loads().is_err_and(|error| error.to_string().contains("is damaged")), "{to}");
+        }
+        let mut older: serde_json::Value = serde_json::from_str(&text).unwrap();
+        older.as_object_mut().unwrap().remove("state_sha256");
+        fs::write(&file, older.to_string()).unwrap();
+        assert!(loads().is_err(), "the sum cannot be left out");
+        older["format_version"] = 1.into();
+        fs::write(&file, older.to_string()).unwrap();
+        assert_eq!(loads().unwrap().counters.step, 4);
+        older["counters"]["head_only_steps"] = u32::MAX.into();
+        fs::write(&file, older.to_string()).unwrap();
+        assert!(loads().is_err_and(|error| error.to_string().contains("do not belong to the step")));
+        older["format_version"] = 3.into();
+        fs::write(&file, older.to_string()).unwrap();
+        assert!(loads().is_err_and(|error| error.to_string().contains("checkpoint format 3")));
+    }
+
+    #[test]
+    fn another_checkpoint_of_the_same_step_is_neither_kept_nor_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let saved = at_step(4, 1.0).save(folder.path(), 0).unwrap();
+        at_step(4, 1.0).save(folder.path(), 0).unwrap();
+        let error = at_step(4, 2.0).save(folder.path(), 0).unwrap_err();
+        assert!(error.kind == ErrorKind::Output && error.to_string().contains("not of this run"), "{error}");
+        assert_eq!(Checkpoint::load(&saved).unwrap().counters, at_step(4, 1.0).counters);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
+        fs::rename(&saved, folder.path().join("step_000005")).unwrap();
+        let error = Checkpoint::load(&folder.path().join("step_000005")).err().unwrap();
+        assert!(error.to_string().contains("do not belong to the step"), "{error}");
+    }
 
     #[test]
     fn older_checkpoints_tell_their_stage() {

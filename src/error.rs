@@ -104,12 +104,19 @@ impl Error {
 
     /// A failed write (exit 74; 73 where the place itself cannot be created).
     pub fn writing(path: &Path, cause: &io::Error) -> Self {
-        use io::ErrorKind::{NotADirectory, NotFound, PermissionDenied, ReadOnlyFilesystem, StorageFull};
+        use io::ErrorKind::{
+            AlreadyExists, DirectoryNotEmpty, FileTooLarge, IsADirectory, NotADirectory, NotFound,
+            PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull,
+        };
         let (kind, hint) = match cause.kind() {
-            NotFound | NotADirectory | PermissionDenied | ReadOnlyFilesystem => {
-                (ErrorKind::Output, "; choose another output_dir or fix its permissions")
+            NotFound | PermissionDenied | ReadOnlyFilesystem => {
+                (ErrorKind::Output, "; choose another place or fix its permissions")
             }
-            StorageFull => (ErrorKind::Io, "; free space and go on with --resume"),
+            AlreadyExists | DirectoryNotEmpty | IsADirectory | NotADirectory => {
+                (ErrorKind::Output, "; choose another place")
+            }
+            StorageFull | QuotaExceeded => (ErrorKind::Io, "; free space and try again"),
+            FileTooLarge => (ErrorKind::Io, "; raise the limit on the size of files (ulimit -f)"),
             _ => (ErrorKind::Io, ""),
         };
         Self::new(kind, format!("cannot write {}: {cause}{hint}", path.display())).caused_by(copy(cause))

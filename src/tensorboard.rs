@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::files;
 
 /// TensorBoard reads any file with `tfevents` in its name.
-const FILE: &str = "events.out.tfevents.train";
+pub const FILE: &str = "events.out.tfevents.train";
 /// What the first record of a file says.
 const VERSION: &[u8] = b"brain.Event:2";
 
@@ -32,19 +32,20 @@ pub fn append(folder: &Path, event: &Map<String, Value>) -> Result<()> {
     write().map_err(|cause| Error::writing(&path, &cause))
 }
 
-/// Replaces the file by one with these events alone, as a resumed run needs it; times are counted back from now.
-pub fn rewrite(folder: &Path, events: &[Map<String, Value>]) -> Result<()> {
+/// Replaces the file by one with these events alone, as a resumed run needs it; times are counted back from now, `last`
+/// seconds after the beginning.
+pub fn rewrite(folder: &Path, last: f64, events: impl IntoIterator<Item = Map<String, Value>>) -> Result<()> {
     if !folder.exists() {
         return Ok(());
     }
-    let elapsed =
-        |event: &Map<String, Value>| event.get("elapsed_secs").and_then(Value::as_f64).unwrap_or(0.0);
-    let start = now() - events.last().map_or(0.0, elapsed);
-    let mut bytes = header(start);
-    for event in events {
-        bytes.extend(record(&encoded(event, start + elapsed(event))));
-    }
-    files::write_atomic(&folder.join(FILE), &bytes)
+    let start = now() - last;
+    let records = events.into_iter().map(|event| record(&encoded(&event, start + elapsed(&event))));
+    files::write_atomic_pieces(&folder.join(FILE), std::iter::once(header(start)).chain(records).map(Ok))
+}
+
+/// Seconds of training until an event.
+pub fn elapsed(event: &Map<String, Value>) -> f64 {
+    event.get("elapsed_secs").and_then(Value::as_f64).unwrap_or(0.0)
 }
 
 fn now() -> f64 {
@@ -157,7 +158,7 @@ mod tests {
         let three = lengths();
         // Time, step, and one value of a tag of ten bytes; the phase is no number.
         assert_eq!(three[1..], [9 + 2 + 2 + 2 + 12 + 5; 3]);
-        rewrite(folder.path(), &[event(1)]).unwrap();
+        rewrite(folder.path(), 0.0, [event(1)]).unwrap();
         assert_eq!(lengths(), three[..2]);
     }
 }

@@ -7,7 +7,6 @@ use train::internals::tensor_file;
 use crate::support::Folder;
 
 const RESUME: &str = "pretrain --config pretrain.toml --resume --set train.max_steps=6";
-const FINETUNE: &str = "finetune --config finetune.toml --overwrite";
 const MODEL: &str = "pretrained/model/model.safetensors";
 
 /// Header and data of a safetensors file; the file begins with the length of the header in eight bytes.
@@ -96,10 +95,15 @@ fn a_refused_resumption_can_be_made_good() {
     assert_eq!(folder.json("pretrained/results.json")["steps"], 6);
 }
 
+/// A model folder that is no run, and its weights.
+const PLAIN: &str = "finetune --config finetune.toml --init-from plain";
+const WEIGHTS: &str = "plain/model.safetensors";
+
 #[test]
 fn damaged_weights_are_refused() {
     let folder = Folder::pretrained();
-    let good = folder.bytes(MODEL);
+    folder.replace("plain", "pretrained/model");
+    let good = folder.bytes(WEIGHTS);
     let (header, data) = taken_apart(&good);
     let changed = |from: &str, to: &[u8]| {
         let text = header.to_string();
@@ -116,8 +120,8 @@ fn damaged_weights_are_refused() {
         (changed("\"data_offsets\":[0,", b"\"data_offsets\":[4,"), "is damaged: "),
         ([&good[..], b"more"].concat(), "is damaged: "),
     ] {
-        folder.write(MODEL, bytes);
-        folder.run(FINETUNE).fails(65, &[MODEL, why]);
+        folder.write(WEIGHTS, bytes);
+        folder.run(PLAIN).fails(65, &[WEIGHTS, why]);
     }
 }
 
@@ -125,12 +129,13 @@ fn damaged_weights_are_refused() {
 fn tensors_that_do_not_fit_the_model_are_refused_by_name() {
     const NORM: &str = "model.norm.weight";
     let folder = Folder::pretrained();
-    let (header, data) = taken_apart(&folder.bytes(MODEL));
+    folder.replace("plain", "pretrained/model");
+    let (header, data) = taken_apart(&folder.bytes(WEIGHTS));
     let refused = |change: &dyn Fn(&mut Value, &mut Vec<u8>), parts: &[&str]| {
         let (mut header, mut data) = (header.clone(), data.clone());
         change(&mut header, &mut data);
-        folder.write(MODEL, put_together(header.to_string().as_bytes(), &data));
-        folder.run(FINETUNE).fails(65, &[&[MODEL][..], parts].concat());
+        folder.write(WEIGHTS, put_together(header.to_string().as_bytes(), &data));
+        folder.run(PLAIN).fails(65, &[&[WEIGHTS][..], parts].concat());
     };
     let renamed = |header: &mut Value, _: &mut Vec<u8>| {
         let tensor = header.as_object_mut().unwrap().remove(NORM).unwrap();

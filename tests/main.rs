@@ -27,6 +27,7 @@ mod parity;
 mod predict;
 mod report;
 mod resume;
+mod run_folder;
 mod scores;
 mod signals;
 mod skipped;

@@ -65,6 +65,128 @@ fn a_done_run_is_not_done_again() {
 }
 
 #[test]
+fn a_done_run_says_one_thing_about_a_key_that_would_not_matter() {
+    let folder = Folder::pretrained();
+    let outcome = folder.run("pretrain --config pretrain.toml --resume --set optim.learning_rate=0.5").done();
+    let notes: Vec<&str> = outcome.stderr.lines().filter(|line| line.contains("learning_rate")).collect();
+    let said =
+        "pretrained is done already; without a higher limit optim.learning_rate: 0.01 -> 0.5 changes nothing";
+    assert!(notes.len() == 1 && notes[0].contains(said), "{}", outcome.stderr);
+    assert!(!outcome.stderr.contains("resuming with"), "{}", outcome.stderr);
+    folder.remove("pretrained/checkpoints");
+    let line = "pretrain --config pretrain.toml --resume --set train.max_steps=6";
+    folder.run(line).fails(65, &["pretrained is done and has no checkpoint to go on from"]);
+    folder
+        .run("finetune --config finetune.toml --init-from scratch --set output_dir=pretrained --resume")
+        .fails(2, &["output_dir pretrained holds a run of pretrain, not of finetune"]);
+}
+
+#[test]
+fn a_run_that_was_moved_with_all_it_is_made_from_goes_on() {
+    let folder = Folder::pretrained();
+    let finetune = "finetune --config finetune.toml --set train.max_steps=2";
+    folder.run(finetune).done();
+    folder
+        .run("finetune --config finetune.toml --set train.max_steps=4 --set output_dir=whole --resume")
+        .done();
+    folder.replace("elsewhere/finetuned", "finetuned");
+    folder.replace("elsewhere/model", "pretrained");
+    folder.write("elsewhere/rows.tsv", folder.bytes("messages.tsv"));
+    folder.write("elsewhere/text.txt", folder.bytes("corpus.txt"));
+    let absolute = folder.path("elsewhere").display().to_string();
+    for (output, place) in
+        [("elsewhere/finetuned", "elsewhere"), ("./elsewhere/finetuned", "./elsewhere"), ("", &absolute)]
+    {
+        let output = if output.is_empty() { format!("{absolute}/finetuned") } else { output.into() };
+        let moved =
+            format!("--init-from {place}/model --set output_dir={output} --set data.train={place}/rows.tsv");
+        let outcome = folder.run(&format!("{finetune} --resume {moved}")).done();
+        assert!(outcome.stderr.contains("finetuned is done already"), "{}", outcome.stderr);
+        let lm = format!(
+            "--set output_dir={place}/model --set data.train=[\"{place}/text.txt\"] --set data.cache_dir={place}/cache"
+        );
+        folder.run(&format!("pretrain --config pretrain.toml --resume {lm}")).done();
+    }
+    let moved = "--init-from elsewhere/model --set output_dir=elsewhere/finetuned --set data.train=elsewhere/rows.tsv";
+    let other = moved.replace("rows.tsv", "other.tsv");
+    folder.write("elsewhere/other.tsv", folder.text("messages.tsv") + "ham\tone more\n");
+    folder.run(&format!("{finetune} --resume {other}")).fails(65, &["the data is", "the run's was"]);
+    folder.run("pretrain --config pretrain.toml --set seed=3 --set output_dir=elsewhere/another").done();
+    let other = moved.replace("elsewhere/model", "elsewhere/another");
+    for steps in [2, 4] {
+        let line = format!("finetune --config finetune.toml --set train.max_steps={steps} --resume {other}");
+        folder.run(&line).fails(65, &["the weights of init_from are", "put init_from back"]);
+    }
+    let from_scratch = moved.replace("elsewhere/model", "scratch");
+    let own = "--set tokenizer.path=elsewhere/model";
+    folder
+        .run(&format!("{finetune} --resume {from_scratch} {own}"))
+        .fails(65, &["the weights of init_from are scratch"]);
+    folder.run(&format!("finetune --config finetune.toml --set train.max_steps=4 --resume {moved}")).done();
+    assert_eq!(folder.json("elsewhere/finetuned/results.json")["steps"], 4);
+}
+
+#[test]
+fn a_run_that_stopped_early_goes_on_with_more_patience_and_says_why_it_does_not_with_more_steps() {
+    let folder = Folder::new();
+    let line = "pretrain --config pretrain.toml --set train.eval_interval=1 --set optim.learning_rate=3 \
+                --set train.early_stopping_patience";
+    let steps = || folder.json("pretrained/results.json")["steps"].as_u64().unwrap();
+    folder.run(&format!("{line}=1 --set train.max_steps=30")).done();
+    let stopped = steps();
+    assert!(stopped < 30, "it did not stop early");
+    let outcome = folder.run(&format!("{line}=1 --set train.max_steps=40 --resume")).done();
+    let said = format!("it stopped early at step {stopped}: train.early_stopping_patience is 1");
+    assert!(outcome.stderr.contains(&said), "{}", outcome.stderr);
+    assert_eq!(steps(), stopped);
+    folder.run(&format!("{line}=3 --set train.max_steps=40 --resume")).done();
+    assert!(steps() > stopped, "it ended at once");
+}
+
+#[test]
+fn damaged_lines_of_the_log_are_named_and_kept_aside() {
+    let folder = Folder::pretrained();
+    let log = folder.text("pretrained/metrics.jsonl");
+    let (first, rest) = log.split_once('\n').unwrap();
+    let damaged = b"\xff\xfe{\"step\":1}\n{\"step\":2\n";
+    folder.write(
+        "pretrained/metrics.jsonl",
+        [first.as_bytes(), b"\n", damaged, rest.as_bytes(), b"{\"st"].concat(),
+    );
+    let report = folder.run("report pretrained").done().stdout;
+    assert!(report.contains("2 damaged lines of metrics.jsonl"), "{report}");
+    let outcome = folder.run("pretrain --config pretrain.toml --resume --set train.max_steps=6").done();
+    assert!(outcome.stderr.contains("2 damaged lines of metrics.jsonl are left out"), "{}", outcome.stderr);
+    assert_eq!(folder.bytes("pretrained/metrics.damaged"), damaged);
+    let steps: Vec<u64> = train_losses(&folder, "pretrained").iter().map(|(step, _)| *step).collect();
+    assert_eq!(steps, [1, 2, 3, 4, 5, 6]);
+}
+
+#[test]
+fn changed_counters_of_a_checkpoint_are_refused() {
+    let folder = Folder::pretrained();
+    let file = "pretrained/checkpoints/step_000004/state.json";
+    let good = folder.text(file);
+    for (from, to) in
+        [("\"step\": 4", "\"step\": 3"), ("\"head_only_steps\": 0", "\"head_only_steps\": 4294967295")]
+    {
+        assert!(good.contains(from), "{good}");
+        folder.write(file, good.replacen(from, to, 1));
+        let line = "pretrain --config pretrain.toml --resume --set train.max_steps=6";
+        let hint =
+            "remove pretrained/checkpoints/step_000004 to go on from pretrained/checkpoints/step_000002";
+        folder.run(line).fails(65, &[file, "is damaged: its checksum is ", ", expected ", hint]);
+    }
+}
+
+#[test]
+fn other_sizes_than_those_of_the_start_are_named_by_key() {
+    let folder = Folder::pretrained();
+    let line = "finetune --config finetune.toml --set model.model_type=llama --set model.hidden_size=32";
+    folder.run(line).fails(2, &["model.hidden_size: 16 -> 32", "remove [model]"]);
+}
+
+#[test]
 fn the_same_seed_gives_the_same_bits_and_another_seed_others() {
     let folder = Folder::new();
     for (run, seed) in [("one", 1), ("two", 1), ("three", 2)] {

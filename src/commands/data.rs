@@ -1,7 +1,7 @@
 //! `train data`: overlaps between parts and a corpus, classes and lengths, a split without overlaps.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
@@ -87,6 +87,20 @@ pub fn audit(args: &AuditArgs, json: bool, progress: &Progress) -> Result<()> {
     Ok(())
 }
 
+/// Errors: a place that is the source of the split, or that is taken while nobody asked to overwrite it (73).
+fn may_write<'a>(args: &SplitArgs, places: impl Iterator<Item = &'a PathBuf>) -> Result<()> {
+    let source = args.file.canonicalize().ok();
+    for place in places.filter(|place| place.exists()) {
+        let why = match source.is_some() && place.canonicalize().ok() == source {
+            true => "is what is to be split; use another --output",
+            false if args.overwrite => continue,
+            false => "exists; use --overwrite or another --output",
+        };
+        return Err(Error::new(ErrorKind::Output, format!("{} {why}", place.display())));
+    }
+    Ok(())
+}
+
 /// `train data split`: three files with the label shares of the whole, no text near one of another part, and
 /// the row numbers in `split.json`.
 ///
@@ -102,10 +116,8 @@ pub fn split(args: &SplitArgs, json: bool, progress: &Progress) -> Result<()> {
         return Err(Error::usage(format!("{why}; both must lie in 0..1 and leave rows to train on")));
     }
     let record = args.output.join("split.json");
-    if record.exists() && !args.overwrite {
-        let why = format!("{} exists; use --overwrite or another --output", record.display());
-        return Err(Error::new(ErrorKind::Output, why));
-    }
+    let places = PARTS.map(|name| args.output.join(format!("{name}.jsonl")));
+    may_write(args, [&record].into_iter().chain(&places))?;
     let Labelled { examples, label_names, .. } = read(path, &config, progress)?;
     let texts: Vec<String> = examples.iter().map(|row| row.text.clone()).collect();
     let labels: Vec<u32> = examples.iter().map(|row| row.label).collect();
@@ -117,14 +129,14 @@ pub fn split(args: &SplitArgs, json: bool, progress: &Progress) -> Result<()> {
     std::fs::create_dir_all(&args.output).map_err(cannot)?;
     let _ = std::fs::remove_file(&record); // Until it is there again the split is incomplete.
     let mut written = BTreeMap::new();
-    for (name, rows) in PARTS.iter().zip(&split.parts) {
+    for ((name, place), rows) in PARTS.iter().zip(&places).zip(&split.parts) {
         let row = |row: &usize| {
             let Example { text, label, .. } = &examples[*row];
             let (text_key, label_key) = (&config.text_column, &config.label_column);
             format!("{}\n", json!({label_key: label_names[*label as usize], text_key: text}))
         };
         let lines: String = rows.iter().map(row).collect();
-        files::write_atomic(&args.output.join(format!("{name}.jsonl")), lines.as_bytes())?;
+        files::write_atomic(place, lines.as_bytes())?;
         let of_label = |label: usize| rows.iter().filter(|row| labels[**row] as usize == label).count();
         let counts: BTreeMap<&String, usize> =
             label_names.iter().enumerate().map(|(label, name)| (name, of_label(label))).collect();

@@ -1,5 +1,7 @@
 //! `train export`: a finished run as a folder that transformers loads, or as one GGUF file.
 
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
 use super::print::print_json;
@@ -10,6 +12,9 @@ use crate::hf_folder::{self, Quantization, write_gguf};
 use crate::model::Pooling;
 use crate::progress::Progress;
 use crate::runs::fetch;
+
+/// What a GGUF file begins with.
+const GGUF_MAGIC: &[u8] = b"GGUF";
 
 /// Writes the model of a run or Hugging Face folder: to a file where its name ends in .gguf, else to a folder.
 ///
@@ -23,13 +28,16 @@ pub fn run(args: &ExportArgs, json: bool, progress: &Progress) -> Result<()> {
     };
     let from = hf_folder::locate(path)?;
     if to.exists() && !args.overwrite {
-        let why = format!("{} exists; use --overwrite or another --to", to.display());
-        return Err(Error::new(ErrorKind::Output, why));
+        return Err(refused(to, "exists; use --overwrite or another --to"));
     }
     let gguf = to.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gguf"));
     if !gguf && quantization != Quantization::F32 {
         let why = "only a GGUF file can be quantized";
         return Err(Error::usage(format!("--to {}: {why}; give it a name that ends in .gguf", to.display())));
+    }
+    may_take(to, path, gguf)?;
+    if let Some(beside) = to.parent() {
+        files::sweep_shared(beside);
     }
     let folder = hf_folder::load(&from)?;
     if gguf {
@@ -54,4 +62,40 @@ pub fn run(args: &ExportArgs, json: bool, progress: &Progress) -> Result<()> {
 fn written(to: &Path, json: bool, progress: &Progress) -> Result<()> {
     progress.note(format!("written to {}", to.display()));
     if json { print_json(&serde_json::json!({"path": to})) } else { Ok(()) }
+}
+
+/// Errors: `to` is part of what is exported or of a run, or holds something that is no export (73).
+fn may_take(to: &Path, source: &Path, gguf: bool) -> Result<()> {
+    if gguf {
+        let is_gguf = || {
+            let mut magic = Vec::new();
+            let read = File::open(to).and_then(|file| file.take(4).read_to_end(&mut magic));
+            read.is_ok() && magic == GGUF_MAGIC
+        };
+        let takes = !to.exists() || is_gguf();
+        return if takes { Ok(()) } else { Err(refused(to, "is no GGUF file; choose another --to")) };
+    }
+    let absolute = std::path::absolute(to).map_err(|cause| Error::writing(to, &cause))?;
+    let place = absolute.ancestors().find_map(|path| path.canonicalize().ok()).unwrap_or_default();
+    if let Some(run) = place.ancestors().find(|folder| folder.join("run.json").exists()) {
+        let why = format!("belongs to the run in {}; choose another --to", run.display());
+        return Err(refused(to, &why));
+    }
+    if !to.exists() {
+        return Ok(());
+    }
+    let source = source.canonicalize().map_err(|cause| Error::reading(source, &cause))?;
+    if source.starts_with(&place) || place.starts_with(&source) {
+        return Err(refused(to, "holds what is exported or lies in it; choose another --to"));
+    }
+    let is_model = ["config.json", "model.safetensors"].iter().all(|name| to.join(name).exists());
+    let is_empty = to.read_dir().is_ok_and(|mut entries| entries.next().is_none());
+    match is_model || is_empty {
+        true => Ok(()),
+        false => Err(refused(to, "is no exported model; choose another --to")),
+    }
+}
+
+fn refused(to: &Path, why: &str) -> Error {
+    Error::new(ErrorKind::Output, format!("{} {why}", to.display()))
 }

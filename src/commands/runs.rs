@@ -7,12 +7,12 @@ use serde::Serialize;
 use super::gates;
 use super::print::{print, print_json};
 use crate::cli::{FinetuneArgs, RunArgs};
-use crate::config::{self, Config, Flag, Source};
+use crate::config::{self, CompareConfig, Config, FinetuneConfig, Flag, PretrainConfig, Source};
 use crate::error::{Error, ErrorKind, Result};
 use crate::files;
 use crate::progress::Progress;
 use crate::report::{self, Document, Style};
-use crate::run_dir::{Existing, read_json};
+use crate::run_dir::{Existing, Manifest, read_json, unfinished, would_clear};
 use crate::runs::{self, Context};
 
 /// What `train compare` does when it is not told otherwise.
@@ -20,7 +20,9 @@ const DEMONSTRATION: &str = include_str!("../../configs/demo-compare.toml");
 
 /// Pre-trains and prints the report.
 pub fn pretrain(args: &RunArgs, json: bool, progress: &Progress) -> Result<()> {
-    let run = runs::pretrain(&load(args, None, None)?, &context(args, progress))?;
+    let config: PretrainConfig = load(args, None, None)?;
+    keeps_config(args, &config.output_dir)?;
+    let run = runs::pretrain(&config, &context(args, progress))?;
     show(&run.dir, &run.results, &report::pretrained(&run), json, progress)
 }
 
@@ -28,7 +30,8 @@ pub fn pretrain(args: &RunArgs, json: bool, progress: &Progress) -> Result<()> {
 pub fn finetune(args: &FinetuneArgs, json: bool, progress: &Progress) -> Result<()> {
     let gates = gates::parse(&args.fail_under)?;
     let init_from = args.init_from.as_deref().map(|place| Flag::new("--init-from", "init_from", place));
-    let config = load(&args.run, init_from, None)?;
+    let config: FinetuneConfig = load(&args.run, init_from, None)?;
+    keeps_config(&args.run, &config.output_dir)?;
     let run = runs::finetune(&config, &context(&args.run, progress))?;
     show(&run.dir, &run.results, &report::finetuned(&run), json, progress)?;
     gates::check(&gates, &run.results.scores.test)
@@ -36,14 +39,16 @@ pub fn finetune(args: &FinetuneArgs, json: bool, progress: &Progress) -> Result<
 
 /// Compares and prints the report; without a config, the demonstration.
 pub fn compare(args: &RunArgs, json: bool, progress: &Progress) -> Result<()> {
-    let run = runs::compare(&load(args, None, Some(DEMONSTRATION))?, &context(args, progress))?;
+    let config: CompareConfig = load(args, None, Some(DEMONSTRATION))?;
+    keeps_config(args, &config.output_dir)?;
+    let run = runs::compare(&config, &context(args, progress))?;
     show(&run.dir, &run.results, &report::compared(&run), json, progress)
 }
 
 /// Prints tables and writes report.html again, from what the runs stored.
 pub fn report(paths: &[PathBuf], json: bool, progress: &Progress) -> Result<()> {
     paths.iter().try_for_each(|path| {
-        let results: serde_json::Value = read_json(path, "results.json")?;
+        let results = stored_results(path, progress)?;
         let warn = |cause| progress.warn(format!("no report.html: {cause}"));
         match report::read(path) {
             Ok(document) => {
@@ -59,6 +64,36 @@ pub fn report(paths: &[PathBuf], json: bool, progress: &Progress) -> Result<()> 
             Err(cause) => Err(cause),
         }
     })
+}
+
+/// `results.json`. While a run goes on it is of an earlier end, or not there.
+///
+/// Errors: a run that has not finished (65), no run (66), damaged (65).
+fn stored_results(path: &Path, progress: &Progress) -> Result<serde_json::Value> {
+    let results = read_json(path, "results.json");
+    let manifest: Option<Manifest> = read_json(path, "run.json").ok();
+    match (manifest.and_then(|manifest| unfinished(path, &manifest)), &results) {
+        (Some(why), Err(cause)) if cause.kind == ErrorKind::MissingInput => Err(Error::data(why)),
+        (Some(why), Ok(_)) => {
+            progress.warn(format!("{why}; these are its results of before"));
+            results
+        }
+        _ => results,
+    }
+}
+
+/// Errors: `--overwrite` would clear the config it was given (73).
+fn keeps_config(args: &RunArgs, output_dir: &str) -> Result<()> {
+    match args.config.as_ref().filter(|config| args.overwrite && would_clear(output_dir.as_ref(), config)) {
+        None => Ok(()),
+        Some(config) => {
+            let why = format!(
+                "--config {} lies in output_dir {output_dir}, which --overwrite clears",
+                config.display()
+            );
+            Err(Error::new(ErrorKind::Output, format!("{why}; copy it elsewhere first")))
+        }
+    }
 }
 
 /// Prints the report of a finished run, or its results as one JSON object.

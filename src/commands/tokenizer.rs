@@ -31,6 +31,10 @@ pub fn train(args: &TokenizerTrainArgs, json: bool, progress: &Progress) -> Resu
         let why = format!("{} exists; use --overwrite or another --output", output.display());
         return Err(Error::new(ErrorKind::Output, why));
     }
+    if output.exists() && Tokenizer::load(output).is_err() {
+        let why = format!("{} is no tokenizer; choose another --output", output.display());
+        return Err(Error::new(ErrorKind::Output, why));
+    }
     let corpus = Corpus::open(&data)?;
     corpus.warn(&Remarks::default(), progress);
     let tokenizer = crate::data::train_tokenizer(&corpus, &config, progress)?;

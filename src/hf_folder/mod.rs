@@ -57,21 +57,9 @@ pub fn save(folder: &Path, model: &ModelFiles) -> Result<()> {
     })
 }
 
-/// Writes the folder whole: under another name first, then renamed over what was there.
+/// Writes the folder whole: under another name first, then in the place of what was there.
 fn write_folder(folder: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
-    let mut name = folder.file_name().unwrap_or_default().to_os_string();
-    name.push(".tmp");
-    let temporary = folder.with_file_name(name);
-    if temporary.exists() {
-        std::fs::remove_dir_all(&temporary).map_err(|cause| Error::writing(&temporary, &cause))?;
-    }
-    std::fs::create_dir_all(&temporary).map_err(|cause| Error::writing(&temporary, &cause))?;
-    write(&temporary)?;
-    if folder.exists() {
-        std::fs::remove_dir_all(folder).map_err(|cause| Error::writing(folder, &cause))?;
-    }
-    std::fs::rename(&temporary, folder).map_err(|cause| Error::writing(folder, &cause))?;
-    files::sync_parent(folder)
+    run_dir::replace_folder(folder, &run_dir::MODEL_FILES, write)
 }
 
 fn write_json(folder: &Path, name: &str, value: &Value) -> Result<()> {

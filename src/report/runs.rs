@@ -37,7 +37,8 @@ pub fn pretrained(run: &Pretrained) -> Document {
         ],
         sections: Vec::new(),
     };
-    document.section("figures", "Figures", vec![Block::Table(tables::pretraining(results))]);
+    let figures = std::iter::once(Block::Table(tables::pretraining(results))).chain(damaged(log));
+    document.section("figures", "Figures", figures.collect());
     let sample = |sample: &crate::results::Sample| {
         let (lead, text) = (sample.prompt.clone(), sample.continuation.clone());
         Block::Verbatim { summary: None, lead, text }
@@ -45,6 +46,12 @@ pub fn pretrained(run: &Pretrained) -> Document {
     document.section("samples", "What it writes", run.samples.iter().map(sample).collect());
     document.section("config", "Settings", vec![settings(&run.facts)]);
     document
+}
+
+/// What the curves are without.
+fn damaged(log: &Log) -> Vec<Block> {
+    let words = |lines| format!("{lines} damaged lines of metrics.jsonl are left out of the curves.");
+    Some(log.damaged).filter(|lines| *lines > 0).map(words).map(Block::Note).into_iter().collect()
 }
 
 /// How the validation loss went.
@@ -90,7 +97,7 @@ pub fn finetuned(run: &Finetuned) -> Document {
         sections: Vec::new(),
     };
     document.section("scores", "Scores", scores(results));
-    document.section("course", "How training went", training(results));
+    document.section("course", "How training went", [training(results), damaged(&run.log)].concat());
     let points = tables::operating(&results.scores.operating_points);
     document.section("points", "Thresholds", vec![Block::Table(points)]);
     document.section("more", "More plots", vec![Block::Plots(more_plots(run))]);

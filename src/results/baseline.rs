@@ -23,6 +23,9 @@ pub struct Baselined {
 pub struct BaselineResults {
     /// `baseline`.
     pub phase: String,
+    /// SHA-256 over what it was made from: rows, seed and program; empty where an older version did not say.
+    #[serde(default)]
+    pub made_from: String,
     /// What was chosen on validation, in words.
     pub setting: String,
     /// Label that precision, recall and the threshold are about.

@@ -7,7 +7,7 @@ use candle_core::Device;
 use super::{Context, fetch, stored};
 use crate::config::FinetuneConfig;
 use crate::data::{Examples, LabelledConfig, TEXTS_AT_ONCE, for_each_labelled_text, read_labels};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::hf_folder::{self, HfFolder};
 use crate::metrics::{Scores, Threshold, Verdict, predict_label};
 use crate::model;
@@ -185,12 +185,13 @@ impl Classifier {
 }
 
 /// What the run at `path` found out.
+///
+/// Errors: missing (66), damaged, or not of a fine-tuning (65).
 fn results(path: &Path) -> Result<FinetuneResults> {
-    read_json(path, "results.json").map_err(|cause| {
-        if cause.kind != ErrorKind::BadData {
-            return cause;
-        }
+    let found: serde_json::Value = read_json(path, "results.json")?;
+    if found["phase"] != "finetune" {
         let why = "not a fine-tuned run; predict and evaluate --data want one with labels";
-        Error::data(format!("{}: {why}", path.display()))
-    })
+        return Err(Error::data(format!("{}: {why}", path.display())));
+    }
+    read_json(path, "results.json")
 }

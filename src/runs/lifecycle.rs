@@ -4,9 +4,9 @@ use std::path::Path;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use toml::{Table, Value};
 
 use super::Context;
+use super::changes::{self, Change, PLACES, harmless_changes};
 use crate::checkpoint::{self, Checkpoint, Fingerprints};
 use crate::config;
 use crate::device::{self, Precision};
@@ -14,13 +14,12 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::files;
 use crate::model::Params;
 use crate::ops;
-use crate::progress::Progress;
-use crate::run_dir::{Existing, Manifest, RunDir, Status, is_done};
+use crate::run_dir::{Existing, Manifest, RunDir, Status, check_model, model_sums};
 use crate::signals;
 use crate::trainer::State;
 
 /// Keys that may change between a checkpoint and its resumption.
-const HARMLESS: [&str; 21] = [
+const HARMLESS: [&str; 29] = [
     "device",
     "audit",
     "prompts",
@@ -42,124 +41,176 @@ const HARMLESS: [&str; 21] = [
     "train.keep_checkpoints",
     "train.early_stopping_patience",
     "train.restore_best",
+    PLACES[0],
+    PLACES[1],
+    PLACES[2],
+    PLACES[3],
+    PLACES[4],
+    PLACES[5],
+    PLACES[6],
+    PLACES[7],
 ];
+
+/// Limits: a higher one makes a finished run go on.
+const LIMITS: [&str; 5] = [
+    "train.max_steps",
+    "train.max_tokens",
+    "train.max_epochs",
+    "train.max_minutes",
+    "train.early_stopping_patience",
+];
+
+/// A run directory that a run may be written into.
+pub struct Opened {
+    /// The directory.
+    pub dir: RunDir,
+    /// Of the run that is there, where it is done if its inputs, now elsewhere, are the same.
+    finished: Option<Manifest>,
+    /// Another `init_from` than before.
+    other_start: Option<String>,
+}
 
 /// Opens the run directory; `None` when a resumed run is already done. Nothing in it changes yet.
 ///
-/// Errors: as `RunDir::open`; a config that no longer fits the checkpoint, by key (2).
+/// Errors: as `RunDir::open`; a config that no longer fits the checkpoint, by key, or a run of another kind (2); a run to
+/// be replaced that holds inputs of the new one (73); a finished run whose model is damaged, or without a checkpoint to go
+/// on from (65).
 pub fn open(
+    phase: &str,
     output_dir: &str,
     config: &(impl Serialize + DeserializeOwned),
     context: &Context,
-) -> Result<Option<RunDir>> {
+) -> Result<Option<Opened>> {
     signals::check()?;
     let dir = RunDir::open(Path::new(output_dir), context.existing)?;
-    let (resumes, progress) = (context.existing == Existing::Resume, &context.progress);
-    if resumes && dir.config().exists() {
-        check_unchanged(&dir.config(), config, &HARMLESS, progress)?;
+    if context.existing == Existing::Overwrite {
+        changes::keeps_inputs(dir.path(), config)?;
     }
-    if resumes && is_done(dir.path()) && !has_more_to_do(&dir, config)? {
-        progress.note(format!("{output_dir} is done already"));
-        return Ok(None);
-    }
-    Ok(Some(dir))
-}
-
-/// A larger budget makes a finished run go on.
-fn has_more_to_do(dir: &RunDir, config: &impl Serialize) -> Result<bool> {
-    let old = files::read_text(&dir.config())?;
-    let budget = |text: &str| {
-        let table: Option<Table> = toml::from_str(text).ok();
-        let train = table.and_then(|table| table.get("train").cloned());
-        ["max_steps", "max_tokens", "max_epochs", "max_minutes"]
-            .map(|key| train.as_ref().and_then(|train| train.get(key)).map(Value::to_string))
+    let manifest = stored(&dir, context)?;
+    check_phase(&dir, phase, manifest.as_ref())?;
+    let changes = match context.existing == Existing::Resume && dir.config().exists() {
+        true => harmless_changes(&dir.config(), config, &HARMLESS)?,
+        false => Vec::new(),
     };
-    Ok(budget(&old) != budget(&config::to_toml(config)?))
-}
-
-/// Compares the stored config with the present one: keys outside `harmless` must agree, others are noted.
-pub fn check_unchanged<C: Serialize + DeserializeOwned>(
-    stored: &Path,
-    config: &C,
-    harmless: &[&str],
-    progress: &Progress,
-) -> Result<()> {
-    let text = files::read_text(stored)?;
-    let old: C = toml::from_str(&text).map_err(|cause: toml::de::Error| {
-        Error::data(format!("{}: {}", stored.display(), cause.message()))
-    })?;
-    // Keys that the program did not know yet have their defaults in both.
-    let old: Table = toml::from_str(&config::to_toml(&old)?).unwrap_or_default();
-    let new: Table = toml::from_str(&config::to_toml(config)?).unwrap_or_default();
-    for (key, old, new) in changes("", &old, &new) {
-        let change = format!("{key}: {old} -> {new}");
-        if !harmless.iter().any(|name| key == *name || (name.ends_with('.') && key.starts_with(name))) {
-            let hint = "set it back, or start anew with --overwrite";
-            return Err(Error::usage(format!("cannot resume with another config: {change}; {hint}")));
+    let other_start = changes.iter().find(|change| change.key == "init_from").map(Change::to_string);
+    let Some(manifest) = manifest.filter(|manifest| manifest.status == Status::Done) else {
+        changes.iter().for_each(|change| context.progress.note(format!("resuming with {change}")));
+        return Ok(Some(Opened { dir, finished: None, other_start }));
+    };
+    check_model(dir.path(), &manifest)?;
+    if changes.iter().any(|change| LIMITS.contains(&&*change.key)) {
+        if checkpoint::list(&dir.checkpoints()).is_empty() {
+            let why = format!("{output_dir} is done and has no checkpoint to go on from");
+            return Err(Error::data(format!("{why}; start anew with another output_dir or --overwrite")));
         }
-        progress.note(format!("resuming with {change}"));
+        changes.iter().for_each(|change| context.progress.note(format!("resuming with {change}")));
+        return Ok(Some(Opened { dir, finished: None, other_start }));
     }
-    Ok(())
+    if changes.iter().any(|change| change.names_content()) {
+        return Ok(Some(Opened { dir, finished: Some(manifest), other_start }));
+    }
+    let unused: Vec<String> =
+        changes.iter().filter(|change| !change.names_place()).map(Change::to_string).collect();
+    let without = match unused.is_empty() {
+        true => String::new(),
+        false => format!("; without a higher limit {} changes nothing", unused.join(", ")),
+    };
+    context.progress.note(format!("{output_dir} is done already{without}"));
+    Ok(None)
 }
 
-fn changes(prefix: &str, old: &Table, new: &Table) -> Vec<(String, String, String)> {
-    let mut keys: Vec<&String> = old.keys().chain(new.keys()).collect();
-    keys.sort();
-    keys.dedup();
-    let mut found = Vec::new();
-    for key in keys {
-        let name = format!("{prefix}{key}");
-        match (old.get(key), new.get(key)) {
-            (Some(Value::Table(old)), Some(Value::Table(new))) => {
-                found.extend(changes(&format!("{name}."), old, new));
-            }
-            (old, new) if old != new => {
-                let show = |value: Option<&Value>| value.map_or("absent".into(), Value::to_string);
-                found.push((name, show(old), show(new)));
-            }
-            _ => {}
-        }
-    }
-    found
-}
-
-/// Takes the newest checkpoint, where there is one.
+/// The manifest of the run to be resumed; none where nothing is resumed or no run is there.
 ///
-/// Errors: as `Checkpoint::load`; data, tokenizer or frozen weights other than the checkpoint's, with both hashes
-/// (65).
-pub fn resume(state: &mut State, dir: &RunDir, now: &Fingerprints, context: &Context) -> Result<()> {
+/// Errors: it is damaged (65).
+pub fn stored(dir: &RunDir, context: &Context) -> Result<Option<Manifest>> {
+    if context.existing == Existing::Resume { dir.manifest() } else { Ok(None) }
+}
+
+/// Errors: the run that is there is of another kind (2).
+pub fn check_phase(dir: &RunDir, phase: &str, manifest: Option<&Manifest>) -> Result<()> {
+    match manifest.filter(|manifest| manifest.phase != phase) {
+        None => Ok(()),
+        Some(Manifest { phase: other, .. }) => {
+            let why = format!("output_dir {} holds a run of {other}, not of {phase}", dir.path().display());
+            Err(Error::usage(format!("{why}; choose another output_dir")))
+        }
+    }
+}
+
+/// Takes the newest checkpoint, where there is one; `false` where the run turns out to be done.
+///
+/// Errors: as `Checkpoint::load`; data, tokenizer or frozen weights other than those of the run, with both hashes (65).
+pub fn resume(state: &mut State, opened: &Opened, now: &Fingerprints, context: &Context) -> Result<bool> {
+    let Opened { dir, finished, other_start } = opened;
+    let check_same = |path: &Path, kind: &str, then: &Fingerprints| {
+        if let Some(change) = other_start.as_ref().filter(|_| then.start.is_empty()) {
+            let why = format!("{change}, and this older {kind} does not say what weights it began with");
+            return Err(Error::usage(format!("cannot resume with another config: {why}; set it back")));
+        }
+        check_same(path, kind, then, now, context)
+    };
+    if let Some(manifest) = finished {
+        check_same(dir.path(), "run", &fingerprints_of(manifest))?;
+        context.progress.note(format!("{} is done already", dir.path().display()));
+        return Ok(false);
+    }
     let newest = checkpoint::list(&dir.checkpoints()).pop();
     let Some(folder) = newest.filter(|_| context.existing == Existing::Resume) else {
-        return Ok(());
+        return Ok(true);
     };
     let checkpoint = Checkpoint::load(&folder)?;
-    let short = |hash: &str| hash.chars().take(12).collect::<String>();
-    let then = &checkpoint.fingerprints;
-    if then.tokenizer != now.tokenizer {
-        let (then, now) = (short(&then.tokenizer), short(&now.tokenizer));
-        let why = format!("the tokenizer is {now}, the checkpoint's was {then}");
-        return Err(Error::data(format!(
-            "cannot resume {}: {why}; start with --overwrite",
-            folder.display()
-        )));
+    check_same(&folder, "checkpoint", &checkpoint.fingerprints)?;
+    state.restore(checkpoint)?;
+    context.progress.note(format!("resuming at step {}", state.counters.step));
+    Ok(true)
+}
+
+/// What a finished run was made from, as its manifest has it.
+pub fn fingerprints_of(manifest: &Manifest) -> Fingerprints {
+    Fingerprints {
+        data: manifest.data_sha256.clone(),
+        tokenizer: manifest.tokenizer_sha256.clone(),
+        frozen: String::new(),
+        start: manifest.start_sha256.clone(),
     }
-    if !then.frozen.is_empty() && then.frozen != now.frozen {
-        let (then, now) = (short(&then.frozen), short(&now.frozen));
-        let why = format!("the weights that are not trained are {now}, the checkpoint's were {then}");
-        let hint = "put init_from back, or start with --overwrite";
-        return Err(Error::data(format!("cannot resume {}: {why}; {hint}", folder.display())));
+}
+
+/// Errors: something that the `kind` at `path` was made from is another now (65).
+pub fn check_same(
+    path: &Path,
+    kind: &str,
+    then: &Fingerprints,
+    now: &Fingerprints,
+    context: &Context,
+) -> Result<()> {
+    let refused = |why: String, hint: &str| {
+        Err(Error::data(format!("cannot resume {}: {why}; {hint}", path.display())))
+    };
+    // What is not known says nothing.
+    let differ = |then: &str, now: &str| !then.is_empty() && !now.is_empty() && then != now;
+    let (old, new) = files::beginnings(&then.tokenizer, &now.tokenizer);
+    if differ(&then.tokenizer, &now.tokenizer) {
+        let why = format!("the tokenizer is {new}, the {kind}'s was {old}");
+        return refused(why, "put it back, or start with --overwrite");
     }
-    if then.data != now.data {
-        let (then, now) = (short(&then.data), short(&now.data));
-        let what = format!("the data is {now}, the checkpoint's was {then}");
+    let (old, new) = files::beginnings(&then.frozen, &now.frozen);
+    if differ(&then.frozen, &now.frozen) {
+        let why = format!("the weights that are not trained are {new}, the {kind}'s were {old}");
+        return refused(why, "put init_from back, or start with --overwrite");
+    }
+    let (old, new) = files::beginnings(&then.start, &now.start);
+    if differ(&then.start, &now.start) {
+        let why = format!("the weights of init_from are {new}, the {kind}'s were {old}");
+        return refused(why, "put init_from back, or start with --overwrite");
+    }
+    let (old, new) = files::beginnings(&then.data, &now.data);
+    if differ(&then.data, &now.data) {
+        let what = format!("the data is {new}, the {kind}'s was {old}");
         if !context.allow_data_change {
-            let hint = "put it back, or go on with --allow-data-change";
-            return Err(Error::data(format!("cannot resume {}: {what}; {hint}", folder.display())));
+            return refused(what, "put it back, or go on with --allow-data-change");
         }
         context.progress.warn(format!("{what}; going on as asked"));
     }
-    state.restore(checkpoint)?;
-    context.progress.note(format!("resuming at step {}", state.counters.step));
     Ok(())
 }
 
@@ -184,6 +235,7 @@ pub fn manifest(
     let mut manifest = Manifest::new(phase, seed, &name, device::threads(), init_from);
     manifest.data_sha256 = of.data.clone();
     manifest.tokenizer_sha256 = of.tokenizer.clone();
+    manifest.start_sha256 = of.start.clone();
     manifest
 }
 
@@ -202,17 +254,14 @@ pub fn begin<'a>(
     manifest: Manifest,
     context: &Context,
 ) -> Result<Running<'a>> {
-    if context.existing == Existing::Overwrite {
-        dir.clear()?;
-    }
-    files::write_atomic(&dir.config(), config::to_toml(config)?.as_bytes())?;
-    dir.write_manifest(&manifest)?;
+    dir.begin(context.existing == Existing::Overwrite, &manifest, &config::to_toml(config)?)?;
     Ok(Running { dir, manifest })
 }
 
 impl Running<'_> {
     /// The results are complete.
     pub fn done(mut self) -> Result<()> {
+        self.manifest.model_sha256 = model_sums(self.dir.path())?;
         self.end(Status::Done)
     }
 
@@ -232,6 +281,12 @@ impl Running<'_> {
             // Best effort, as on dropping.
             let _ = self.end(Status::Interrupted);
         }
+    }
+
+    /// Remembers how long it has taken so far, in case it is killed.
+    pub fn spent(&mut self, wall_secs: f64) -> Result<()> {
+        self.manifest.wall_secs = Some(wall_secs);
+        self.dir.write_manifest(&self.manifest)
     }
 
     fn end(&mut self, status: Status) -> Result<()> {

@@ -21,6 +21,7 @@ use crate::progress::Progress;
 use crate::report;
 use crate::results::{Log, PretrainResults, Pretrained, RunFacts, Sample};
 use crate::run_dir::RunDir;
+use crate::tokenizer::Tokenizer;
 use crate::trainer::{Asked, LanguageTask, Outcome, Prompts, Run, State, per_sec};
 
 impl PretrainConfig {
@@ -53,9 +54,10 @@ struct Material<'a> {
 /// Errors: bad input, a directory in use, a signal, divergence, each with its kind.
 pub fn pretrain(config: &PretrainConfig, context: &Context) -> Result<Pretrained> {
     config.check()?;
-    let Some(dir) = lifecycle::open(&config.output_dir, config, context)? else {
+    let Some(opened) = lifecycle::open("pretrain", &config.output_dir, config, context)? else {
         return Pretrained::load(config.output_dir.as_ref());
     };
+    let dir = &opened.dir;
     let progress = &context.progress;
     let device = context.open_device(&config.device)?;
     let mut fetcher = Fetcher::new(progress);
@@ -67,21 +69,20 @@ pub fn pretrain(config: &PretrainConfig, context: &Context) -> Result<Pretrained
     let asked = matches!(start, Start::Scratch).then_some(&config.model);
     let model = start.model_config(asked, corpus.tokenizer.vocab_size())?;
     config.train.check(model.max_position_embeddings())?;
+    let start_sha256 = start.sha256()?;
     let mut state = state(config, start, &model, &device)?;
     progress.note(format!("model: {} parameters", state.params.count()));
-    let fingerprints = Fingerprints {
-        data: corpus.data_sha256.clone(),
-        tokenizer: corpus.tokenizer.sha256().into(),
-        frozen: String::new(),
-    };
-    lifecycle::resume(&mut state, &dir, &fingerprints, context)?;
+    let fingerprints = fingerprints(corpus, start_sha256);
+    if !lifecycle::resume(&mut state, &opened, &fingerprints, context)? {
+        return Pretrained::load(config.output_dir.as_ref());
+    }
 
     let mut manifest =
         lifecycle::manifest("pretrain", config.seed, &device, &config.init_from, &fingerprints);
     manifest.hub_commits = fetcher.commits;
     manifest.parameters = Some(state.params.count());
     manifest.trainable_parameters = Some(state.trainable_count());
-    let running = lifecycle::begin(&dir, config, manifest, context)?;
+    let running = lifecycle::begin(dir, config, manifest, context)?;
     let material = Material { config, data, model };
     let prompts =
         Prompts { texts: config.prompts.clone(), sampling: config.sampling.clone(), seed: config.seed };
@@ -92,7 +93,7 @@ pub fn pretrain(config: &PretrainConfig, context: &Context) -> Result<Pretrained
         train: &config.train,
         optim: &config.optim,
         seed: config.seed,
-        dir: &dir,
+        dir,
         fingerprints: &fingerprints,
         progress,
     };
@@ -102,13 +103,35 @@ pub fn pretrain(config: &PretrainConfig, context: &Context) -> Result<Pretrained
     if config.train.restore_best {
         state.restore_best()?;
     }
-    let samples = store(&material, &state, &task, &dir)?;
+    let samples = store(&material, &state, &task, dir)?;
     let results = measure(&material, &state, &task, progress)?;
     let (facts, log) = (RunFacts::read(dir.path()), Log::read(dir.path()));
     let run = Pretrained { dir: dir.path().into(), facts, results, samples, log };
-    publish(config, &run, &dir)?;
+    publish(config, &run, dir)?;
     running.done()?;
     Ok(Pretrained { facts: RunFacts::read(dir.path()), ..run })
+}
+
+/// What a run of this config is made from, without a tokenizer that is trained on its text; everything it names is on
+/// this machine.
+///
+/// Errors: as reading the text, the model and the tokenizer.
+pub fn origin(config: &PretrainConfig) -> Result<Fingerprints> {
+    let start = Start::open(&config.init_from)?;
+    let path = config.tokenizer.path.as_str();
+    let tokenizer = match &start {
+        Start::Pretrained(folder) => folder.tokenizer.sha256().to_string(),
+        Start::Scratch if path.is_empty() => String::new(),
+        Start::Scratch => Tokenizer::load(path.as_ref())?.sha256().to_string(),
+    };
+    let data = data::Corpus::open(&config.data)?.sha256().to_string();
+    Ok(Fingerprints { data, tokenizer, frozen: String::new(), start: start.sha256()? })
+}
+
+/// What a resumed run must share with this one.
+fn fingerprints(corpus: &data::TokenizedCorpus, start: String) -> Fingerprints {
+    let (data, tokenizer) = (corpus.data_sha256.clone(), corpus.tokenizer.sha256().into());
+    Fingerprints { data, tokenizer, frozen: String::new(), start }
 }
 
 /// The text as tokens: by the tokenizer of the model that training starts from, else by the config's.

@@ -4,11 +4,12 @@ use std::path::Path;
 
 use candle_core::Device;
 
+use super::changes;
 use crate::config::SCRATCH;
 use crate::error::{Error, Result};
-use crate::files;
 use crate::hf_folder::{self, HfFolder};
 use crate::model::{ModelConfig, ParamSpec, Params, SCORE_WEIGHT};
+use crate::tensor_file;
 
 /// The value of `init_from`, resolved.
 pub enum Start {
@@ -32,9 +33,17 @@ impl Start {
         Ok(Self::Pretrained(Box::new(hf_folder::load(&folder)?)))
     }
 
+    /// SHA-256 over the weights, or `scratch`.
+    pub fn sha256(&self) -> Result<String> {
+        match self {
+            Self::Scratch => Ok(SCRATCH.into()),
+            Self::Pretrained(folder) => tensor_file::sha256(&folder.weights),
+        }
+    }
+
     /// The sizes to build: the pre-trained model's own, or `asked` with the tokenizer's vocabulary.
     ///
-    /// Errors: `asked` differs from the pre-trained model, with both hashes (65); too few embeddings (2).
+    /// Errors: `asked` differs from the pre-trained model, by key, or has too few embeddings (2).
     pub fn model_config(&self, asked: Option<&ModelConfig>, vocab_size: usize) -> Result<ModelConfig> {
         match (self, asked) {
             (Self::Pretrained(folder), None) => Ok(folder.config.clone()),
@@ -45,11 +54,10 @@ impl Start {
                 if asked == folder.config {
                     return Ok(asked);
                 }
-                let hash =
-                    |config: &ModelConfig| files::sha256(format!("{config:?}").as_bytes())[..12].to_string();
-                let (ours, theirs) = (hash(&asked), hash(&folder.config));
-                let why = format!("[model] {ours} differs from the pre-trained model {theirs}");
-                Err(Error::data(format!("{why}; remove [model] to take the pre-trained sizes")))
+                let changed = changes::changes(&folder.config, &asked)?;
+                let changes: Vec<String> = changed.iter().map(|change| format!("model.{change}")).collect();
+                let why = format!("[model] is not that of the pre-trained model: {}", changes.join(", "));
+                Err(Error::usage(format!("{why}; remove [model] to take the pre-trained sizes")))
             }
             (Self::Scratch, asked) => {
                 let asked = asked.cloned().unwrap_or_default();

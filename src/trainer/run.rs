@@ -14,7 +14,7 @@ use crate::metrics::learning::LearningPoint;
 use crate::model::Dropout;
 use crate::optim::{OptimConfig, Schedule, SpikeLimits};
 use crate::progress::{Bar, Progress};
-use crate::run_dir::RunDir;
+use crate::run_dir::{DAMAGED_LINES, RunDir};
 use crate::signals;
 
 /// A training run over a task, from wherever its state stands to its limit.
@@ -69,6 +69,7 @@ impl Run<'_> {
         if let Some(warning) = self.train.endless_warmup(self.optim.warmup_steps, steps_per_epoch) {
             self.progress.warn(warning);
         }
+        self.tell_early_stop(state);
         let bar = self.progress.bar(self.phase, 0);
         let mut pace = Pace::new(state);
         // One that a signal cut short is made up for.
@@ -119,13 +120,27 @@ impl Run<'_> {
 
     /// Drops what was logged after `step`; the evaluations that are left.
     pub(super) fn rewind_log(&self, step: u64, steps_per_epoch: f64) -> Result<Vec<LearningPoint>> {
-        let point = |event: Map<String, Value>| {
+        let point = |event: &Map<String, Value>| {
             let number = |key: &str| event.get(key)?.as_f64();
             let step = event.get("step")?.as_u64()?;
             let (train_loss, val_loss) = (number("train_loss_since_eval")?, number("val_loss")?);
             Some(LearningPoint { step, epoch: step as f64 / steps_per_epoch, train_loss, val_loss })
         };
-        Ok(self.dir.rewind_log(step)?.into_iter().filter_map(point).collect())
+        let (points, damaged) = self.dir.rewind_log(step, point)?;
+        if damaged > 0 {
+            let what = format!("{damaged} damaged lines of metrics.jsonl are left out");
+            self.progress.warn(format!("{what}; they are kept in {DAMAGED_LINES} beside it"));
+        }
+        Ok(points)
+    }
+
+    /// Says why a resumed run ends at once although a limit is higher.
+    fn tell_early_stop(&self, state: &State) {
+        if state.counters.step > 0 && self.stops_early(state) {
+            let (step, patience) = (state.counters.step, self.train.early_stopping_patience);
+            let why = format!("it stopped early at step {step}: train.early_stopping_patience is {patience}");
+            self.progress.warn(format!("{why}; a higher one lets it go on"));
+        }
     }
 
     fn step(&self, task: &mut dyn Task, state: &mut State, learning_rate: f64) -> Result<StepReport> {

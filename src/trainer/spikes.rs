@@ -56,7 +56,7 @@ impl Run<'_> {
         self.progress.warn(what + &then);
         if let Some(back) = back {
             // What is logged from here on comes after that checkpoint.
-            self.dir.rewind_log(back)?;
+            self.dir.rewind_log(back, |_| None::<()>)?;
         }
         let mut event = self.event(state);
         event.insert("step".into(), json!(back.unwrap_or(*step)));

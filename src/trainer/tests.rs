@@ -74,8 +74,12 @@ impl Scene {
 
     fn train(&mut self, train: &TrainConfig) -> Result<Outcome> {
         let dir = RunDir::open(self.folder.path(), Existing::Resume).unwrap();
-        let fingerprints =
-            Fingerprints { data: String::new(), tokenizer: String::new(), frozen: String::new() };
+        let fingerprints = Fingerprints {
+            data: String::new(),
+            tokenizer: String::new(),
+            frozen: String::new(),
+            start: String::new(),
+        };
         let run = Run {
             phase: "pretrain",
             train,

@@ -1,6 +1,6 @@
 //! The baselines of a comparison: fitted on the same rows as the arms, kept like them.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Instant;
 
 use super::plan::budget_name;
@@ -11,30 +11,30 @@ use crate::error::{Error, Result};
 use crate::files;
 use crate::metrics::{Scores, Threshold};
 use crate::results::{Arm, BaselineResults, Baselined, Predictions, cell_folder};
+use crate::run_dir::Manifest;
 
-/// Every baseline on the rows of a budget and seed, as stored or fitted here; setting and threshold are chosen on
-/// validation as for the arms.
+/// Every baseline on the rows of a budget and seed, as stored where it was made from the same rows by this program, else
+/// fitted here; setting and threshold are chosen on validation as for the arms.
 pub fn baselines(config: &CompareConfig, budget: usize, seed: u64) -> Result<Vec<(Arm, Baselined)>> {
     let mut data = config.finetune.data.clone();
     (data.label_budget, data.budget_seed) = (budget, seed);
-    let folder = |arm| Path::new(&config.output_dir).join(cell_folder(arm, &budget_name(budget), seed));
-    let is_there = |folder: &Path| folder.join("results.json").exists();
-    let folders = Arm::BASELINES.map(|arm| (arm, folder(arm)));
-    let all_there = folders.iter().all(|(_, folder)| is_there(folder));
-    let split = if all_there { None } else { Some(LabelledSplit::load(&data)?) };
-    let of = |(arm, folder): &(Arm, PathBuf)| {
-        let fitted = match &split {
-            Some(split) if !is_there(folder) => baseline(*arm, split, seed, folder),
-            _ => Baselined::read(folder),
-        };
-        fitted.map(|fitted| (*arm, fitted))
+    let split = LabelledSplit::load(&data)?;
+    let positive = &split.label_names[split.positive];
+    let program = Manifest::new("baseline", seed, "", 0, "").program();
+    let made_from = files::sha256(format!("{} {positive} {seed} {program}", split.sha256).as_bytes());
+    let of = |arm: Arm| {
+        let folder = Path::new(&config.output_dir).join(cell_folder(arm, &budget_name(budget), seed));
+        let stored = Baselined::read(&folder).ok();
+        let same = stored.filter(|stored| stored.results.made_from == made_from);
+        let fitted = same.map_or_else(|| baseline(arm, &split, seed, &made_from, &folder), Ok);
+        fitted.map(|fitted| (arm, fitted))
     };
-    folders.iter().map(of).collect()
+    Arm::BASELINES.into_iter().map(of).collect()
 }
 
 /// Fits the baseline on the training rows, chooses setting and threshold on validation, and writes results and
 /// predictions into `folder`.
-fn baseline(arm: Arm, split: &LabelledSplit, seed: u64, folder: &Path) -> Result<Baselined> {
+fn baseline(arm: Arm, split: &LabelledSplit, seed: u64, made_from: &str, folder: &Path) -> Result<Baselined> {
     let started = Instant::now();
     let texts = |rows: &[Example]| rows.iter().map(|row| row.text.clone()).collect::<Vec<_>>();
     let labels = |rows: &[Example]| rows.iter().map(|row| row.label).collect::<Vec<_>>();
@@ -76,6 +76,7 @@ fn baseline(arm: Arm, split: &LabelledSplit, seed: u64, folder: &Path) -> Result
     predictions.write(&folder.join("predictions.jsonl"), positive, test.threshold)?;
     let results = BaselineResults {
         phase: "baseline".into(),
+        made_from: made_from.into(),
         setting,
         positive: split.label_names[positive].clone(),
         train_rows: split.train.len(),

@@ -16,20 +16,20 @@ use self::plan::{Cell, Plan, arms, budget_name, budgets};
 use self::search::Choice;
 use super::fetch::Fetcher;
 use super::finetune::warn_of_labels;
-use super::pretrain::pretrain;
-use super::{Context, lifecycle};
+use super::pretrain::{self, pretrain};
+use super::start::Start;
+use super::{Context, changes, lifecycle};
 use crate::analysis::{self, ComparisonSpec};
-use crate::config::{self, AuditMode, CompareConfig, Config, SCRATCH};
+use crate::config::{self, AuditMode, CompareConfig, Config, PretrainConfig, SCRATCH};
 use crate::device;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::files;
 use crate::hf_folder;
 use crate::report;
 use crate::results::{
-    self, Arm, AuditResults, Cells, CompareResults, Comparison, Finetuned, Pretrained, RunFacts,
-    TransferPoint,
+    self, Arm, AuditResults, Cells, Comparison, Finetuned, Pretrained, RunFacts, TransferPoint,
 };
-use crate::run_dir::{Existing, Manifest, RunDir, copy_run, is_done, read_json};
+use crate::run_dir::{Existing, Manifest, RunDir, Status, copy_run, is_done, read_json};
 
 /// Keys that may change when a comparison goes on: more seeds, budgets or arms only add runs. The first may not
 /// when it turns `drop` on or off, which changes the rows of every run.
@@ -45,57 +45,92 @@ pub fn compare(config: &CompareConfig, context: &Context) -> Result<Comparison> 
     let mut fetcher = Fetcher::new(&context.progress);
     let config = &fetcher.compare(config)?;
     let dir = RunDir::open(Path::new(&config.output_dir), context.existing)?;
-    let resumes = context.existing == Existing::Resume;
-    if resumes && dir.config().exists() {
-        check_unchanged(config, &dir, context)?;
+    if context.existing == Existing::Overwrite {
+        changes::keeps_inputs(dir.path(), config)?;
     }
     let device = context.open_device(&config.device)?;
     let name = format!("{:?}", device.location()).to_lowercase();
     let mut manifest = Manifest::new("compare", config.seeds[0], &name, device::threads(), SCRATCH);
-    let stored = resumes.then(|| read_json(dir.path(), "audit.json").ok()).flatten();
     let split = rows::all(config)?;
     warn_of_labels(&split, &context.progress);
+    manifest.data_sha256.clone_from(&split.sha256);
+    if !config.pretrained.is_empty() {
+        manifest.start_sha256 = Start::open(&config.pretrained)?.sha256()?;
+    }
+    let stored = lifecycle::stored(&dir, context)?;
+    if let Some(stored) = stored.as_ref().filter(|_| dir.config().exists()) {
+        check_unchanged(config, &dir, stored, &manifest, context)?;
+    }
     fits::check(config, &split)?;
-    let (audit, leaking) = rows::audited(config, &split, stored, &mut fetcher, &context.progress)?;
+    let known = stored.as_ref().and_then(|_| read_json(dir.path(), "audit.json").ok());
+    let (audit, leaking) = rows::audited(config, &split, known, &mut fetcher, &context.progress)?;
     manifest.hub_commits = fetcher.commits;
+    let before = stored.and_then(|stored| stored.wall_secs).unwrap_or(0.0);
+    manifest.wall_secs = Some(before);
     let mut running = lifecycle::begin(&dir, config, manifest, context)?;
     if let Some(audit) = &audit {
         dir.write_json("audit.json", audit)?;
     }
     let config = &rows::leave_out(config, leaking, &dir)?;
-    let before = read_json::<CompareResults>(dir.path(), "results.json").map_or(0.0, |r| r.wall_secs);
     let wall_secs = || before + started.elapsed().as_secs_f64();
-    let run =
-        all_runs(config, &dir, audit, &wall_secs, context).inspect_err(|error| running.stopped_by(error))?;
+    let run = all_runs(config, &dir, audit, &wall_secs, &mut || running.spent(wall_secs()), context);
+    let run = run.inspect_err(|error| running.stopped_by(error))?;
     report::publish(dir.path(), &run.results, &report::compared(&run))?;
     running.done()?;
     Ok(Comparison { facts: RunFacts::read(dir.path()), ..run })
 }
 
-/// Errors: a key that changes the runs which are there already (2).
-fn check_unchanged(config: &CompareConfig, dir: &RunDir, context: &Context) -> Result<()> {
-    let stored = files::read_text(&dir.config())?;
+/// Whether the comparison that is there may go on as the one that is asked for.
+///
+/// Errors: a key that changes the runs which are there already, another kind of run (2); other data, another model to
+/// start from, another program (65).
+fn check_unchanged(
+    config: &CompareConfig,
+    dir: &RunDir,
+    stored: &Manifest,
+    now: &Manifest,
+    context: &Context,
+) -> Result<()> {
+    lifecycle::check_phase(dir, "compare", Some(stored))?;
+    let (then, here) = (stored.program(), now.program());
+    if then != here {
+        let why = format!("cannot resume {}: it was begun by {then}, this is {here}", dir.path().display());
+        return Err(Error::data(format!("{why}; go on with that program, or start anew with --overwrite")));
+    }
     let drops = |mode| mode == AuditMode::Drop;
-    let dropped = toml::from_str::<CompareConfig>(&stored).is_ok_and(|stored| drops(stored.audit));
+    let dropped = toml::from_str::<CompareConfig>(&files::read_text(&dir.config())?)
+        .is_ok_and(|stored| drops(stored.audit));
     let harmless = if dropped == drops(config.audit) { &HARMLESS[..] } else { &HARMLESS[1..] };
-    lifecycle::check_unchanged(&dir.config(), config, harmless, &context.progress)
+    let places = changes::PLACES
+        .iter()
+        .flat_map(|key| [key.to_string(), format!("pretrain.{key}"), format!("finetune.{key}")]);
+    let places: Vec<String> = places.chain(["pretrained".to_string()]).collect();
+    let harmless: Vec<&str> = harmless.iter().copied().chain(places.iter().map(String::as_str)).collect();
+    for change in changes::harmless_changes(&dir.config(), config, &harmless)? {
+        context.progress.note(format!("resuming with {change}"));
+    }
+    let [then, now] = [stored, now].map(lifecycle::fingerprints_of);
+    lifecycle::check_same(dir.path(), "comparison", &then, &now, context)
 }
 
-/// Pre-trains, fine-tunes every cell, fits the baselines, and tells what they show together.
+/// Pre-trains, fine-tunes every cell, fits the baselines, and tells what they show together. `ended` hears of every run
+/// that is done.
 fn all_runs(
     config: &CompareConfig,
     dir: &RunDir,
     audit: Option<AuditResults>,
     wall_secs: &dyn Fn() -> f64,
+    ended: &mut dyn FnMut() -> Result<()>,
     context: &Context,
 ) -> Result<Comparison> {
     let (pretrained, before) = pretraining(config, context)?;
+    ended()?;
     let folder = hf_folder::locate(Path::new(&pretrained))?;
     let model = hf_folder::read_config(&folder)?.config;
     let tokenizer = folder.display().to_string();
     let pretraining_tokens = before.as_ref().map_or(0, |run| run.results.tokens);
     let plan = Plan { config, pretrained: &pretrained, pretraining_tokens, tokenizer, model };
-    let table = Table::run(&plan, context)?;
+    let table = Table::run(&plan, ended, context)?;
     let transfer = table.transfer(&plan, &context.inner())?;
     let cells = table.cells;
     let budgets: Vec<String> = budgets(config).into_iter().map(budget_name).collect();
@@ -121,12 +156,31 @@ fn all_runs(
 fn pretraining(config: &CompareConfig, context: &Context) -> Result<(String, Option<Pretrained>)> {
     if config.pretrained.is_empty() {
         let own = plan::pretraining(config);
+        check_pretraining(&own, context)?;
         let run = pretrain(&own, &Context { existing: Existing::Resume, ..context.clone() })?;
         return Ok((own.output_dir, Some(run)));
     }
     let given = Pretrained::load(Path::new(&config.pretrained));
     let given = if config.match_compute { Some(given?) } else { given.ok() };
     Ok((config.pretrained.clone(), given))
+}
+
+/// Errors: a pre-training is there that was made from something else than `own` or by another program (65).
+fn check_pretraining(own: &PretrainConfig, context: &Context) -> Result<()> {
+    let folder = Path::new(&own.output_dir);
+    if ["run.json", "config.toml"].iter().any(|name| !folder.join(name).exists()) {
+        return Ok(());
+    }
+    let stored: Manifest = read_json(folder, "run.json")?;
+    if !changes::is_of(folder, &stored, own)? {
+        let why = format!("{} was made with other settings or by another program", folder.display());
+        return Err(Error::data(format!("{why}; move it away and go on with --resume")));
+    }
+    if stored.status == Status::Done {
+        let (then, now) = (lifecycle::fingerprints_of(&stored), pretrain::origin(own)?);
+        lifecycle::check_same(folder, "pre-training", &then, &now, context)?;
+    }
+    Ok(())
 }
 
 /// What was chosen and what came out, by arm, budget and seed.
@@ -138,7 +192,7 @@ struct Table {
 
 impl Table {
     /// Every budget in rising order, every seed, all arms and baselines; what is done stays as it is.
-    fn run(plan: &Plan<'_>, context: &Context) -> Result<Self> {
+    fn run(plan: &Plan<'_>, ended: &mut dyn FnMut() -> Result<()>, context: &Context) -> Result<Self> {
         let config = plan.config;
         let (arms, budgets) = (arms(config), budgets(config));
         let bar = context.progress.bar("comparing", (budgets.len() * config.seeds.len() * arms.len()) as u64);
@@ -155,6 +209,7 @@ impl Table {
                 let f1 = run.results.scores.test.f1;
                 context.progress.note(format!("{} {name} seed {seed}: test F1 {f1:.3}", arm.key()));
                 table.cells.push(arm, &name, seed, results::Cell::Finetuned(Box::new(run)))?;
+                ended()?;
                 done += 1;
                 bar.advance_to(done, || format!("F1 {f1:.3}"));
             }

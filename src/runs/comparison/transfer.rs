@@ -56,10 +56,8 @@ fn as_model(plan: &Plan<'_>, folder: &Path) -> Result<(u64, Option<f64>, String)
     let checkpoint = Checkpoint::load(folder)?;
     let step = checkpoint.counters.step;
     let target = format!("{}/transfer/step_{step:06}", plan.config.output_dir);
-    if !Path::new(&target).exists() {
-        let source = hf_folder::load(&hf_folder::locate(Path::new(plan.pretrained))?)?;
-        let files = ModelFiles { weights: &checkpoint.model, ..source.files() };
-        hf_folder::save(Path::new(&target), &files)?;
-    }
+    let source = hf_folder::load(&hf_folder::locate(Path::new(plan.pretrained))?)?;
+    let files = ModelFiles { weights: &checkpoint.model, ..source.files() };
+    hf_folder::save(Path::new(&target), &files)?;
     Ok((step, checkpoint.counters.history.last().map(|(_, val_loss)| *val_loss), target))
 }

@@ -12,6 +12,7 @@ use self::measure::measure;
 use self::store::store;
 use super::Context;
 use super::audit::{self, Known};
+use super::changes;
 use super::classifier::Classifier;
 use super::fetch::Fetcher;
 use super::lifecycle;
@@ -24,7 +25,7 @@ use crate::hf_folder::{Sources, write_classifier_card};
 use crate::progress::Progress;
 use crate::report;
 use crate::results::{AuditResults, Finetuned, Pretrained, RunFacts};
-use crate::run_dir::{RunDir, is_done};
+use crate::run_dir::{Existing, Manifest, RunDir, Status, check_model, read_json};
 use crate::trainer::{ClassificationData, ClassificationSettings, ClassificationTask, Outcome, Run, State};
 
 /// Said where a budget ended before the body was trained.
@@ -48,12 +49,27 @@ impl FinetuneConfig {
 }
 
 impl Finetuned {
-    /// The run of this config: as it is where it is done, else made or, by a context that resumes, finished.
+    /// The run of this config in a comparison: as it is where it is done and was made from the same by this program,
+    /// else finished, or made anew where it was made from something else.
     ///
-    /// Errors: as [`finetune`] and [`Finetuned::load`].
+    /// Errors: as [`finetune`] and [`Finetuned::load`]; a model that is not as the run wrote it (65).
     pub(super) fn of(config: &FinetuneConfig, context: &Context) -> Result<Self> {
         let dir = Path::new(&config.output_dir);
-        if is_done(dir) { Self::load(dir) } else { finetune(config, context) }
+        if !dir.join("run.json").exists() {
+            return finetune(config, context);
+        }
+        let manifest: Manifest = read_json(dir, "run.json")?;
+        let (is_done, is_of) = (manifest.status == Status::Done, changes::is_of(dir, &manifest, config)?);
+        if is_of && !is_done {
+            return finetune(config, context);
+        }
+        if is_of && lifecycle::fingerprints_of(&manifest) == origin(config)? {
+            check_model(dir, &manifest)?;
+            return Self::load(dir);
+        }
+        let what = format!("{} was made from something else than what is asked now", dir.display());
+        context.progress.warn(format!("{what}; it is made anew"));
+        finetune(config, &Context { existing: Existing::Overwrite, ..context.clone() })
     }
 
     /// The classifier, ready to be asked, on a GPU that is there or else on the CPU.
@@ -69,9 +85,10 @@ impl Finetuned {
 /// Errors: bad input, a tokenizer or model that does not fit, a directory in use, a signal, divergence.
 pub fn finetune(config: &FinetuneConfig, context: &Context) -> Result<Finetuned> {
     config.check()?;
-    let Some(dir) = lifecycle::open(&config.output_dir, config, context)? else {
+    let Some(opened) = lifecycle::open("finetune", &config.output_dir, config, context)? else {
         return Finetuned::load(config.output_dir.as_ref());
     };
+    let dir = &opened.dir;
     let progress = &context.progress;
     let device = context.open_device(&config.device)?;
     let mut fetcher = Fetcher::new(progress);
@@ -91,13 +108,17 @@ pub fn finetune(config: &FinetuneConfig, context: &Context) -> Result<Finetuned>
     let parts = Parts::encode(&split, &tokenizer, config.train.seq_len)?;
     let material = Material { config, split, tokenizer, parts, model };
 
+    let start_sha256 = start.sha256()?;
     let mut state = state(&material, start, &device, progress)?;
     let fingerprints = Fingerprints {
         data: material.split.sha256.clone(),
         tokenizer: material.tokenizer.sha256().into(),
         frozen: state.frozen_sha256()?,
+        start: start_sha256,
     };
-    lifecycle::resume(&mut state, &dir, &fingerprints, context)?;
+    if !lifecycle::resume(&mut state, &opened, &fingerprints, context)? {
+        return Finetuned::load(config.output_dir.as_ref());
+    }
 
     let mut manifest =
         lifecycle::manifest("finetune", config.seed, &device, &config.init_from, &fingerprints);
@@ -105,15 +126,30 @@ pub fn finetune(config: &FinetuneConfig, context: &Context) -> Result<Finetuned>
     manifest.trainable_parameters = Some(state.trainable_count());
     let commit = fetcher.commits.get(&config.init_from).cloned();
     manifest.hub_commits = fetcher.commits;
-    let running = lifecycle::begin(&dir, config, manifest, context)?;
-    if let Outcome::Interrupted(signal) = train(&material, &mut state, &dir, &fingerprints, progress)? {
+    let running = lifecycle::begin(dir, config, manifest, context)?;
+    if let Outcome::Interrupted(signal) = train(&material, &mut state, dir, &fingerprints, progress)? {
         return Err(running.interrupted(signal));
     }
-    let classifier = store(&material, &state, commit.as_deref(), &dir)?;
-    let run = measure(&material, &state, &classifier, audit, &dir, progress)?;
-    publish(config, &run, &dir)?;
+    let classifier = store(&material, &state, commit.as_deref(), dir)?;
+    let run = measure(&material, &state, &classifier, audit, dir, progress)?;
+    publish(config, &run, dir)?;
     running.done()?;
     Ok(Finetuned { facts: RunFacts::read(dir.path()), ..run })
+}
+
+/// What a run of this config is made from; everything it names is on this machine.
+///
+/// Errors: as reading rows, model and tokenizer.
+fn origin(config: &FinetuneConfig) -> Result<Fingerprints> {
+    let start = Start::open(&config.init_from)?;
+    let split = LabelledSplit::load(&config.data)?;
+    let tokenizer = tokenizer(config, &start, &split)?.ending_texts()?;
+    Ok(Fingerprints {
+        data: split.sha256,
+        tokenizer: tokenizer.sha256().into(),
+        frozen: String::new(),
+        start: start.sha256()?,
+    })
 }
 
 /// Trains until the budget is used or a signal comes; then the weights to be kept are in their places.

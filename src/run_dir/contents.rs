@@ -1,0 +1,255 @@
+//! What a run writes into its directory, and taking exactly that away.
+//!
+//! Clearing begins with a mark, so that one that was cut short is ended when the folder is opened again.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::manifest::{Manifest, read_json};
+use crate::error::{Error, Result};
+use crate::{files, tensorboard};
+
+/// Files of a model folder or adapter.
+pub const MODEL_FILES: [&str; 9] = [
+    "config.json",
+    "model.safetensors",
+    "adapter_config.json",
+    "adapter_model.safetensors",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "generation_config.json",
+    "README.md",
+];
+
+/// Files of a checkpoint.
+pub const CHECKPOINT_FILES: [&str; 4] =
+    ["state.json", "model.safetensors", "optimizer.safetensors", "best.safetensors"];
+
+/// Files of a run, those first by which it is known as one.
+const RUN_FILES: [&str; 13] = [
+    "run.json",
+    "results.json",
+    "config.toml",
+    "metrics.jsonl",
+    DAMAGED_LINES,
+    "predictions.jsonl",
+    "validation_predictions.jsonl",
+    "mistakes.jsonl",
+    "samples.jsonl",
+    "audit.json",
+    "left_out.txt",
+    "report.html",
+    "report.md",
+];
+
+/// Lines of the log that could not be read.
+pub const DAMAGED_LINES: &str = "metrics.damaged";
+
+/// Held by whoever writes the run.
+pub const LOCK: &str = "run.lock";
+
+/// While it is there the run is to be cleared; it says whether the run was a comparison.
+const MARK: &str = "run.clearing";
+const COMPARISON: &str = "comparison";
+
+/// What a folder holds before a run is written into it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Nothing, or no folder.
+    Empty,
+    /// A run.
+    Run,
+    /// A run that was being cleared.
+    Clearing,
+    /// This file of a run, without `run.json`.
+    Part(PathBuf),
+    /// Files such as this one, which no run wrote.
+    Other(PathBuf),
+}
+
+/// What the folder at `path` holds.
+pub fn standing(path: &Path) -> Standing {
+    if path.join(MARK).exists() {
+        return Standing::Clearing;
+    }
+    if path.join("run.json").exists() {
+        return Standing::Run;
+    }
+    let mut files = Written::in_run(path, true).files.into_iter();
+    if let Some(file) = files.find(|path| !files::is_temporary(path)) {
+        return Standing::Part(file);
+    }
+    let other = |path: &PathBuf| !path.ends_with(LOCK) && !files::is_temporary(path);
+    entries(path).into_iter().find(other).map_or(Standing::Empty, Standing::Other)
+}
+
+/// Whether the run at `path` is a comparison; a damaged `run.json` does not say so.
+pub fn is_comparison(path: &Path) -> bool {
+    let manifest: Result<Manifest> = read_json(path, "run.json");
+    manifest.is_ok_and(|manifest| manifest.phase == "compare")
+}
+
+/// Removes what a run wrote into the folder at `path`; the mark stays until `cleared`.
+///
+/// Errors: a file cannot be removed (73, 74).
+pub fn clear(path: &Path) -> Result<()> {
+    let mark = path.join(MARK);
+    if !mark.exists() {
+        let kind = if is_comparison(path) { COMPARISON } else { "run" };
+        files::write_atomic(&mark, kind.as_bytes())?;
+    }
+    let comparison = fs::read(&mark).is_ok_and(|kind| kind == COMPARISON.as_bytes());
+    Written::in_run(path, comparison).remove()
+}
+
+/// Marks the folder at `path`, which holds no run, as one whose content is to be cleared unless `cleared` is called.
+///
+/// Errors: it cannot be written (73, 74).
+pub fn begin_filling(path: &Path) -> Result<()> {
+    files::write_atomic(&path.join(MARK), b"run")
+}
+
+/// Takes the mark away: the folder may be used.
+///
+/// Errors: it cannot be removed (73, 74).
+pub fn cleared(path: &Path) -> Result<()> {
+    let mark = path.join(MARK);
+    if !mark.exists() {
+        return Ok(());
+    }
+    fs::remove_file(&mark).map_err(|cause| Error::writing(&mark, &cause))?;
+    files::sync_parent(&mark)
+}
+
+/// Whether clearing the run at `path` would take away `input` or something in it.
+pub fn would_clear(path: &Path, input: &Path) -> bool {
+    let (Ok(folder), Ok(input)) = (path.canonicalize(), input.canonicalize()) else { return false };
+    let found = || Written::in_run(&folder, is_comparison(&folder)).files;
+    input.starts_with(&folder) && found().iter().any(|file| file.starts_with(&input))
+}
+
+/// Files that runs wrote, in the order to remove them, and the folders they lie in, inner ones first.
+#[derive(Default)]
+struct Written {
+    files: Vec<PathBuf>,
+    folders: Vec<PathBuf>,
+}
+
+impl Written {
+    /// Of the run at `path`; with those inside it where it is a comparison.
+    fn in_run(path: &Path, comparison: bool) -> Self {
+        let mut written = Self::default();
+        written.add_run(path);
+        if comparison {
+            written.add_comparison(path);
+        }
+        written
+    }
+
+    fn add_run(&mut self, path: &Path) {
+        self.add_files(path, &RUN_FILES);
+        let checkpoints = path.join("checkpoints");
+        for folder in entries(&checkpoints).into_iter().filter(|path| step_of(path).is_some()) {
+            self.add_folder(folder, &CHECKPOINT_FILES);
+        }
+        self.add_folder(checkpoints, &[]);
+        self.add_folder(path.join("model"), &MODEL_FILES);
+        self.add_folder(path.join("adapter"), &MODEL_FILES);
+        self.add_folder(path.join("tb"), &[tensorboard::FILE]);
+    }
+
+    fn add_comparison(&mut self, path: &Path) {
+        let cells = |below: &str| -> Vec<PathBuf> {
+            entries(&path.join(below)).into_iter().filter(|path| is_cell(path)).collect()
+        };
+        let inner = ["", "search", "baselines", "transfer"].map(cells).concat();
+        for run in inner.into_iter().chain([path.join("pretrain")]) {
+            self.add_run(&run);
+            self.add_folder(run, &[LOCK, MARK]);
+        }
+        for folder in entries(&path.join("transfer")).into_iter().filter(|path| step_of(path).is_some()) {
+            self.add_folder(folder, &MODEL_FILES);
+        }
+        self.folders.extend(["search", "baselines", "transfer"].map(|name| path.join(name)));
+    }
+
+    fn add_folder(&mut self, folder: PathBuf, names: &[&str]) {
+        self.add_files(&folder, names);
+        self.folders.push(folder);
+    }
+
+    /// Files of these names, and temporaries.
+    fn add_files(&mut self, folder: &Path, names: &[&str]) {
+        let named = names.iter().map(|name| folder.join(name)).filter(|path| is_file(path));
+        self.files.extend(named);
+        self.files.extend(entries(folder).into_iter().filter(|path| files::is_temporary(path)));
+    }
+
+    fn remove(self) -> Result<()> {
+        for path in self.files {
+            let removed = if is_file(&path) { fs::remove_file(&path) } else { fs::remove_dir_all(&path) };
+            removed.map_err(|cause| Error::writing(&path, &cause))?;
+        }
+        for folder in self.folders {
+            // What is not empty holds files of others and stays.
+            if fs::remove_dir(&folder).is_err() && folder.is_dir() {
+                files::sync_parent(&folder.join("x"))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A file or a link; what a link leads to is never removed.
+fn is_file(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|data| !data.is_dir())
+}
+
+/// Sorted, so that what is said of them does not depend on the file system.
+fn entries(folder: &Path) -> Vec<PathBuf> {
+    let found = fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut found: Vec<PathBuf> = found.map(|entry| entry.path()).collect();
+    found.sort();
+    found
+}
+
+/// The step in the name of a checkpoint, such as `step_000500`.
+pub fn step_of(path: &Path) -> Option<u64> {
+    path.file_name()?.to_str()?.strip_prefix("step_")?.parse().ok()
+}
+
+/// Whether a comparison names the folder of a run so: by arm or checkpoint, by budget, and by seed or setting.
+fn is_cell(path: &Path) -> bool {
+    let mut parts = path.file_name().and_then(|name| name.to_str()).unwrap_or_default().split('-');
+    let is_kind = |kind: &str| step_of(Path::new(kind)).is_some() || KINDS.contains(&kind);
+    let is_budget = |budget: &str| budget == "all" || budget.parse::<u64>().is_ok();
+    let is_setting = |part: &str| {
+        let value = ["seed", "lr", "epochs", "head"].into_iter().find_map(|name| part.strip_prefix(name));
+        value.is_some_and(|value| value.parse::<f64>().is_ok())
+    };
+    parts.next().is_some_and(is_kind) && parts.next().is_some_and(is_budget) && {
+        let settings: Vec<&str> = parts.collect();
+        !settings.is_empty() && settings.into_iter().all(is_setting)
+    }
+}
+
+/// What the names of the runs in a comparison begin with.
+const KINDS: [&str; 7] =
+    ["pretrained", "scratch", "scratch_matched", "char_svm", "char_ngram", "word_ngram", "majority"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_runs_of_a_comparison_are_known_by_their_names() {
+        let known =
+            ["pretrained-20-seed1", "scratch_matched-all-seed12", "search/scratch-all-lr0.001-epochs2-head0"];
+        let others =
+            ["pretrained", "scratch-20", "pretrained-20-seed1-backup", "mine-20-seed1", "scratch-some-seed1"];
+        assert!(known.iter().all(|name| is_cell(Path::new(name))));
+        assert!(is_cell(Path::new("transfer/step_000004-20-seed1")));
+        assert!(!others.iter().any(|name| is_cell(Path::new(name))));
+    }
+}
