@@ -258,12 +258,13 @@ pub fn folder_of(folder: &Path, step: u64) -> PathBuf {
 }
 
 /// Complete checkpoints in `folder`, oldest first; unfinished ones have another name and are not seen.
-pub fn list(folder: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    let mut found: Vec<PathBuf> =
-        entries.map(|entry| entry.path()).filter(|path| is_checkpoint(path)).collect();
+///
+/// Errors: the folder cannot be read (66, 74).
+pub fn list(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = files::entries(folder)?;
+    found.retain(|path| is_checkpoint(path));
     found.sort_by_key(|path| step_of(path));
-    found
+    Ok(found)
 }
 
 /// Whether the folder at `path` is named as a checkpoint and has a file of one.
@@ -272,7 +273,7 @@ fn is_checkpoint(path: &Path) -> bool {
 }
 
 fn remove_old(folder: &Path, keep: usize, but: Option<u64>) -> Result<()> {
-    let found = list(folder);
+    let found = list(folder)?;
     let surplus = if keep == 0 { 0 } else { found.len().saturating_sub(keep) };
     for path in found[..surplus].iter().filter(|path| but.is_none() || but != step_of(path)) {
         // The state first: what is left of a removal that is cut short is no checkpoint.
@@ -292,7 +293,7 @@ fn incomplete(folder: &Path, cause: &Error) -> Error {
 
 /// What to do when the checkpoint in `folder` cannot be used.
 fn fallback(folder: &Path) -> String {
-    let older = folder.parent().map(list).unwrap_or_default();
+    let older = folder.parent().and_then(|folder| list(folder).ok()).unwrap_or_default();
     match older.iter().rev().find(|path| step_of(path) < step_of(folder)) {
         Some(path) => format!("remove {} to go on from {}", folder.display(), path.display()),
         None => "there is no older checkpoint; start again with --overwrite".into(),

@@ -124,6 +124,32 @@ fn remove_temporaries(folder: &Path, gone: impl Fn(&Path) -> bool) {
     }
 }
 
+/// Whether something is at `path`.
+///
+/// Errors: that cannot be known (66, 74).
+pub fn exists(path: &Path) -> Result<bool> {
+    path.try_exists().map_err(|cause| Error::reading(path, &cause))
+}
+
+/// What is in `folder`, sorted, so that what is said of it does not depend on the file system; nothing where it is not
+/// there.
+///
+/// Errors: it cannot be read (66, 74).
+pub fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
+    use std::io::ErrorKind::{NotADirectory, NotFound};
+    let entries = match fs::read_dir(folder) {
+        Err(cause) if matches!(cause.kind(), NotFound | NotADirectory) => {
+            return Ok(Vec::new());
+        }
+        entries => entries.map_err(|cause| Error::reading(folder, &cause))?,
+    };
+    let paths = entries.map(|entry| entry.map(|entry| entry.path()));
+    let mut found: Vec<PathBuf> =
+        paths.collect::<std::io::Result<_>>().map_err(|cause| Error::reading(folder, &cause))?;
+    found.sort();
+    Ok(found)
+}
+
 const MACHINE_DIGITS: usize = 8;
 
 /// Tells apart where process numbers mean different processes: machines, and containers on one.

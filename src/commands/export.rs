@@ -39,6 +39,7 @@ pub fn run(args: &ExportArgs, json: bool, progress: &Progress) -> Result<()> {
     if let Some(beside) = to.parent() {
         files::sweep_shared(beside);
     }
+    files::sweep_shared(to);
     let folder = hf_folder::load(&from)?;
     if gguf {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -51,7 +52,7 @@ pub fn run(args: &ExportArgs, json: bool, progress: &Progress) -> Result<()> {
         return Err(Error::data(format!("{} cannot be exported: {why}; {hint}", path.display())));
     }
     let card = from.join("README.md");
-    let card = card.exists().then(|| files::read(&card)).transpose()?;
+    let card = files::exists(&card)?.then(|| files::read(&card)).transpose()?;
     hf_folder::save(to, &folder.files())?;
     if let Some(card) = card {
         files::write_atomic(&to.join("README.md"), &card)?;

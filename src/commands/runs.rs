@@ -84,15 +84,15 @@ fn stored_results(path: &Path, progress: &Progress) -> Result<serde_json::Value>
 
 /// Errors: `--overwrite` would clear the config it was given (73).
 fn keeps_config(args: &RunArgs, output_dir: &str) -> Result<()> {
-    match args.config.as_ref().filter(|config| args.overwrite && would_clear(output_dir.as_ref(), config)) {
-        None => Ok(()),
-        Some(config) => {
+    match &args.config {
+        Some(config) if args.overwrite && would_clear(output_dir.as_ref(), config)? => {
             let why = format!(
                 "--config {} lies in output_dir {output_dir}, which --overwrite clears",
                 config.display()
             );
             Err(Error::new(ErrorKind::Output, format!("{why}; copy it elsewhere first")))
         }
+        _ => Ok(()),
     }
 }
 

@@ -69,19 +69,21 @@ pub enum Standing {
 }
 
 /// What the folder at `path` holds.
-pub fn standing(path: &Path) -> Standing {
-    if path.join(MARK).exists() {
-        return Standing::Clearing;
+///
+/// Errors: it cannot be read (66, 74).
+pub fn standing(path: &Path) -> Result<Standing> {
+    if files::exists(&path.join(MARK))? {
+        return Ok(Standing::Clearing);
     }
-    if path.join("run.json").exists() {
-        return Standing::Run;
+    if files::exists(&path.join("run.json"))? {
+        return Ok(Standing::Run);
     }
-    let mut files = Written::in_run(path, true).files.into_iter();
+    let mut files = Written::in_run(path, true)?.files.into_iter();
     if let Some(file) = files.find(|path| !files::is_temporary(path)) {
-        return Standing::Part(file);
+        return Ok(Standing::Part(file));
     }
     let other = |path: &PathBuf| !path.ends_with(LOCK) && !files::is_temporary(path);
-    entries(path).into_iter().find(other).map_or(Standing::Empty, Standing::Other)
+    Ok(files::entries(path)?.into_iter().find(other).map_or(Standing::Empty, Standing::Other))
 }
 
 /// Whether the run at `path` is a comparison; a damaged `run.json` does not say so.
@@ -95,12 +97,12 @@ pub fn is_comparison(path: &Path) -> bool {
 /// Errors: a file cannot be removed (73, 74).
 pub fn clear(path: &Path) -> Result<()> {
     let mark = path.join(MARK);
-    if !mark.exists() {
+    if !files::exists(&mark)? {
         let kind = if is_comparison(path) { COMPARISON } else { "run" };
         files::write_atomic(&mark, kind.as_bytes())?;
     }
-    let comparison = fs::read(&mark).is_ok_and(|kind| kind == COMPARISON.as_bytes());
-    Written::in_run(path, comparison).remove()
+    let comparison = files::read(&mark)? == COMPARISON.as_bytes();
+    Written::in_run(path, comparison)?.remove()
 }
 
 /// Marks the folder at `path`, which holds no run, as one whose content is to be cleared unless `cleared` is called.
@@ -115,7 +117,7 @@ pub fn begin_filling(path: &Path) -> Result<()> {
 /// Errors: it cannot be removed (73, 74).
 pub fn cleared(path: &Path) -> Result<()> {
     let mark = path.join(MARK);
-    if !mark.exists() {
+    if !files::exists(&mark)? {
         return Ok(());
     }
     fs::remove_file(&mark).map_err(|cause| Error::writing(&mark, &cause))?;
@@ -123,10 +125,13 @@ pub fn cleared(path: &Path) -> Result<()> {
 }
 
 /// Whether clearing the run at `path` would take away `input` or something in it.
-pub fn would_clear(path: &Path, input: &Path) -> bool {
-    let (Ok(folder), Ok(input)) = (path.canonicalize(), input.canonicalize()) else { return false };
-    let found = || Written::in_run(&folder, is_comparison(&folder)).files;
-    input.starts_with(&folder) && found().iter().any(|file| file.starts_with(&input))
+pub fn would_clear(path: &Path, input: &Path) -> Result<bool> {
+    let (Ok(folder), Ok(input)) = (path.canonicalize(), input.canonicalize()) else { return Ok(false) };
+    if !input.starts_with(&folder) {
+        return Ok(false);
+    }
+    let found = Written::in_run(&folder, is_comparison(&folder))?.files;
+    Ok(found.iter().any(|file| file.starts_with(&input)))
 }
 
 /// Files that runs wrote, in the order to remove them, and the folders they lie in, inner ones first.
@@ -138,52 +143,56 @@ struct Written {
 
 impl Written {
     /// Of the run at `path`; with those inside it where it is a comparison.
-    fn in_run(path: &Path, comparison: bool) -> Self {
+    fn in_run(path: &Path, comparison: bool) -> Result<Self> {
         let mut written = Self::default();
-        written.add_run(path);
+        written.add_run(path)?;
         if comparison {
-            written.add_comparison(path);
+            written.add_comparison(path)?;
         }
-        written
+        Ok(written)
     }
 
-    fn add_run(&mut self, path: &Path) {
-        self.add_files(path, &RUN_FILES);
+    fn add_run(&mut self, path: &Path) -> Result<()> {
+        self.add_files(path, &RUN_FILES)?;
         let checkpoints = path.join("checkpoints");
-        for folder in entries(&checkpoints).into_iter().filter(|path| step_of(path).is_some()) {
-            self.add_folder(folder, &CHECKPOINT_FILES);
+        for folder in files::entries(&checkpoints)?.into_iter().filter(|path| step_of(path).is_some()) {
+            self.add_folder(folder, &CHECKPOINT_FILES)?;
         }
-        self.add_folder(checkpoints, &[]);
-        self.add_folder(path.join("model"), &MODEL_FILES);
-        self.add_folder(path.join("adapter"), &MODEL_FILES);
-        self.add_folder(path.join("tb"), &[tensorboard::FILE]);
+        self.add_folder(checkpoints, &[])?;
+        self.add_folder(path.join("model"), &MODEL_FILES)?;
+        self.add_folder(path.join("adapter"), &MODEL_FILES)?;
+        self.add_folder(path.join("tb"), &[tensorboard::FILE])
     }
 
-    fn add_comparison(&mut self, path: &Path) {
-        let cells = |below: &str| -> Vec<PathBuf> {
-            entries(&path.join(below)).into_iter().filter(|path| is_cell(path)).collect()
-        };
-        let inner = ["", "search", "baselines", "transfer"].map(cells).concat();
-        for run in inner.into_iter().chain([path.join("pretrain")]) {
-            self.add_run(&run);
-            self.add_folder(run, &[LOCK, MARK]);
+    fn add_comparison(&mut self, path: &Path) -> Result<()> {
+        let mut inner = vec![path.join("pretrain")];
+        for below in ["", "search", "baselines", "transfer"] {
+            inner.extend(files::entries(&path.join(below))?.into_iter().filter(|path| is_cell(path)));
         }
-        for folder in entries(&path.join("transfer")).into_iter().filter(|path| step_of(path).is_some()) {
-            self.add_folder(folder, &MODEL_FILES);
+        for run in inner {
+            self.add_run(&run)?;
+            self.add_folder(run, &[LOCK, MARK])?;
+        }
+        let transfer = files::entries(&path.join("transfer"))?;
+        for folder in transfer.into_iter().filter(|path| step_of(path).is_some()) {
+            self.add_folder(folder, &MODEL_FILES)?;
         }
         self.folders.extend(["search", "baselines", "transfer"].map(|name| path.join(name)));
+        Ok(())
     }
 
-    fn add_folder(&mut self, folder: PathBuf, names: &[&str]) {
-        self.add_files(&folder, names);
+    fn add_folder(&mut self, folder: PathBuf, names: &[&str]) -> Result<()> {
+        self.add_files(&folder, names)?;
         self.folders.push(folder);
+        Ok(())
     }
 
     /// Files of these names, and temporaries.
-    fn add_files(&mut self, folder: &Path, names: &[&str]) {
+    fn add_files(&mut self, folder: &Path, names: &[&str]) -> Result<()> {
         let named = names.iter().map(|name| folder.join(name)).filter(|path| is_file(path));
         self.files.extend(named);
-        self.files.extend(entries(folder).into_iter().filter(|path| files::is_temporary(path)));
+        self.files.extend(files::entries(folder)?.into_iter().filter(|path| files::is_temporary(path)));
+        Ok(())
     }
 
     fn remove(self) -> Result<()> {
@@ -204,14 +213,6 @@ impl Written {
 /// A file or a link; what a link leads to is never removed.
 fn is_file(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok_and(|data| !data.is_dir())
-}
-
-/// Sorted, so that what is said of them does not depend on the file system.
-fn entries(folder: &Path) -> Vec<PathBuf> {
-    let found = fs::read_dir(folder).into_iter().flatten().flatten();
-    let mut found: Vec<PathBuf> = found.map(|entry| entry.path()).collect();
-    found.sort();
-    found
 }
 
 /// The step in the name of a checkpoint, such as `step_000500`.

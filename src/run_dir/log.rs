@@ -1,6 +1,6 @@
 //! `metrics.jsonl`: one event a line. It may be larger than memory and is read line by line.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::path::Path;
 
@@ -71,6 +71,15 @@ impl Iterator for Lines {
         Some(
             Ok(event.map_or_else(|| Line::Damaged(bytes.clone()), |event| Line::Event(event, bytes.clone()))),
         )
+    }
+}
+
+/// Waits until the log of the run at `path` is on the disk; one that was taken away does no harm.
+pub fn sync(path: &Path) -> Result<()> {
+    let path = path.join(FILE);
+    match OpenOptions::new().append(true).open(&path).and_then(|file| file.sync_all()) {
+        Err(cause) if cause.kind() != ErrorKind::NotFound => Err(Error::writing(&path, &cause)),
+        _ => files::sync_parent(&path),
     }
 }
 

@@ -71,7 +71,7 @@ impl RunDir {
         for folder in [dir.model(), dir.adapter()] {
             folders::settle(&folder, &MODEL_FILES)?;
         }
-        if standing(path) == Standing::Clearing {
+        if standing(path)? == Standing::Clearing {
             clear(path)?;
         }
         may_hold_a_run(path, existing)?;
@@ -134,7 +134,7 @@ impl RunDir {
     ///
     /// Errors: a file cannot be removed or written (73, 74).
     pub fn begin(&self, replacing: bool, manifest: &Manifest, config: &str) -> Result<()> {
-        if replacing && standing(&self.path) == Standing::Run {
+        if replacing && standing(&self.path)? == Standing::Run {
             clear(&self.path)?;
         }
         self.write_manifest(manifest)?;
@@ -154,6 +154,11 @@ impl RunDir {
         tensorboard::append(&self.path.join("tb"), event)
     }
 
+    /// Makes the events so far survive a power cut.
+    pub fn sync_log(&self) -> Result<()> {
+        log::sync(&self.path)
+    }
+
     /// Drops events after `step` and a last line cut short, so that a resumed run logs each step once. Returns what
     /// `keep` makes of the events that are left, and how many damaged lines went to [`DAMAGED_LINES`].
     ///
@@ -167,7 +172,7 @@ impl RunDir {
 fn may_hold_a_run(path: &Path, existing: Existing) -> Result<()> {
     let refused =
         |why: String| Err(Error::new(ErrorKind::Output, format!("output_dir {} {why}", path.display())));
-    match (standing(path), existing) {
+    match (standing(path)?, existing) {
         (Standing::Run, Existing::Refuse) => {
             let hint = "use --resume to go on with it, --overwrite to replace it, or another output_dir";
             refused(format!("already holds a run; {hint}"))
@@ -198,7 +203,7 @@ fn may_hold_a_run(path: &Path, existing: Existing) -> Result<()> {
 /// Errors: a file cannot be read or written (66, 73, 74).
 pub fn copy_run(from: &Path, to: &Path, config: &str) -> Result<()> {
     fs::create_dir_all(to).map_err(|cause| Error::writing(to, &cause))?;
-    if matches!(standing(to), Standing::Run | Standing::Clearing) {
+    if matches!(standing(to)?, Standing::Run | Standing::Clearing) {
         clear(to)?;
     }
     begin_filling(to)?;

@@ -35,7 +35,7 @@ pub fn keeps_inputs(path: &Path, config: &impl Serialize) -> Result<()> {
             true => Path::new(fixed),
             false => Path::new(fixed.rsplit_once('/').map_or(".", |(folder, _)| folder)),
         };
-        if would_clear(path, place) {
+        if would_clear(path, place)? {
             let why =
                 format!("{key} {input} lies in output_dir {}, which --overwrite clears", path.display());
             return Err(Error::new(ErrorKind::Output, format!("{why}; choose another output_dir")));

@@ -99,7 +99,7 @@ pub fn open(
     };
     check_model(dir.path(), &manifest)?;
     if changes.iter().any(|change| LIMITS.contains(&&*change.key)) {
-        if checkpoint::list(&dir.checkpoints()).is_empty() {
+        if checkpoint::list(&dir.checkpoints())?.is_empty() {
             let why = format!("{output_dir} is done and has no checkpoint to go on from");
             return Err(Error::data(format!("{why}; start anew with another output_dir or --overwrite")));
         }
@@ -154,7 +154,7 @@ pub fn resume(state: &mut State, opened: &Opened, now: &Fingerprints, context: &
         context.progress.note(format!("{} is done already", dir.path().display()));
         return Ok(false);
     }
-    let newest = checkpoint::list(&dir.checkpoints()).pop();
+    let newest = checkpoint::list(&dir.checkpoints())?.pop();
     let Some(folder) = newest.filter(|_| context.existing == Existing::Resume) else {
         return Ok(true);
     };

@@ -240,6 +240,7 @@ impl Run<'_> {
         state.counters.watch.checkpoint(state.counters.step);
         pace.save();
         let checkpoint = state.checkpoint(self.fingerprints);
+        self.dir.sync_log()?;
         checkpoint.save(&self.dir.checkpoints(), self.train.keep_checkpoints)?;
         Ok(())
     }

@@ -37,7 +37,7 @@ pub fn points(
 /// As many checkpoints as wanted, evenly spaced, the last always among them.
 fn chosen(plan: &Plan<'_>) -> Result<Vec<PathBuf>> {
     let pretrained = plan.pretrained;
-    let all = checkpoint::list(&Path::new(pretrained).join("checkpoints"));
+    let all = checkpoint::list(&Path::new(pretrained).join("checkpoints"))?;
     if all.is_empty() {
         let why = format!("{pretrained} has no checkpoints, which transfer_checkpoints needs");
         return Err(Error::new(
