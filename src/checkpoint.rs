@@ -174,9 +174,7 @@ impl Checkpoint {
     /// still stands.
     pub fn save(&self, folder: &Path, keep: usize) -> Result<PathBuf> {
         let target = folder_of(folder, self.counters.step);
-        if is_checkpoint(&target) {
-            self.check_same(&target)?;
-        } else {
+        if !is_checkpoint(&target) || self.completes(&target)? {
             replace_folder(&target, &CHECKPOINT_FILES, |folder| self.write_files(folder))?;
         }
         let watch = &self.counters.watch;
@@ -184,18 +182,23 @@ impl Checkpoint {
         Ok(target)
     }
 
-    /// A resumed run that stops before its first step is where it was.
+    /// Whether the checkpoint of the same step at `target` waits for an evaluation that this one has. A resumed run that
+    /// stops before its first step is otherwise where it was.
     ///
-    /// Errors: the checkpoint at `target` holds something else than this one (73).
-    fn check_same(&self, target: &Path) -> Result<()> {
-        let stored = Self::load(target).ok();
+    /// Errors: it holds other weights than this one (73).
+    fn completes(&self, target: &Path) -> Result<bool> {
         let sums = |weights: &Weights| tensor_file::sha256(weights).ok();
-        let parts = |of: &Self| [sums(&of.model), sums(&of.optimizer), of.best.as_ref().and_then(sums)];
-        if stored.is_some_and(|stored| parts(&stored) == parts(self)) {
-            return Ok(());
+        let parts = |of: &Self| [sums(&of.model), sums(&of.optimizer)];
+        match Self::load(target) {
+            Ok(stored) if parts(&stored) == parts(self) => {
+                Ok(stored.counters.evaluation_due && !self.counters.evaluation_due)
+            }
+            _ => {
+                let why = format!("{} is there already and is not of this run", target.display());
+                let hint = "move it away and go on with --resume";
+                Err(Error::new(ErrorKind::Output, format!("{why}; {hint}")))
+            }
         }
-        let why = format!("{} is there already and is not of this run", target.display());
-        Err(Error::new(ErrorKind::Output, format!("{why}; move it away and go on with --resume")))
     }
 
     fn write_files(&self, folder: &Path) -> Result<()> {
@@ -275,14 +278,19 @@ fn is_checkpoint(path: &Path) -> bool {
 fn remove_old(folder: &Path, keep: usize, but: Option<u64>) -> Result<()> {
     let found = list(folder)?;
     let surplus = if keep == 0 { 0 } else { found.len().saturating_sub(keep) };
-    for path in found[..surplus].iter().filter(|path| but.is_none() || but != step_of(path)) {
-        // The state first: what is left of a removal that is cut short is no checkpoint.
-        for file in CHECKPOINT_FILES.map(|name| path.join(name)).iter().filter(|file| file.exists()) {
-            fs::remove_file(file).map_err(|cause| Error::writing(file, &cause))?;
-        }
-        // It stays where somebody put a file of their own.
-        let _ = fs::remove_dir(path);
+    found[..surplus]
+        .iter()
+        .filter(|path| but.is_none() || but != step_of(path))
+        .try_for_each(|path| remove(path))
+}
+
+/// Removes a checkpoint; its folder stays where somebody put a file of their own.
+pub fn remove(path: &Path) -> Result<()> {
+    // The state first: what is left of a removal that is cut short is no checkpoint.
+    for file in CHECKPOINT_FILES.map(|name| path.join(name)).iter().filter(|file| file.exists()) {
+        fs::remove_file(file).map_err(|cause| Error::writing(file, &cause))?;
     }
+    let _ = fs::remove_dir(path);
     Ok(())
 }
 

@@ -128,7 +128,10 @@ fn remove_temporaries(folder: &Path, gone: impl Fn(&Path) -> bool) {
 ///
 /// Errors: that cannot be known (66, 74).
 pub fn exists(path: &Path) -> Result<bool> {
-    path.try_exists().map_err(|cause| Error::reading(path, &cause))
+    match path.try_exists() {
+        Err(cause) if cause.kind() == std::io::ErrorKind::NotADirectory => Ok(false),
+        known => known.map_err(|cause| Error::reading(path, &cause)),
+    }
 }
 
 /// What is in `folder`, sorted, so that what is said of it does not depend on the file system; nothing where it is not

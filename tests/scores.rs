@@ -158,5 +158,5 @@ fn a_model_with_two_labels_of_one_name_is_refused() {
     folder.run(SCRATCH).done();
     let config = folder.text("finetuned/model/config.json").replace("\"spam\"", "\"ham\"");
     folder.write("finetuned/model/config.json", config);
-    folder.run("predict finetuned hello").fails(65, &["config.json", "names two labels \"ham\""]);
+    folder.run("predict finetuned/model hello").fails(65, &["config.json", "names two labels \"ham\""]);
 }

@@ -115,7 +115,9 @@ fn bounds(schema: &Value) -> Vec<(f64, f64, bool)> {
 
 /// Whether a config of defaults may have `value` for `key`, with the model family that has it.
 fn outcome<C: Config>(key: &str, value: &str) -> crate::error::Result<()> {
-    let family = key.rsplit_once(".n_").map(|(section, _)| format!("{section}.model_type=gpt2"));
+    let gpt2 = |name: &str| name.starts_with("n_") || name == "layer_norm_epsilon";
+    let family = key.rsplit_once('.').filter(|(_, name)| gpt2(name));
+    let family = family.map(|(section, _)| format!("{section}.model_type=gpt2"));
     let sets: Vec<String> = family.into_iter().chain([format!("{key}={value}")]).collect();
     load::<C>(Source::Text("x.toml", ""), &sets, &[]).map(|_| ())
 }

@@ -54,11 +54,11 @@ impl RunDir {
             return Err(Error::usage("output_dir is empty; name a folder, such as runs/mine"));
         }
         let cannot = |cause: &std::io::Error| {
-            let hint = "choose another output_dir or fix its permissions";
-            Error::new(
-                ErrorKind::Output,
-                format!("cannot create output_dir {}: {cause}; {hint}", path.display()),
-            )
+            let (kind, hint) = match Error::writing(path, cause).kind {
+                ErrorKind::Output => (ErrorKind::Output, "choose another output_dir or fix its permissions"),
+                kind => (kind, "choose another output_dir, or free what is missing"),
+            };
+            Error::new(kind, format!("cannot create output_dir {}: {cause}; {hint}", path.display()))
         };
         // Before anything is written: a folder of somebody else gets no lock file.
         may_hold_a_run(path, existing)?;

@@ -72,9 +72,12 @@ impl Run<'_> {
         self.tell_early_stop(state);
         let bar = self.progress.bar(self.phase, 0);
         let mut pace = Pace::new(state);
-        // One that a signal cut short is made up for.
-        if let Some(outcome) = self.evaluate_if_due(task, state, &mut pace)? {
-            return Ok(outcome);
+        if state.counters.evaluation_due {
+            // One that a signal cut short is made up for, in the checkpoint too.
+            if let Some(outcome) = self.evaluate_if_due(task, state, &mut pace)? {
+                return Ok(outcome);
+            }
+            self.save(state, &mut pace)?;
         }
         loop {
             let progress = self.train.progress(&state.counters, steps_per_epoch);

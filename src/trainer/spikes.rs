@@ -1,6 +1,5 @@
 //! What follows a loss spike: a warning and an event, and a return to a checkpoint where that is asked for.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
@@ -88,8 +87,8 @@ impl Run<'_> {
             );
             return Err(Error::new(ErrorKind::Diverged, format!("training diverged: {why}; {hint}")));
         }
-        for path in self.later_checkpoints(&self.checkpoint(back)) {
-            fs::remove_dir_all(&path).map_err(|cause| Error::writing(&path, &cause))?;
+        for path in self.later_checkpoints(&self.checkpoint(back))? {
+            checkpoint::remove(&path)?;
         }
         state.restore(Checkpoint::load(&self.checkpoint(back))?)?;
         state.counters.watch.confirm(back);
@@ -109,7 +108,7 @@ impl Run<'_> {
         let sound = state.counters.watch.sound_checkpoint().map(|step| self.checkpoint(step));
         let advice = match sound.filter(|sound| sound.is_dir()) {
             Some(sound) => {
-                let later = self.later_checkpoints(&sound);
+                let later = self.later_checkpoints(&sound).unwrap_or_default();
                 let later: Vec<String> = later.iter().map(|path| path.display().to_string()).collect();
                 let first = match &later[..] {
                     [] => String::new(),
@@ -130,8 +129,8 @@ impl Run<'_> {
     }
 
     /// Those after the one in `folder`.
-    fn later_checkpoints(&self, folder: &Path) -> Vec<PathBuf> {
-        let all = checkpoint::list(&self.dir.checkpoints());
-        all.into_iter().skip_while(|path| path != folder).skip(1).collect()
+    fn later_checkpoints(&self, folder: &Path) -> Result<Vec<PathBuf>> {
+        let all = checkpoint::list(&self.dir.checkpoints())?;
+        Ok(all.into_iter().skip_while(|path| path != folder).skip(1).collect())
     }
 }

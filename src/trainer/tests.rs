@@ -11,7 +11,7 @@ use crate::error::{Error, ErrorKind};
 use crate::model::{Init, ParamSpec, Place};
 use crate::ops;
 use crate::optim::OptimConfig;
-use crate::run_dir::{Existing, RunDir};
+use crate::run_dir::{Existing, Manifest, RunDir};
 
 /// Batch n, counted from 0, has the loss `losses(n)`; its gradient is always the same.
 struct Script {
@@ -74,6 +74,7 @@ impl Scene {
 
     fn train(&mut self, train: &TrainConfig) -> Result<Outcome> {
         let dir = RunDir::open(self.folder.path(), Existing::Resume).unwrap();
+        dir.write_manifest(&Manifest::new("pretrain", 1, "cpu", 1, "scratch")).unwrap();
         let fingerprints = Fingerprints {
             data: String::new(),
             tokenizer: String::new(),
@@ -103,7 +104,7 @@ impl Scene {
 
     fn checkpoints(&self) -> Vec<u64> {
         let name = |path: std::path::PathBuf| path.file_name().unwrap().to_str().unwrap().to_string();
-        let all = checkpoint::list(&self.folder.path().join("checkpoints")).into_iter().map(name);
+        let all = checkpoint::list(&self.folder.path().join("checkpoints")).unwrap().into_iter().map(name);
         all.map(|name| name.trim_start_matches("step_").parse().unwrap()).collect()
     }
 

@@ -24,9 +24,9 @@
 #include <time.h>
 #include <unistd.h>
 
-enum call { WRITE, READ, OPEN, CLOSE, MKDIR, RENAME, REMOVE, SYNC, TRUNCATE, MAP, LOCK, LIST, STAT, CALLS };
-static const char *const CALL_NAMES[CALLS] = {"write",  "read", "open",     "close", "mkdir", "rename", "remove",
-                                              "sync",   "truncate", "map",  "lock",  "list",  "stat"};
+enum call { WRITE, READ, OPEN, CLOSE, MKDIR, RENAME, REMOVE, SYNC, TRUNCATE, LOCK, LIST, STAT, CALLS };
+static const char *const CALL_NAMES[CALLS] = {"write", "read", "open",     "close", "mkdir", "rename",
+                                              "remove", "sync", "truncate", "lock",  "list",  "stat"};
 enum effect { KILL, CUT, TORN, SHORT, ERROR, ERRORS, SIGNAL, EFFECTS };
 static const char *const EFFECT_NAMES[EFFECTS] = {"kill", "cut", "torn", "short", "error", "errors", "signal"};
 enum outcome { GOES_ON, FAILS, HALVED };
@@ -191,8 +191,6 @@ ON_FILE(READ, ssize_t, readv, (int fd, const struct iovec *parts, int count), (f
 ON_FILE(READ, ssize_t, pread64, (int fd, void *bytes, size_t size, off64_t from), (fd, bytes, size, from))
 ON_FILE(TRUNCATE, int, ftruncate64, (int fd, off64_t size), (fd, size))
 ON_FILE(LOCK, int, flock, (int fd, int how), (fd, how))
-ON_FILE(MAP, void *, mmap, (void *to, size_t n, int rw, int how, int fd, off_t from), (to, n, rw, how, fd, from))
-ON_FILE(MAP, void *, mmap64, (void *to, size_t n, int rw, int how, int fd, off64_t from), (to, n, rw, how, fd, from))
 
 #define SYNCS(name)                                 \
     int name(int fd) {                              \

@@ -11,9 +11,8 @@ use std::time::Duration;
 use crate::support::{Folder, needs, root};
 
 /// Kinds of calls, in the order of `interpose.c`.
-pub const CALLS: [&str; 13] = [
-    "write", "read", "open", "close", "mkdir", "rename", "remove", "sync", "truncate", "map", "lock", "list",
-    "stat",
+pub const CALLS: [&str; 12] = [
+    "write", "read", "open", "close", "mkdir", "rename", "remove", "sync", "truncate", "lock", "list", "stat",
 ];
 
 /// What happens at a call.

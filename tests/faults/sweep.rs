@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use libc::{EACCES, EIO, EMFILE, ENOMEM, ENOSPC, EROFS, SIGINT, SIGTERM};
+use libc::{EACCES, EIO, EMFILE, ENOSPC, EROFS, SIGINT, SIGTERM};
 
 use super::interposed::{CALLS, Effect, Fault};
 use super::stories;
@@ -10,7 +10,7 @@ use super::story::{End, Story};
 use super::times;
 
 /// What can happen at each kind of call.
-const FAULTS: [(&str, &[Effect]); 13] = [
+const FAULTS: [(&str, &[Effect]); 12] = [
     (
         "write",
         &[
@@ -42,7 +42,6 @@ const FAULTS: [(&str, &[Effect]); 13] = [
     ("remove", &[Effect::Kill, Effect::PowerCut, Effect::Error(EIO), Effect::Errors(EACCES)]),
     ("sync", &[Effect::Kill, Effect::PowerCut, Effect::Error(EIO), Effect::Errors(ENOSPC)]),
     ("truncate", &[Effect::Kill, Effect::Error(EIO)]),
-    ("map", &[Effect::Error(ENOMEM)]),
     ("lock", &[Effect::Kill, Effect::Error(EIO)]),
     ("list", &[Effect::Error(EIO)]),
     ("stat", &[Effect::Kill, Effect::Error(EIO), Effect::Error(EACCES)]),

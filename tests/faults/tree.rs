@@ -25,7 +25,7 @@ fn collect(folder: &Folder, name: &str, found: &mut Tree) {
         for entry in std::fs::read_dir(path).unwrap() {
             collect(folder, &format!("{name}/{}", entry.unwrap().file_name().to_str().unwrap()), found);
         }
-    } else if path.exists() && !name.ends_with("run.lock") {
+    } else if path.exists() && !name.ends_with(".lock") {
         found.insert(name.into(), lasting(&path));
     }
 }

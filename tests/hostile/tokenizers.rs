@@ -135,8 +135,8 @@ fn every_command_refuses_a_hostile_tokenizer_in_one_line() {
         folder.write("pretrained/model/tokenizer.json", value.to_string());
         for line in [
             "tokenizer inspect pretrained/model/tokenizer.json --text home",
-            "generate pretrained --prompt cat",
-            "finetune --config finetune.toml --overwrite",
+            "generate pretrained/model --prompt cat",
+            "finetune --config finetune.toml --init-from pretrained/model --overwrite",
             "pretrain --config pretrain.toml --set output_dir=other --set tokenizer.path=pretrained/model/tokenizer.json",
         ] {
             let mut command = folder.train(&line.split_whitespace().collect::<Vec<_>>());
