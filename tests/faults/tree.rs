@@ -45,9 +45,18 @@ fn lasting(path: &Path) -> Vec<u8> {
     }
 }
 
-/// Beside seconds; the last is a sum over a file that holds some.
-const TIMES: [&str; 6] =
-    ["started_at", "command_line", "tokens_per_sec", "mfu", "peak_memory_bytes", "state_sha256"];
+/// Beside seconds: what goes with them, a sum over a file that holds some, and at which steps there were checkpoints.
+const TIMES: [&str; 9] = [
+    "started_at",
+    "command_line",
+    "tokens_per_sec",
+    "mfu",
+    "peak_memory_bytes",
+    "state_sha256",
+    "newest",
+    "after_newest",
+    "sound",
+];
 
 fn without_times(value: Value) -> Value {
     let lasts = |key: &str| !key.ends_with("_secs") && !TIMES.contains(&key);
