@@ -363,6 +363,9 @@ fn a_run_that_diverges_stops_and_can_go_on() {
     ];
     folder.run(&line).fails(76, &parts);
     assert_eq!(folder.json("pretrained/run.json")["status"], "failed");
+    // Where an evaluation meets it first too.
+    let line = line.replace("train.eval_interval=0", "train.eval_interval=1");
+    folder.run(&line).fails(76, &["training diverged at step ", "optim.learning_rate"]);
     folder.run(RESUME).done();
     assert_eq!(folder.json("pretrained/results.json")["steps"], 6);
 }

@@ -209,3 +209,14 @@ fn rows_may_be_labelled_by_the_numbers_of_the_models_labels() {
         .run("evaluate finetuned --data n.tsv")
         .fails(65, &["n.tsv:2: label 2 has no name, named: 'ham', 'spam'"]);
 }
+
+#[test]
+fn a_number_that_is_no_label_is_refused_where_labels_are_numbers() {
+    let folder = Folder::new();
+    let tsv = folder.text("messages.tsv").replace("ham\t", "1\t").replace("spam\t", "2\t");
+    folder.write("messages.tsv", &tsv);
+    folder.run("finetune --config finetune.toml --init-from scratch").done();
+    folder.run("evaluate finetuned --data messages.tsv").done();
+    folder.write("n.tsv", format!("{tsv}0\tno label given\n"));
+    folder.run("evaluate finetuned --data n.tsv").fails(65, &["unknown label '0', known: '1', '2'"]);
+}

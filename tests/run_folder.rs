@@ -314,8 +314,12 @@ fn a_model_that_is_not_as_its_run_wrote_it_is_refused_wherever_it_is_used() {
             folder.run(&line).fails(65, &parts);
         }
         folder.remove(&file);
-        uses("finetuned").iter().for_each(|line| drop(folder.run(line).fails(65, &[&file, "is missing"])));
-        folder.write(&file, good);
+        for line in &uses("finetuned")[..3] {
+            folder.run(line).fails(65, &[&file, "is missing", "--resume"]);
+        }
+        // The last checkpoint gives it again.
+        folder.run("finetune --config finetune.toml --resume").done();
+        assert_eq!(folder.bytes(&file), good);
     }
     // The advice holds: the folder by itself is taken as it is.
     let (header, weights) = ("pretrained/model/model.safetensors", "pretrained/model/config.json");
@@ -334,7 +338,52 @@ fn a_model_that_is_not_as_its_run_wrote_it_is_refused_wherever_it_is_used() {
     folder.write("pretrained/run.json", manifest.to_string());
     folder.run("generate pretrained --prompt the --max-new-tokens 2").done();
     folder.remove("pretrained/model");
+    folder.remove("pretrained/checkpoints");
     folder.run(&format!("{PRETRAIN} --resume")).fails(65, &["pretrained/model has no config.json"]);
+}
+
+#[test]
+#[cfg(unix)]
+fn what_links_lead_to_stays_whole() {
+    use std::os::unix::fs::symlink;
+    let folder = Folder::pretrained();
+    let finetune = "finetune --config finetune.toml";
+    folder.run(&format!("{finetune} --set output_dir=other")).done();
+    folder.run(finetune).done();
+    for name in ["model", "checkpoints"] {
+        folder.remove(&format!("finetuned/{name}"));
+        symlink(folder.path(&format!("other/{name}")), folder.path(&format!("finetuned/{name}"))).unwrap();
+    }
+    folder.run(&format!("{finetune} --overwrite")).done();
+    assert!(!folder.path("finetuned/model").is_symlink());
+    folder.run("predict other hello").done();
+    folder.run(&format!("{finetune} --set output_dir=other --resume --set train.max_steps=6")).done();
+
+    folder.run("export finetuned --to v1").done();
+    folder.write("v1/mine", "mine");
+    symlink(folder.path("v1"), folder.path("latest")).unwrap();
+    for to in ["latest", "v1/../v1"] {
+        folder.run(&format!("export finetuned --to {to} --overwrite")).done();
+        assert!(folder.path("latest").is_symlink() && folder.text("v1/mine") == "mine", "{to}");
+        assert!(folder.path("v1/model.safetensors").exists(), "{to}");
+    }
+}
+
+#[test]
+fn a_file_that_is_only_called_run_json_makes_no_run() {
+    let folder = Folder::pretrained();
+    let finetune = "finetune --config finetune.toml --set output_dir=project";
+    std::fs::create_dir(folder.path("project")).unwrap();
+    folder.write("project/run.json", "{\"name\": \"my service\"}");
+    folder.write("project/report.md", "mine");
+    for flag in ["", " --overwrite", " --resume"] {
+        folder.run(&format!("{finetune}{flag}")).fails(73, &["holds a run.json that no run wrote"]);
+    }
+    assert_eq!(folder.text("project/report.md"), "mine");
+    folder.run("export pretrained --to project/out").done();
+    // Beside what a run wrote there is room for an export.
+    folder.run("export pretrained --to pretrained/hf").done();
+    folder.run("export pretrained --to pretrained/model --overwrite").fails(73, &["belongs to the run"]);
 }
 
 #[test]

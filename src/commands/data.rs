@@ -55,12 +55,12 @@ fn read(path: &Path, config: &LabelledConfig, progress: &Progress) -> Result<Lab
 /// validation rows that have duplicates in another part (3).
 pub fn audit(args: &AuditArgs, json: bool, progress: &Progress) -> Result<()> {
     let config = labelled(&args.columns)?;
-    let mut parts = Vec::new();
+    let mut files = Vec::new();
     for (name, path) in [("train", &args.train), (VALIDATION, &args.validation), (TEST, &args.test)] {
         let Some(path) = path else { continue };
-        let texts = read(path, &config, progress)?.examples.into_iter().map(|row| row.text).collect();
-        parts.push(AuditPart { name: name.to_string(), texts });
+        files.push((name, read(path, &config, progress)?.examples));
     }
+    let parts: Vec<AuditPart> = files.iter().map(|(name, rows)| AuditPart::of(name, rows)).collect();
     if parts.is_empty() {
         return Err(Error::usage("nothing to audit: name labelled files by --train, --validation or --test"));
     }
@@ -229,7 +229,7 @@ pub fn inspect(args: &InspectArgs, json: bool, progress: &Progress) -> Result<()
     };
     let classes = label_names.iter().enumerate().map(class).collect();
     let all = texts(None);
-    let part = AuditPart { name: "rows".into(), texts: all.iter().map(|text| text.to_string()).collect() };
+    let part = AuditPart { name: "rows".into(), texts: all.clone() };
     let audit = audit::audit(&[part], &[], args.columns.threshold, progress)?;
     let with = |what: fn(&str) -> bool| all.iter().filter(|text| what(text)).count();
     let results = InspectResults {

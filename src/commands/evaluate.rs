@@ -31,8 +31,8 @@ pub fn run(args: &EvaluateArgs, json: bool, progress: &Progress) -> Result<()> {
     if json {
         print_json(&json!({
             "phase": "evaluate",
-            "init_from": path,
-            "data": data,
+            "init_from": path.display().to_string(),
+            "data": data.display().to_string(),
             "validation": classifier.validation(),
             "test": scores,
             "per_class": scores.per_class,
@@ -61,7 +61,7 @@ fn language(model: &LanguageModel, args: &EvaluateArgs, path: &Path, json: bool)
     if json {
         return print_json(&json!({
             "phase": "evaluate",
-            "data": path,
+            "data": path.display().to_string(),
             "val_loss": scores.val_loss,
             "val_perplexity": scores.val_perplexity,
             "val_bits_per_byte": scores.val_bits_per_byte,

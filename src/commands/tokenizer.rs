@@ -42,7 +42,9 @@ pub fn train(args: &TokenizerTrainArgs, json: bool, progress: &Progress) -> Resu
     let vocab_size = tokenizer.vocab_size();
     progress.note(format!("{vocab_size} tokens, written to {}", output.display()));
     match json {
-        true => print_json(&json!({"path": output, "vocab_size": vocab_size, "sha256": tokenizer.sha256()})),
+        true => print_json(
+            &json!({"path": output.display().to_string(), "vocab_size": vocab_size, "sha256": tokenizer.sha256()}),
+        ),
         false => Ok(()),
     }
 }

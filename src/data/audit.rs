@@ -2,26 +2,37 @@
 //!
 //! Memory grows with the labelled rows alone; a corpus streams through in pieces.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use rayon::prelude::*;
 
 use super::corpus::{Corpus, CorpusConfig, Remarks};
+use super::labelled::Example;
 use super::near::{Kind, Match, NearIndex};
 use crate::error::Result;
 use crate::progress::Progress;
 
 /// Documents are searched in parallel in pieces of about this size; memory use is a small multiple of it.
 const PIECE_BYTES: usize = 8 << 20;
+/// Rows are searched in parallel in pieces of so many.
+const PIECE_ROWS: usize = 1 << 14;
 /// Characters of a found text that are kept to be shown.
 const SHOWN_CHARS: usize = 200;
 
 /// A labelled part under its name.
-pub struct AuditPart {
+pub struct AuditPart<'a> {
     /// Such as `test`.
     pub name: String,
     /// Texts in row order.
-    pub texts: Vec<String>,
+    pub texts: Vec<&'a str>,
+}
+
+impl<'a> AuditPart<'a> {
+    /// These rows under that name.
+    pub fn of(name: &str, rows: &'a [Example]) -> Self {
+        Self { name: name.into(), texts: rows.iter().map(|row| row.text.as_str()).collect() }
+    }
 }
 
 /// The text that is closest to a row.
@@ -41,8 +52,8 @@ pub struct Overlaps {
     pub part: String,
     /// Where they were looked for.
     pub with: String,
-    /// What was found for each row.
-    pub found: Vec<Option<Closest>>,
+    /// What was found, by row.
+    pub found: BTreeMap<usize, Closest>,
 }
 
 /// What a search of all parts found.
@@ -60,12 +71,12 @@ pub const CORPUS: &str = "corpus";
 ///
 /// Errors: as reading a corpus.
 pub fn audit(
-    parts: &[AuditPart],
+    parts: &[AuditPart<'_>],
     corpora: &[CorpusConfig],
     threshold: f64,
     progress: &Progress,
 ) -> Result<Audit> {
-    let index = NearIndex::new(parts.iter().flat_map(|part| &part.texts), threshold);
+    let index = NearIndex::new(parts.iter().flat_map(|part| part.texts.iter().copied()), threshold);
     let mut rows: Vec<Range<usize>> = Vec::new();
     for part in parts {
         let start = rows.last().map_or(0, |before| before.end);
@@ -76,7 +87,10 @@ pub fn audit(
     let of_part = |part: usize, with: &str, found: &Found| Overlaps {
         part: parts[part].name.clone(),
         with: with.into(),
-        found: found[rows[part].clone()].to_vec(),
+        found: found
+            .range(rows[part].clone())
+            .map(|(row, found)| (row - rows[part].start, found.clone()))
+            .collect(),
     };
     let mut overlaps = Vec::new();
     for part in 0..parts.len() {
@@ -86,7 +100,7 @@ pub fn audit(
     if corpora.is_empty() {
         return Ok(Audit { overlaps, documents: 0 });
     }
-    let mut in_corpus: Found = vec![None; index.len()];
+    let mut in_corpus = Found::new();
     let mut documents = 0;
     for config in corpora {
         documents += search_corpus(config, &index, &mut in_corpus, progress)?;
@@ -96,15 +110,18 @@ pub fn audit(
 }
 
 /// By row of the index, the closest text found.
-type Found = Vec<Option<Closest>>;
+type Found = BTreeMap<usize, Closest>;
 
 /// What occurs in a part whose first row has number `start`: later rows of it and of the parts after it.
-fn occurring_in(part: &AuditPart, start: usize, index: &NearIndex<'_>) -> Found {
-    let mut found = vec![None; index.len()];
-    let matches: Vec<Vec<Match>> = part.texts.par_iter().map(|text| index.matches(text)).collect();
-    for (at, matches) in matches.into_iter().enumerate() {
-        let later = matches.into_iter().filter(|found| found.row > start + at);
-        keep_closest(&mut found, later, &part.texts[at]);
+fn occurring_in(part: &AuditPart<'_>, mut start: usize, index: &NearIndex<'_>) -> Found {
+    let mut found = Found::new();
+    for piece in part.texts.chunks(PIECE_ROWS) {
+        let matches: Vec<Vec<Match>> = piece.par_iter().map(|text| index.matches(text)).collect();
+        for (at, matches) in matches.into_iter().enumerate() {
+            let later = matches.into_iter().filter(|found| found.row > start + at);
+            keep_closest(&mut found, later, piece[at]);
+        }
+        start += piece.len();
     }
     found
 }
@@ -149,9 +166,9 @@ fn keep_closest(found: &mut Found, matches: impl Iterator<Item = Match>, text: &
     for new in matches {
         let Match { row, kind, jaccard } = new;
         let closer = |old: &Closest| kind < old.kind || (kind == old.kind && jaccard > old.jaccard);
-        if found[row].as_ref().is_none_or(closer) {
+        if found.get(&row).is_none_or(closer) {
             let text = text.chars().take(SHOWN_CHARS).collect();
-            found[row] = Some(Closest { kind, jaccard, text });
+            found.insert(row, Closest { kind, jaccard, text });
         }
     }
 }
@@ -160,14 +177,13 @@ fn keep_closest(found: &mut Found, matches: impl Iterator<Item = Match>, text: &
 mod tests {
     use super::*;
 
-    fn part(name: &str, texts: &[&str]) -> AuditPart {
-        AuditPart { name: name.into(), texts: texts.iter().map(|text| text.to_string()).collect() }
+    fn part<'a>(name: &str, texts: &[&'a str]) -> AuditPart<'a> {
+        AuditPart { name: name.into(), texts: texts.to_vec() }
     }
 
     fn rows(overlaps: &[Overlaps], part: &str, with: &str) -> Vec<(usize, Kind)> {
         let of_pair = overlaps.iter().find(|o| o.part == part && o.with == with).unwrap();
-        let found = of_pair.found.iter().enumerate();
-        found.filter_map(|(row, found)| Some((row, found.as_ref()?.kind))).collect()
+        of_pair.found.iter().map(|(row, found)| (*row, found.kind)).collect()
     }
 
     #[test]

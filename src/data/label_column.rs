@@ -79,7 +79,9 @@ impl LabelColumn {
         let by_number = if typed || !numbered { names } else { known.unwrap_or_default() };
         let is_typed = |found: &Found| typed && found.is_number;
         let is_name = |found: &Found| by_number.contains(&found.text);
-        let decided = || self.found.iter().all(|found| is_typed(found) || is_name(found));
+        // Where a model's names are numbers themselves, one that is none of them is a mistake.
+        let are_numbers = !typed && by_number.iter().any(|name| name.parse::<i64>().is_ok());
+        let decided = || are_numbers || self.found.iter().all(|found| is_typed(found) || is_name(found));
         let as_it_stands = as_it_stands.unwrap_or_else(decided);
         let name = |found: &Found| -> std::result::Result<String, String> {
             let number = found.text.parse::<i64>().ok().filter(|_| !by_number.is_empty());

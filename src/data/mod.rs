@@ -23,7 +23,7 @@ mod texts;
 mod token_file;
 
 pub use advice::Advice;
-pub use audit::{Audit, AuditPart, CORPUS, Overlaps, audit};
+pub use audit::{Audit, AuditPart, CORPUS, Closest, Overlaps, audit};
 pub use batch::Batch;
 pub use corpus::{Corpus, CorpusConfig, DocumentBoundary, Remarks};
 pub use examples::{Examples, TEXTS_AT_ONCE};

@@ -3,7 +3,6 @@
 //! Two texts are compared by their shingles, runs of three words in lower case with each run of digits as one
 //! zero: templates differ by a number. Where no spaces stand between words, each character counts as a word.
 
-use std::collections::HashMap;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 
 /// Words of a shingle.
@@ -29,6 +28,18 @@ pub enum Kind {
     Near,
 }
 
+impl Kind {
+    /// As results name it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Exact => "exact",
+            Self::Normalised => "normalised",
+            Self::Masked => "masked",
+            Self::Near => "near",
+        }
+    }
+}
+
 /// A row that is close to a text.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Match {
@@ -52,15 +63,12 @@ pub struct NearIndex<'a> {
     threshold: f64,
     /// Rows by the hash of their masked text.
     masked: Rows,
-    /// Of rows that may be found inside a longer text.
-    words: Vec<Vec<u64>>,
-    shingles: Vec<Vec<u64>>,
-    /// Rows that have a shingle.
-    frequency: HashMap<u64, u32, Hasher>,
+    shingles: Sets,
+    counts: Counts,
     /// Rows by the rarest of their shingles.
     prefixes: Rows,
-    /// Rows by their first words.
-    beginnings: HashMap<u64, Vec<u32>, Hasher>,
+    /// Rows that may be found inside a longer text, by their first words.
+    beginnings: Rows,
 }
 
 /// Rows by a hash, in order: (hash, row).
@@ -74,55 +82,87 @@ impl Rows {
     }
 }
 
+/// The shingles of each row, one after another.
+struct Sets {
+    shingles: Vec<u64>,
+    ends: Vec<usize>,
+}
+
+impl Sets {
+    fn of(&self, row: usize) -> &[u64] {
+        let start = row.checked_sub(1).map_or(0, |before| self.ends[before]);
+        &self.shingles[start..self.ends[row]]
+    }
+}
+
+/// How often each shingle occurs. Those that share a place count together, which changes where a search looks first and
+/// not what it finds.
+struct Counts(Vec<u32>);
+
+impl Counts {
+    const MAX_PLACES: usize = 1 << 24;
+
+    fn of_rows(rows: usize) -> Self {
+        // Some 16 shingles a row.
+        Self(vec![0; (16 * rows).next_power_of_two().clamp(1 << 10, Self::MAX_PLACES)])
+    }
+
+    fn place(&self, shingle: u64) -> usize {
+        shingle as usize & (self.0.len() - 1)
+    }
+}
+
 /// Without a random key, so that results and their order never change.
 type Hasher = BuildHasherDefault<DefaultHasher>;
 
 impl<'a> NearIndex<'a> {
     /// Prepares `texts`; from `threshold` on, in 0..=1, two texts count as near.
-    pub fn new(texts: impl IntoIterator<Item = &'a String>, threshold: f64) -> Self {
-        let texts: Vec<&str> = texts.into_iter().map(String::as_str).collect();
+    ///
+    /// Takes some 250 bytes for a text of 16 words beside the text.
+    pub fn new<T: AsRef<str> + ?Sized + 'a>(texts: impl IntoIterator<Item = &'a T>, threshold: f64) -> Self {
+        let texts: Vec<&str> = texts.into_iter().map(AsRef::as_ref).collect();
+        let mut counts = Counts::of_rows(texts.len());
+        let (mut all, mut rarest) = (0, 0);
+        for text in &texts {
+            let own = shingles(&words(&masked(text)));
+            (all, rarest) = (all + own.len(), rarest + prefix_length(own.len(), threshold));
+            for shingle in own {
+                let place = counts.place(shingle);
+                counts.0[place] += 1;
+            }
+        }
+        let rows = texts.len();
         let mut index = Self {
             texts,
             threshold,
-            masked: Rows::default(),
-            words: Vec::new(),
-            shingles: Vec::new(),
-            frequency: HashMap::default(),
-            prefixes: Rows::default(),
-            beginnings: HashMap::default(),
+            masked: Rows(Vec::with_capacity(rows)),
+            shingles: Sets { shingles: Vec::with_capacity(all), ends: Vec::with_capacity(rows) },
+            counts,
+            prefixes: Rows(Vec::with_capacity(rarest)),
+            beginnings: Rows::default(),
         };
-        for row in 0..index.len() {
+        for row in 0..rows {
             index.add(row);
         }
-        for row in 0..index.len() {
-            for shingle in index.prefix(&index.shingles[row]) {
-                index.prefixes.0.push((shingle, row as u32));
-            }
+        for rows in [&mut index.masked, &mut index.prefixes, &mut index.beginnings] {
+            rows.0.sort_unstable();
         }
-        index.masked.0.sort_unstable();
-        index.prefixes.0.sort_unstable();
         index
     }
 
     fn add(&mut self, row: usize) {
         let masked = masked(self.texts[row]);
-        let mut words = words(&masked);
+        let words = words(&masked);
         let shingles = shingles(&words);
-        self.masked.0.push((hash(masked.as_str()), row as u32));
-        shingles.iter().for_each(|shingle| *self.frequency.entry(*shingle).or_default() += 1);
-        match words.get(..CONTAINED_WORDS) {
-            Some(first) if is_more_than_chance(&masked, words.len()) => {
-                self.beginnings.entry(hash(first)).or_default().push(row as u32);
-            }
-            _ => words = Vec::new(),
+        let number = row as u32;
+        self.masked.0.push((hash(masked.as_str()), number));
+        self.prefixes.0.extend(self.prefix(&shingles).into_iter().map(|shingle| (shingle, number)));
+        self.shingles.shingles.extend(shingles);
+        self.shingles.ends.push(self.shingles.shingles.len());
+        let first = words.get(..CONTAINED_WORDS);
+        if let Some(first) = first.filter(|_| is_more_than_chance(&masked, words.len())) {
+            self.beginnings.0.push((hash(first), number));
         }
-        self.words.push(words);
-        self.shingles.push(shingles);
-    }
-
-    /// Number of rows.
-    pub fn len(&self) -> usize {
-        self.texts.len()
     }
 
     /// Rows that are close to `text`, each once, in order.
@@ -166,7 +206,7 @@ impl<'a> NearIndex<'a> {
         candidates.sort_unstable();
         candidates.dedup();
         for row in candidates {
-            let jaccard = jaccard(&self.shingles[row as usize], &shingles);
+            let jaccard = jaccard(self.shingles.of(row as usize), &shingles);
             if jaccard >= self.threshold {
                 found.push(Match { row: row as usize, kind: Kind::Near, jaccard });
             }
@@ -179,8 +219,8 @@ impl<'a> NearIndex<'a> {
     fn contained(&self, words: &[u64]) -> Vec<Match> {
         let mut found = Vec::new();
         for (at, window) in words.windows(CONTAINED_WORDS).enumerate() {
-            for &row in self.beginnings.get(&hash(window)).into_iter().flatten() {
-                if words[at..].starts_with(&self.words[row as usize]) {
+            for row in self.beginnings.of(hash(window)) {
+                if words[at..].starts_with(&self::words(&masked(self.texts[row as usize]))) {
                     found.push(Match { row: row as usize, kind: Kind::Masked, jaccard: 1.0 });
                 }
             }
@@ -191,16 +231,22 @@ impl<'a> NearIndex<'a> {
     /// The rarest shingles, of which two near texts share at least one; those of no row, the rarest of all, are left
     /// out, since they lead nowhere. A text without words has none.
     fn prefix(&self, shingles: &[u64]) -> Vec<u64> {
-        let frequency = |shingle: &u64| Some((*self.frequency.get(shingle)?, *shingle));
-        let mut rare: Vec<(u32, u64)> = shingles.iter().filter_map(frequency).collect();
+        let counted = |shingle: &u64| (self.counts.0[self.counts.place(*shingle)], *shingle);
+        let mut rare: Vec<(u32, u64)> =
+            shingles.iter().map(counted).filter(|(count, _)| *count > 0).collect();
         let of_no_row = shingles.len() - rare.len();
-        // A hair below the product, so that rounding never makes the prefix too short.
-        let shared = (self.threshold * shingles.len() as f64 - 1e-9).ceil().max(1.0) as usize;
-        let length = (shingles.len() + 1).saturating_sub(shared + of_no_row);
+        let length = prefix_length(shingles.len(), self.threshold).saturating_sub(of_no_row);
         rare.sort_unstable();
         rare.truncate(length);
         rare.into_iter().map(|(_, shingle)| shingle).collect()
     }
+}
+
+/// Rarest shingles of a text with so many, of which two near texts share at least one.
+fn prefix_length(shingles: usize, threshold: f64) -> usize {
+    // A hair below the product, so that rounding never makes the prefix too short.
+    let shared = (threshold * shingles as f64 - 1e-9).ceil().max(1.0) as usize;
+    (shingles + 1).saturating_sub(shared)
 }
 
 /// Lower case, with single spaces.

@@ -5,6 +5,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use serde_json::Value;
+
 use super::manifest::{Manifest, read_json};
 use crate::error::{Error, Result};
 use crate::{files, tensorboard};
@@ -75,15 +77,29 @@ pub fn standing(path: &Path) -> Result<Standing> {
     if files::exists(&path.join(MARK))? {
         return Ok(Standing::Clearing);
     }
-    if files::exists(&path.join("run.json"))? {
-        return Ok(Standing::Run);
+    let manifest = path.join("run.json");
+    if files::exists(&manifest)? {
+        return Ok(if is_run(path) { Standing::Run } else { Standing::Part(manifest) });
     }
-    let mut files = Written::in_run(path, true)?.files.into_iter();
+    let mut files = Written::in_run(path, false)?.files.into_iter();
     if let Some(file) = files.find(|path| !files::is_temporary(path)) {
         return Ok(Standing::Part(file));
     }
     let other = |path: &PathBuf| !path.ends_with(LOCK) && !files::is_temporary(path);
     Ok(files::entries(path)?.into_iter().find(other).map_or(Standing::Empty, Standing::Other))
+}
+
+/// Whether the `run.json` at `path` is that of a run, be it damaged; others may have files of that name.
+pub fn is_run(path: &Path) -> bool {
+    let Ok(text) = fs::read(path.join("run.json")) else { return false };
+    let value = serde_json::from_slice::<Value>(&text);
+    value.map_or(true, |value| value["phase"].is_string() && value["version"].is_string())
+}
+
+/// Whether a run has a folder of this name.
+pub fn is_folder_of_a_run(name: &Path) -> bool {
+    let names = ["model", "adapter", "tb", "checkpoints", "pretrain", "search", "baselines", "transfer"];
+    names.iter().any(|own| name == Path::new(own)) || is_cell(name)
 }
 
 /// Whether the run at `path` is a comparison; a damaged `run.json` does not say so.
@@ -155,7 +171,7 @@ impl Written {
     fn add_run(&mut self, path: &Path) -> Result<()> {
         self.add_files(path, &RUN_FILES)?;
         let checkpoints = path.join("checkpoints");
-        for folder in files::entries(&checkpoints)?.into_iter().filter(|path| step_of(path).is_some()) {
+        for folder in own_entries(&checkpoints)?.into_iter().filter(|path| step_of(path).is_some()) {
             self.add_folder(folder, &CHECKPOINT_FILES)?;
         }
         self.add_folder(checkpoints, &[])?;
@@ -167,13 +183,13 @@ impl Written {
     fn add_comparison(&mut self, path: &Path) -> Result<()> {
         let mut inner = vec![path.join("pretrain")];
         for below in ["", "search", "baselines", "transfer"] {
-            inner.extend(files::entries(&path.join(below))?.into_iter().filter(|path| is_cell(path)));
+            inner.extend(own_entries(&path.join(below))?.into_iter().filter(|path| is_cell(path)));
         }
         for run in inner {
             self.add_run(&run)?;
             self.add_folder(run, &[LOCK, MARK])?;
         }
-        let transfer = files::entries(&path.join("transfer"))?;
+        let transfer = own_entries(&path.join("transfer"))?;
         for folder in transfer.into_iter().filter(|path| step_of(path).is_some()) {
             self.add_folder(folder, &MODEL_FILES)?;
         }
@@ -182,6 +198,10 @@ impl Written {
     }
 
     fn add_folder(&mut self, folder: PathBuf, names: &[&str]) -> Result<()> {
+        if folder.is_symlink() {
+            self.files.push(folder);
+            return Ok(());
+        }
         self.add_files(&folder, names)?;
         self.folders.push(folder);
         Ok(())
@@ -208,6 +228,11 @@ impl Written {
         }
         Ok(())
     }
+}
+
+/// What is in the folder, unless a link leads to it.
+fn own_entries(folder: &Path) -> Result<Vec<PathBuf>> {
+    if folder.is_symlink() { Ok(Vec::new()) } else { files::entries(folder) }
 }
 
 /// A file or a link; what a link leads to is never removed.

@@ -1,7 +1,7 @@
 //! Folders that are whole or absent, and never take a file with them that somebody else put there.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use crate::error::{Error, Result};
 use crate::files;
@@ -11,6 +11,7 @@ use crate::files;
 ///
 /// Errors: as `write`; the place cannot be written (73), disk full (74).
 pub fn replace_folder<T>(folder: &Path, known: &[&str], write: impl FnOnce(&Path) -> Result<T>) -> Result<T> {
+    let folder = &resolved(folder);
     settle(folder, known)?;
     let temporary = files::temporary(folder);
     let cannot = |cause: std::io::Error| Error::writing(folder, &cause);
@@ -39,6 +40,7 @@ pub fn replace_folder<T>(folder: &Path, known: &[&str], write: impl FnOnce(&Path
 ///
 /// Errors: the folder cannot be written (73, 74).
 pub fn settle(folder: &Path, known: &[&str]) -> Result<()> {
+    let folder = &resolved(folder);
     let cannot = |cause: std::io::Error| Error::writing(folder, &cause);
     for old in set_aside(folder) {
         if !folder.exists() {
@@ -60,6 +62,25 @@ pub fn settle(folder: &Path, known: &[&str]) -> Result<()> {
     Ok(())
 }
 
+/// The same for every folder in `parent`.
+pub fn settle_all(parent: &Path, known: &[&str]) -> Result<()> {
+    for path in files::entries(parent)? {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let name = name.strip_prefix('.').filter(|name| name.ends_with(".old"));
+        if let Some((folder, _)) = name.and_then(|name| name.split_once('.')) {
+            settle(&parent.join(folder), known)?;
+        }
+    }
+    Ok(())
+}
+
+/// The folder itself, where a link or `..` leads to it: its neighbour by name is then beside it.
+fn resolved(folder: &Path) -> PathBuf {
+    let plain: PathBuf = folder.components().collect();
+    let is_elsewhere = plain.is_symlink() || plain.components().any(|part| part == Component::ParentDir);
+    if is_elsewhere { plain.canonicalize().unwrap_or(plain) } else { plain }
+}
+
 /// What a replacement of `folder` has put aside.
 fn set_aside(folder: &Path) -> Vec<PathBuf> {
     let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -68,6 +89,7 @@ fn set_aside(folder: &Path) -> Vec<PathBuf> {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         name.starts_with(&beginning)
             && name.ends_with(".old")
+            && !path.is_symlink()
             && files::is_temporary(&path.with_extension("tmp"))
     };
     let entries = fs::read_dir(parent).into_iter().flatten().flatten();

@@ -17,13 +17,15 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-pub use self::contents::{CHECKPOINT_FILES, DAMAGED_LINES, MODEL_FILES, step_of, would_clear};
+pub use self::contents::{
+    CHECKPOINT_FILES, DAMAGED_LINES, MODEL_FILES, is_folder_of_a_run, is_run, step_of, would_clear,
+};
 use self::contents::{Standing, begin_filling, clear, cleared, standing};
 pub use self::folders::replace_folder;
 pub use self::log::{Event, Line, Lines};
 pub use self::manifest::{Manifest, Status, is_done, read_json};
 use self::model::model_folder;
-pub use self::model::{check_model, finished_model, model_sums, unfinished};
+pub use self::model::{check_model, finished_model, lacks_model, model_sums, unfinished};
 use crate::error::{Error, ErrorKind, Result};
 use crate::{files, tensorboard};
 
@@ -71,6 +73,7 @@ impl RunDir {
         for folder in [dir.model(), dir.adapter()] {
             folders::settle(&folder, &MODEL_FILES)?;
         }
+        folders::settle_all(&dir.checkpoints(), &CHECKPOINT_FILES)?;
         if standing(path)? == Standing::Clearing {
             clear(path)?;
         }
@@ -182,6 +185,9 @@ fn may_hold_a_run(path: &Path, existing: Existing) -> Result<()> {
             if path.join("config.toml").exists() && path.join("checkpoints").exists() =>
         {
             Ok(())
+        }
+        (Standing::Part(file), _) if file.ends_with("run.json") => {
+            refused("holds a run.json that no run wrote; move it away or choose another output_dir".into())
         }
         (Standing::Part(file), _) => {
             let what = file.strip_prefix(path).unwrap_or(&file).display();

@@ -73,11 +73,12 @@ pub fn model_sums(path: &Path) -> Result<BTreeMap<String, String>> {
 pub fn check_model(path: &Path, manifest: &Manifest) -> Result<()> {
     let model = model_folder(path);
     let own = format!("name {} to take the model as it is", model.display());
-    let hint = format!("put it back, make the run again with --overwrite, or {own}");
+    let again = format!("remove {} and end the run again with --resume", model.display());
+    let hint = format!("put it back, {again}, or {own}");
     for (name, expected) in &manifest.model_sha256 {
         let file = path.join(name);
         if !file.exists() {
-            let hint = "put it back, or make the run again with --overwrite";
+            let hint = "put it back, or end the run again with --resume";
             return Err(Error::data(format!("{} is missing; {hint}", file.display())));
         }
         let found = files::sha256_of(&file)?;
@@ -88,10 +89,16 @@ pub fn check_model(path: &Path, manifest: &Manifest) -> Result<()> {
         }
     }
     if manifest.phase != "compare" && !model.join("config.json").exists() {
-        let hint = "put it back, or make the run again with --overwrite";
+        let hint = "put it back, or end the run again with --resume";
         return Err(Error::data(format!("{} has no config.json; {hint}", model.display())));
     }
     Ok(())
+}
+
+/// Whether a file of the model of the finished run at `path` is missing.
+pub fn lacks_model(path: &Path, manifest: &Manifest) -> bool {
+    let config = model_folder(path).join("config.json");
+    !config.exists() || manifest.model_sha256.keys().any(|name| !path.join(name).exists())
 }
 
 /// The error of a comparison where a model is wanted: it names runs in it.

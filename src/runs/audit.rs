@@ -11,7 +11,9 @@ use std::path::Path;
 use super::fetch::Fetcher;
 use crate::analysis::audit_words;
 use crate::config::{AuditMode, FinetuneConfig, PretrainConfig, SCRATCH};
-use crate::data::{self, Audit, AuditPart, CORPUS, CorpusConfig, Example, Kind, LabelledSplit, Overlaps};
+use crate::data::{
+    self, Audit, AuditPart, CORPUS, Closest, CorpusConfig, Example, Kind, LabelledSplit, Overlaps,
+};
 use crate::error::{Error, ErrorKind, Result};
 use crate::files;
 use crate::progress::Progress;
@@ -31,7 +33,7 @@ pub const VALIDATION: &str = "validation";
 ///
 /// Errors: as reading a corpus.
 pub fn audit(
-    parts: &[AuditPart],
+    parts: &[AuditPart<'_>],
     corpora: &[CorpusConfig],
     threshold: f64,
     progress: &Progress,
@@ -56,30 +58,31 @@ pub fn audit(
 /// Rows of the part that stand in another one.
 fn leaking(overlaps: &[Overlaps], part: &str) -> Vec<usize> {
     let of_part = overlaps.iter().filter(|found| found.part == part && found.with != part);
-    let rows = of_part.flat_map(|found| found.found.iter().enumerate());
-    let rows: BTreeSet<usize> = rows.filter(|(_, found)| found.is_some()).map(|(row, _)| row).collect();
+    let rows: BTreeSet<usize> = of_part.flat_map(|found| found.found.keys().copied()).collect();
     rows.into_iter().collect()
 }
 
-fn overlap(of: &Overlaps, part: &AuditPart) -> Overlap {
+fn overlap(of: &Overlaps, part: &AuditPart<'_>) -> Overlap {
     let mut overlap = Overlap { part: of.part.clone(), with: of.with.clone(), ..Overlap::default() };
-    let mut examples: Vec<(Kind, OverlapExample)> = Vec::new();
-    for (row, found) in of.found.iter().enumerate() {
-        let Some(found) = found else { continue };
-        let (kind, count) = match found.kind {
-            Kind::Exact => ("exact", &mut overlap.exact),
-            Kind::Normalised => ("normalised", &mut overlap.normalised),
-            Kind::Masked => ("masked", &mut overlap.masked),
-            Kind::Near => ("near", &mut overlap.near),
-        };
-        *count += 1;
-        let (kind, text, other) = (kind.to_string(), part.texts[row].clone(), found.text.clone());
-        let example = OverlapExample { kind, row, text, other, jaccard: found.jaccard };
-        examples.push((found.kind, example));
+    for found in of.found.values() {
+        *match found.kind {
+            Kind::Exact => &mut overlap.exact,
+            Kind::Normalised => &mut overlap.normalised,
+            Kind::Masked => &mut overlap.masked,
+            Kind::Near => &mut overlap.near,
+        } += 1;
     }
     // What nobody would have noticed is shown first: an equal text needs no example.
-    examples.sort_by_key(|(kind, _)| std::cmp::Reverse(*kind));
-    overlap.examples = examples.into_iter().map(|(_, example)| example).take(EXAMPLES).collect();
+    let mut closest: Vec<_> = of.found.iter().collect();
+    closest.sort_by_key(|(_, found)| std::cmp::Reverse(found.kind));
+    let example = |(&row, found): (&usize, &Closest)| OverlapExample {
+        kind: found.kind.name().into(),
+        row,
+        text: part.texts[row].into(),
+        other: found.text.clone(),
+        jaccard: found.jaccard,
+    };
+    overlap.examples = closest.into_iter().take(EXAMPLES).map(example).collect();
     overlap
 }
 
@@ -93,12 +96,8 @@ pub fn of_split(
     threshold: f64,
     progress: &Progress,
 ) -> Result<AuditResults> {
-    let part = |name: &str, rows: &[Example]| AuditPart {
-        name: name.into(),
-        texts: rows.iter().map(|row| row.text.clone()).collect(),
-    };
-    let (train, validation) = (part("train", &split.train), part(VALIDATION, &split.validation));
-    let parts = [train, validation, part(TEST, &split.test)];
+    let parts = [("train", &split.train), (VALIDATION, &split.validation), (TEST, &split.test)];
+    let parts = parts.map(|(name, rows)| AuditPart::of(name, rows));
     let mut found = match (audit(&parts, &known.corpora, threshold, progress), mode) {
         (Err(cause), AuditMode::Warn) => {
             progress.warn(format!("the text of the pre-training is left out of the audit: {cause}"));

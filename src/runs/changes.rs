@@ -12,7 +12,7 @@ use crate::files;
 use crate::run_dir::{Manifest, would_clear};
 
 /// Keys that say where something is. What is there has a hash, so it may be moved.
-pub const PLACES: [&str; 8] = [
+const PLACES: [&str; 8] = [
     "output_dir",
     "data.cache_dir",
     "init_from",
@@ -115,7 +115,7 @@ pub fn is_of<C: Serialize + DeserializeOwned>(path: &Path, manifest: &Manifest, 
 
 /// Compares the stored config with the present one.
 ///
-/// Errors: a key outside `harmless` has changed (2); the stored config is damaged (65).
+/// Errors: a key has changed that is neither in `harmless` nor says where something is (2); the stored config is damaged (65).
 pub fn harmless_changes<C: Serialize + DeserializeOwned>(
     stored: &Path,
     config: &C,
@@ -127,7 +127,7 @@ pub fn harmless_changes<C: Serialize + DeserializeOwned>(
             Some(_) => change.key.starts_with(name),
             None => change.key == *name,
         };
-        harmless.iter().any(allows)
+        change.names_place() || harmless.iter().any(allows)
     };
     if let Some(change) = changes.iter().find(|change| !is_harmless(change)) {
         let hint = "set it back, or start anew with --overwrite";

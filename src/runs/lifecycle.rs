@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::Context;
-use super::changes::{self, Change, PLACES, harmless_changes};
+use super::changes::{self, Change, harmless_changes};
 use crate::checkpoint::{self, Checkpoint, Fingerprints};
 use crate::config;
 use crate::device::{self, Precision};
@@ -14,12 +14,12 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::files;
 use crate::model::Params;
 use crate::ops;
-use crate::run_dir::{Existing, Manifest, RunDir, Status, check_model, model_sums};
+use crate::run_dir::{Existing, Manifest, RunDir, Status, check_model, lacks_model, model_sums};
 use crate::signals;
 use crate::trainer::State;
 
 /// Keys that may change between a checkpoint and its resumption.
-const HARMLESS: [&str; 29] = [
+const HARMLESS: [&str; 21] = [
     "device",
     "audit",
     "prompts",
@@ -41,14 +41,6 @@ const HARMLESS: [&str; 29] = [
     "train.keep_checkpoints",
     "train.early_stopping_patience",
     "train.restore_best",
-    PLACES[0],
-    PLACES[1],
-    PLACES[2],
-    PLACES[3],
-    PLACES[4],
-    PLACES[5],
-    PLACES[6],
-    PLACES[7],
 ];
 
 /// Limits: a higher one makes a finished run go on.
@@ -97,15 +89,22 @@ pub fn open(
         changes.iter().for_each(|change| context.progress.note(format!("resuming with {change}")));
         return Ok(Some(Opened { dir, finished: None, other_start }));
     };
-    check_model(dir.path(), &manifest)?;
-    if changes.iter().any(|change| LIMITS.contains(&&*change.key)) {
-        if checkpoint::list(&dir.checkpoints())?.is_empty() {
+    let has_checkpoints = !checkpoint::list(&dir.checkpoints())?.is_empty();
+    let lacks_model = has_checkpoints && lacks_model(dir.path(), &manifest);
+    if lacks_model || changes.iter().any(|change| LIMITS.contains(&&*change.key)) {
+        if !has_checkpoints {
             let why = format!("{output_dir} is done and has no checkpoint to go on from");
             return Err(Error::data(format!("{why}; start anew with another output_dir or --overwrite")));
+        }
+        if lacks_model {
+            context
+                .progress
+                .warn(format!("{output_dir} lacks its model, which the last checkpoint gives again"));
         }
         changes.iter().for_each(|change| context.progress.note(format!("resuming with {change}")));
         return Ok(Some(Opened { dir, finished: None, other_start }));
     }
+    check_model(dir.path(), &manifest)?;
     if changes.iter().any(|change| change.names_content()) {
         return Ok(Some(Opened { dir, finished: Some(manifest), other_start }));
     }

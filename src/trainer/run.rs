@@ -218,6 +218,11 @@ impl Run<'_> {
                 self.save(state, pace)?;
                 Ok(Some(Outcome::Interrupted(signal)))
             }
+            Err(error) if error.kind == ErrorKind::Diverged => {
+                let what = format!("step {}: answers on validation that are not finite", state.counters.step);
+                let hint = "lower optim.learning_rate or raise optim.warmup_steps";
+                Err(Error::new(ErrorKind::Diverged, format!("training diverged at {what}; {hint}")))
+            }
             Err(error) => Err(error),
         }
     }

@@ -73,6 +73,7 @@ fn baseline(arm: Arm, split: &LabelledSplit, seed: u64, made_from: &str, folder:
         text_sha256: split.test.iter().map(|row| files::sha256(row.text.as_bytes())).collect(),
     };
     std::fs::create_dir_all(folder).map_err(|cause| Error::writing(folder, &cause))?;
+    files::sweep(folder);
     predictions.write(&folder.join("predictions.jsonl"), positive, test.threshold)?;
     let results = BaselineResults {
         phase: "baseline".into(),

@@ -33,7 +33,8 @@ use crate::run_dir::{Existing, Manifest, RunDir, Status, copy_run, is_done, read
 
 /// Keys that may change when a comparison goes on: more seeds, budgets or arms only add runs. The first may not
 /// when it turns `drop` on or off, which changes the rows of every run.
-const HARMLESS: [&str; 6] = ["audit", "device", "seeds", "budgets", "match_compute", "transfer_checkpoints"];
+const HARMLESS: [&str; 7] =
+    ["audit", "device", "seeds", "budgets", "match_compute", "transfer_checkpoints", "pretrained"];
 
 /// Compares as the config says; afterwards the directory holds every run and the results.
 ///
@@ -101,12 +102,7 @@ fn check_unchanged(
     let dropped = toml::from_str::<CompareConfig>(&files::read_text(&dir.config())?)
         .is_ok_and(|stored| drops(stored.audit));
     let harmless = if dropped == drops(config.audit) { &HARMLESS[..] } else { &HARMLESS[1..] };
-    let places = changes::PLACES
-        .iter()
-        .flat_map(|key| [key.to_string(), format!("pretrain.{key}"), format!("finetune.{key}")]);
-    let places: Vec<String> = places.chain(["pretrained".to_string()]).collect();
-    let harmless: Vec<&str> = harmless.iter().copied().chain(places.iter().map(String::as_str)).collect();
-    for change in changes::harmless_changes(&dir.config(), config, &harmless)? {
+    for change in changes::harmless_changes(&dir.config(), config, harmless)? {
         context.progress.note(format!("resuming with {change}"));
     }
     let [then, now] = [stored, now].map(lifecycle::fingerprints_of);
