@@ -115,7 +115,7 @@ impl RunDir {
     ///
     /// Errors: `run.json` is damaged (65).
     pub fn manifest(&self) -> Result<Option<Manifest>> {
-        let there = self.path.join("run.json").exists();
+        let there = files::exists(&self.path.join("run.json"))?;
         there.then(|| read_json(&self.path, "run.json")).transpose()
     }
 

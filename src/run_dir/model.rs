@@ -59,7 +59,7 @@ pub fn model_sums(path: &Path) -> Result<BTreeMap<String, String>> {
         for name in MODEL_FILES.into_iter().filter(|name| *name != "README.md") {
             let name = format!("{folder}/{name}");
             let file = path.join(&name);
-            if file.exists() {
+            if files::exists(&file)? {
                 sums.insert(name, files::sha256_of(&file)?);
             }
         }

@@ -80,7 +80,7 @@ pub fn open(
     }
     let manifest = stored(&dir, context)?;
     check_phase(&dir, phase, manifest.as_ref())?;
-    let changes = match context.existing == Existing::Resume && dir.config().exists() {
+    let changes = match context.existing == Existing::Resume && files::exists(&dir.config())? {
         true => harmless_changes(&dir.config(), config, &HARMLESS)?,
         false => Vec::new(),
     };
