@@ -376,6 +376,11 @@ fn a_file_that_is_only_called_run_json_makes_no_run() {
     std::fs::create_dir(folder.path("project")).unwrap();
     folder.write("project/run.json", "{\"name\": \"my service\"}");
     folder.write("project/report.md", "mine");
+    std::fs::create_dir(folder.path("marked")).unwrap();
+    folder.write("marked/run.clearing", "mine");
+    folder.write("marked/report.md", "mine");
+    folder.run("finetune --config finetune.toml --set output_dir=marked").fails(73, &["holds report.md"]);
+    assert_eq!(folder.text("marked/report.md") + &folder.text("marked/run.clearing"), "minemine");
     for flag in ["", " --overwrite", " --resume"] {
         folder.run(&format!("{finetune}{flag}")).fails(73, &["holds a run.json that no run wrote"]);
     }

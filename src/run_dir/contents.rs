@@ -51,9 +51,9 @@ pub const DAMAGED_LINES: &str = "metrics.damaged";
 /// Held by whoever writes the run.
 pub const LOCK: &str = "run.lock";
 
-/// While it is there the run is to be cleared; it says whether the run was a comparison.
+/// While it is there the run is to be cleared; it holds one of these two, by whether the run was a comparison.
 const MARK: &str = "run.clearing";
-const COMPARISON: &str = "comparison";
+const KINDS_OF_RUN: [&str; 2] = ["run", "comparison"];
 
 /// What a folder holds before a run is written into it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,7 +74,7 @@ pub enum Standing {
 ///
 /// Errors: it cannot be read (66, 74).
 pub fn standing(path: &Path) -> Result<Standing> {
-    if files::exists(&path.join(MARK))? {
+    if marked(path)?.is_some() {
         return Ok(Standing::Clearing);
     }
     let manifest = path.join("run.json");
@@ -91,7 +91,8 @@ pub fn standing(path: &Path) -> Result<Standing> {
 
 /// Whether the `run.json` at `path` is that of a run, be it damaged; others may have files of that name.
 pub fn is_run(path: &Path) -> bool {
-    let Ok(text) = fs::read(path.join("run.json")) else { return false };
+    let manifest = path.join("run.json");
+    let Ok(text) = fs::read(&manifest) else { return manifest.exists() };
     let value = serde_json::from_slice::<Value>(&text);
     value.map_or(true, |value| value["phase"].is_string() && value["version"].is_string())
 }
@@ -112,30 +113,47 @@ pub fn is_comparison(path: &Path) -> bool {
 ///
 /// Errors: a file cannot be removed (73, 74).
 pub fn clear(path: &Path) -> Result<()> {
+    let comparison = match marked(path)? {
+        Some(comparison) => comparison,
+        None => {
+            let comparison = is_comparison(path);
+            mark(path, comparison)?;
+            comparison
+        }
+    };
+    Written::in_run(path, comparison)?.remove()
+}
+
+fn mark(path: &Path, comparison: bool) -> Result<()> {
+    files::write_atomic(&path.join(MARK), KINDS_OF_RUN[usize::from(comparison)].as_bytes())
+}
+
+/// Whether what is marked to be cleared was a comparison; none where nothing is, be it that somebody else has a file of
+/// that name.
+fn marked(path: &Path) -> Result<Option<bool>> {
     let mark = path.join(MARK);
     if !files::exists(&mark)? {
-        let kind = if is_comparison(path) { COMPARISON } else { "run" };
-        files::write_atomic(&mark, kind.as_bytes())?;
+        return Ok(None);
     }
-    let comparison = files::read(&mark)? == COMPARISON.as_bytes();
-    Written::in_run(path, comparison)?.remove()
+    let text = files::read(&mark)?;
+    Ok(KINDS_OF_RUN.iter().position(|kind| kind.as_bytes() == text).map(|kind| kind == 1))
 }
 
 /// Marks the folder at `path`, which holds no run, as one whose content is to be cleared unless `cleared` is called.
 ///
 /// Errors: it cannot be written (73, 74).
 pub fn begin_filling(path: &Path) -> Result<()> {
-    files::write_atomic(&path.join(MARK), b"run")
+    mark(path, false)
 }
 
 /// Takes the mark away: the folder may be used.
 ///
 /// Errors: it cannot be removed (73, 74).
 pub fn cleared(path: &Path) -> Result<()> {
-    let mark = path.join(MARK);
-    if !files::exists(&mark)? {
+    if marked(path)?.is_none() {
         return Ok(());
     }
+    let mark = path.join(MARK);
     fs::remove_file(&mark).map_err(|cause| Error::writing(&mark, &cause))?;
     files::sync_parent(&mark)
 }

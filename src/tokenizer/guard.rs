@@ -5,6 +5,8 @@
 
 use std::time::{Duration, Instant};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::Value;
@@ -161,7 +163,7 @@ fn repetitions(regex: &str) -> usize {
 /// SentencePiece's table of replacements: bytes of an index as u32, the index, texts ended by NUL; as base64.
 fn growth_of_table(table: &str) -> Checked<usize> {
     let wrong = || "its precompiled_charsmap is damaged".to_string();
-    let bytes = from_base64(table).ok_or_else(wrong)?;
+    let bytes = STANDARD.decode(table).map_err(|_| wrong())?;
     let (length, rest) = bytes.split_first_chunk().ok_or_else(wrong)?;
     let texts = rest.get(u32::from_le_bytes(*length) as usize..).ok_or_else(wrong)?;
     let texts = std::str::from_utf8(texts).map_err(|_| wrong())?;
@@ -170,23 +172,6 @@ fn growth_of_table(table: &str) -> Checked<usize> {
         true => Ok(2),
         false => Err(format!("its precompiled_charsmap puts in {longest} characters")),
     }
-}
-
-fn from_base64(text: &str) -> Option<Vec<u8>> {
-    const DIGITS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut places = [None; 256];
-    DIGITS.iter().enumerate().for_each(|(place, digit)| places[usize::from(*digit)] = Some(place as u32));
-    let digits = text.trim_end_matches('=').as_bytes();
-    let mut bytes = Vec::with_capacity(digits.len() * 3 / 4);
-    for group in digits.chunks(4) {
-        let mut bits = 0;
-        for digit in group {
-            bits = bits << 6 | places[usize::from(*digit)]?;
-        }
-        bits <<= 6 * (4 - group.len());
-        bytes.extend_from_slice(&bits.to_be_bytes()[1..group.len().max(1)]);
-    }
-    Some(bytes)
 }
 
 /// How often a template repeats its text.
