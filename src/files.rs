@@ -189,6 +189,16 @@ pub fn sync_parent(path: &Path) -> Result<()> {
     File::open(parent).and_then(|folder| folder.sync_all()).map_err(|cause| Error::writing(parent, &cause))
 }
 
+/// The path without links, where it is there or will be.
+///
+/// Errors: the working directory is gone (73).
+pub fn place_of(path: &Path) -> Result<PathBuf> {
+    let absolute = std::path::absolute(path).map_err(|cause| Error::writing(path, &cause))?;
+    let there = absolute.ancestors().find_map(|part| Some((part, part.canonicalize().ok()?)));
+    let Some((part, place)) = there else { return Ok(absolute) };
+    Ok(absolute.strip_prefix(part).map_or_else(|_| absolute.clone(), |rest| place.join(rest)))
+}
+
 /// Reads a whole regular file.
 ///
 /// Errors: missing, unreadable, or not a regular file (a pipe would wait for ever): exit 66.

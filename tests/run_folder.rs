@@ -180,6 +180,7 @@ fn no_run_of_an_old_comparison_comes_into_a_new_one() {
     folder.replace("compared/pretrain", "kept/pretrain");
     let parts = ["compared/pretrain was made with other settings", "move it away"];
     folder.run(&format!("{COMPARE} {other} --resume")).fails(65, &parts);
+    assert_eq!(folder.json("compared/run.json")["status"], "done", "a refusal changes nothing");
 }
 
 #[test]
@@ -229,6 +230,15 @@ fn overwriting_keeps_what_the_new_run_is_made_from() {
     folder
         .run(&format!("{PRETRAIN} --overwrite --set data.train=[\"pretrained/*.md\"]"))
         .fails(73, &["data.train"]);
+    for above in ["**/samples.jsonl", "./", "pretrained"] {
+        let set = format!("--set data.train=[\"{above}\"] --set data.format=jsonl");
+        folder
+            .run(&format!("{PRETRAIN} --overwrite {set}"))
+            .fails(73, &[&format!("some of data.train {above} lies in output_dir pretrained")]);
+    }
+    folder
+        .run("tokenizer train corpus.txt --output pretrained/model/tokenizer.json --overwrite")
+        .fails(73, &["belongs to the run in ", "choose another --output"]);
     let line = "pretrain --config pretrained/config.toml --overwrite";
     folder.run(line).fails(73, &["--config pretrained/config.toml lies in output_dir", "copy it"]);
     assert!(files(&folder, "pretrained") == before);

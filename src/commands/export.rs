@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::print::print_json;
 use crate::cli::{ExportArgs, Quantize};
@@ -11,7 +11,7 @@ use crate::files;
 use crate::hf_folder::{self, Quantization, write_gguf};
 use crate::model::Pooling;
 use crate::progress::Progress;
-use crate::run_dir::{is_folder_of_a_run, is_run};
+use crate::run_dir::{is_run, run_around};
 use crate::runs::fetch;
 
 /// What a GGUF file begins with.
@@ -77,17 +77,13 @@ fn may_take(to: &Path, source: &Path, gguf: bool) -> Result<()> {
         let takes = !to.exists() || is_gguf();
         return if takes { Ok(()) } else { Err(refused(to, "is no GGUF file; choose another --to")) };
     }
-    let place = place_of(to)?;
-    if let Some(run) = place.ancestors().find(|folder| is_run(folder)) {
-        let below = place.strip_prefix(run).unwrap_or(&place).components().next();
-        if below.is_none_or(|folder| is_folder_of_a_run(folder.as_ref())) {
-            let why = format!("belongs to the run in {}; choose another --to", run.display());
-            return Err(refused(to, &why));
-        }
+    if let Some(run) = run_around(to)? {
+        return Err(refused(to, &format!("belongs to the run in {}; choose another --to", run.display())));
     }
     if !to.exists() {
         return Ok(());
     }
+    let place = files::place_of(to)?;
     let source = source.canonicalize().map_err(|cause| Error::reading(source, &cause))?;
     let holds_source = source.starts_with(&place);
     if holds_source || place.starts_with(&source) && !is_run(&source) {
@@ -99,14 +95,6 @@ fn may_take(to: &Path, source: &Path, gguf: bool) -> Result<()> {
         true => Ok(()),
         false => Err(refused(to, "is no exported model; choose another --to")),
     }
-}
-
-/// The path without links, where it is there or will be.
-fn place_of(to: &Path) -> Result<PathBuf> {
-    let absolute = std::path::absolute(to).map_err(|cause| Error::writing(to, &cause))?;
-    let there = absolute.ancestors().find_map(|path| Some((path, path.canonicalize().ok()?)));
-    let Some((path, place)) = there else { return Ok(absolute) };
-    Ok(absolute.strip_prefix(path).map_or_else(|_| absolute.clone(), |rest| place.join(rest)))
 }
 
 fn refused(to: &Path, why: &str) -> Error {

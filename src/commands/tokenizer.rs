@@ -10,6 +10,7 @@ use crate::data::{Advice, Corpus, CorpusConfig, Remarks};
 use crate::error::{Error, ErrorKind, Result};
 use crate::files;
 use crate::progress::Progress;
+use crate::run_dir::run_around;
 use crate::runs::fetch;
 use crate::tokenizer::{Tokenizer, TokenizerConfig};
 
@@ -34,6 +35,10 @@ pub fn train(args: &TokenizerTrainArgs, json: bool, progress: &Progress) -> Resu
     if output.exists() && Tokenizer::load(output).is_err() {
         let why = format!("{} is no tokenizer; choose another --output", output.display());
         return Err(Error::new(ErrorKind::Output, why));
+    }
+    if let Some(run) = run_around(output)? {
+        let why = format!("{} belongs to the run in {}", output.display(), run.display());
+        return Err(Error::new(ErrorKind::Output, format!("{why}; choose another --output")));
     }
     let corpus = Corpus::open(&data)?;
     corpus.warn(&Remarks::default(), progress);

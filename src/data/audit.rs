@@ -2,6 +2,7 @@
 //!
 //! Memory grows with the labelled rows alone; a corpus streams through in pieces.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -36,30 +37,29 @@ impl<'a> AuditPart<'a> {
 }
 
 /// The text that is closest to a row.
-#[derive(Clone)]
-pub struct Closest {
+pub struct Closest<'a> {
     /// How close it is.
     pub kind: Kind,
     /// Jaccard similarity of the shingles; 1 for all kinds but `Near`.
     pub jaccard: f64,
     /// Its beginning.
-    pub text: String,
+    pub text: Cow<'a, str>,
 }
 
 /// Which rows of one part occur in another; `with` is `part` itself for rows that repeat an earlier one.
-pub struct Overlaps {
+pub struct Overlaps<'a> {
     /// Whose rows.
     pub part: String,
     /// Where they were looked for.
     pub with: String,
     /// What was found, by row.
-    pub found: BTreeMap<usize, Closest>,
+    pub found: BTreeMap<usize, Closest<'a>>,
 }
 
 /// What a search of all parts found.
-pub struct Audit {
+pub struct Audit<'a> {
     /// Of each part with itself, with those before it, and with the corpora.
-    pub overlaps: Vec<Overlaps>,
+    pub overlaps: Vec<Overlaps<'a>>,
     /// In the corpora.
     pub documents: u64,
 }
@@ -70,56 +70,54 @@ pub const CORPUS: &str = "corpus";
 /// Searches each part in itself, in the parts before it, and in the corpora, which count as one.
 ///
 /// Errors: as reading a corpus.
-pub fn audit(
-    parts: &[AuditPart<'_>],
+pub fn audit<'a>(
+    parts: &[AuditPart<'a>],
     corpora: &[CorpusConfig],
     threshold: f64,
     progress: &Progress,
-) -> Result<Audit> {
+) -> Result<Audit<'a>> {
     let index = NearIndex::new(parts.iter().flat_map(|part| part.texts.iter().copied()), threshold);
     let mut rows: Vec<Range<usize>> = Vec::new();
     for part in parts {
         let start = rows.last().map_or(0, |before| before.end);
         rows.push(start..start + part.texts.len());
     }
-    let in_parts: Vec<Found> =
+    let mut in_parts: Vec<Found> =
         parts.iter().zip(&rows).map(|(part, rows)| occurring_in(part, rows.start, &index)).collect();
-    let of_part = |part: usize, with: &str, found: &Found| Overlaps {
-        part: parts[part].name.clone(),
-        with: with.into(),
-        found: found
-            .range(rows[part].clone())
-            .map(|(row, found)| (row - rows[part].start, found.clone()))
-            .collect(),
-    };
-    let mut overlaps = Vec::new();
-    for part in 0..parts.len() {
-        let before = parts.iter().zip(&in_parts).take(part + 1);
-        overlaps.extend(before.map(|(other, found)| of_part(part, &other.name, found)));
-    }
-    if corpora.is_empty() {
-        return Ok(Audit { overlaps, documents: 0 });
-    }
     let mut in_corpus = Found::new();
     let mut documents = 0;
     for config in corpora {
         documents += search_corpus(config, &index, &mut in_corpus, progress)?;
     }
-    overlaps.extend((0..parts.len()).map(|part| of_part(part, CORPUS, &in_corpus)));
+    let mut overlaps = Vec::new();
+    let mut of_part = |part: usize, with: &str, found: &mut Found<'a>| {
+        let Range { start, end } = rows[part];
+        let later = found.split_off(&end);
+        let own = std::mem::replace(found, later).into_iter().map(|(row, closest)| (row - start, closest));
+        overlaps.push(Overlaps { part: parts[part].name.clone(), with: with.into(), found: own.collect() });
+    };
+    for part in 0..parts.len() {
+        for (other, found) in parts.iter().zip(&mut in_parts).take(part + 1) {
+            of_part(part, &other.name, found);
+        }
+    }
+    if !corpora.is_empty() {
+        (0..parts.len()).for_each(|part| of_part(part, CORPUS, &mut in_corpus));
+    }
     Ok(Audit { overlaps, documents })
 }
 
 /// By row of the index, the closest text found.
-type Found = BTreeMap<usize, Closest>;
+type Found<'a> = BTreeMap<usize, Closest<'a>>;
 
 /// What occurs in a part whose first row has number `start`: later rows of it and of the parts after it.
-fn occurring_in(part: &AuditPart<'_>, mut start: usize, index: &NearIndex<'_>) -> Found {
+fn occurring_in<'a>(part: &AuditPart<'a>, mut start: usize, index: &NearIndex<'_>) -> Found<'a> {
     let mut found = Found::new();
     for piece in part.texts.chunks(PIECE_ROWS) {
         let matches: Vec<Vec<Match>> = piece.par_iter().map(|text| index.matches(text)).collect();
         for (at, matches) in matches.into_iter().enumerate() {
             let later = matches.into_iter().filter(|found| found.row > start + at);
-            keep_closest(&mut found, later, piece[at]);
+            keep_closest(&mut found, later, || Cow::Borrowed(beginning(piece[at])));
         }
         start += piece.len();
     }
@@ -130,7 +128,7 @@ fn occurring_in(part: &AuditPart<'_>, mut start: usize, index: &NearIndex<'_>) -
 fn search_corpus(
     config: &CorpusConfig,
     index: &NearIndex<'_>,
-    found: &mut Found,
+    found: &mut Found<'_>,
     progress: &Progress,
 ) -> Result<u64> {
     let corpus = Corpus::open(config)?;
@@ -140,7 +138,7 @@ fn search_corpus(
         let matches: Vec<Vec<Match>> =
             piece.par_iter().map(|document| index.matches_in_document(document)).collect();
         for (document, matches) in piece.iter().zip(matches) {
-            keep_closest(found, matches.into_iter(), document);
+            keep_closest(found, matches.into_iter(), || Cow::Owned(beginning(document).into()));
         }
         piece.clear();
     };
@@ -161,14 +159,23 @@ fn search_corpus(
     Ok(documents)
 }
 
+/// What of a text is shown.
+fn beginning(text: &str) -> &str {
+    let end = text.char_indices().nth(SHOWN_CHARS).map_or(text.len(), |(at, _)| at);
+    &text[..end]
+}
+
 /// Of several texts close to a row the closest is kept, the first of equals.
-fn keep_closest(found: &mut Found, matches: impl Iterator<Item = Match>, text: &str) {
+fn keep_closest<'a>(
+    found: &mut Found<'a>,
+    matches: impl Iterator<Item = Match>,
+    text: impl Fn() -> Cow<'a, str>,
+) {
     for new in matches {
         let Match { row, kind, jaccard } = new;
         let closer = |old: &Closest| kind < old.kind || (kind == old.kind && jaccard > old.jaccard);
         if found.get(&row).is_none_or(closer) {
-            let text = text.chars().take(SHOWN_CHARS).collect();
-            found.insert(row, Closest { kind, jaccard, text });
+            found.insert(row, Closest { kind, jaccard, text: text() });
         }
     }
 }
@@ -181,7 +188,7 @@ mod tests {
         AuditPart { name: name.into(), texts: texts.to_vec() }
     }
 
-    fn rows(overlaps: &[Overlaps], part: &str, with: &str) -> Vec<(usize, Kind)> {
+    fn rows(overlaps: &[Overlaps<'_>], part: &str, with: &str) -> Vec<(usize, Kind)> {
         let of_pair = overlaps.iter().find(|o| o.part == part && o.with == with).unwrap();
         of_pair.found.iter().map(|(row, found)| (*row, found.kind)).collect()
     }

@@ -97,8 +97,20 @@ pub fn is_run(path: &Path) -> bool {
     value.map_or(true, |value| value["phase"].is_string() && value["version"].is_string())
 }
 
+/// The run that a file or folder at `path` belongs to, or will.
+///
+/// Errors: the working directory is gone (73).
+pub fn run_around(path: &Path) -> Result<Option<PathBuf>> {
+    let place = files::place_of(path)?;
+    let belongs = |run: &&Path| {
+        let below = place.strip_prefix(run).unwrap_or(&place).components().next();
+        below.is_none_or(|name| is_folder_of_a_run(name.as_ref()))
+    };
+    Ok(place.ancestors().find(|folder| is_run(folder)).filter(belongs).map(Path::to_path_buf))
+}
+
 /// Whether a run has a folder of this name.
-pub fn is_folder_of_a_run(name: &Path) -> bool {
+fn is_folder_of_a_run(name: &Path) -> bool {
     let names = ["model", "adapter", "tb", "checkpoints", "pretrain", "search", "baselines", "transfer"];
     names.iter().any(|own| name == Path::new(own)) || is_cell(name)
 }
@@ -161,7 +173,7 @@ pub fn cleared(path: &Path) -> Result<()> {
 /// Whether clearing the run at `path` would take away `input` or something in it.
 pub fn would_clear(path: &Path, input: &Path) -> Result<bool> {
     let (Ok(folder), Ok(input)) = (path.canonicalize(), input.canonicalize()) else { return Ok(false) };
-    if !input.starts_with(&folder) {
+    if !input.starts_with(&folder) && !folder.starts_with(&input) {
         return Ok(false);
     }
     let found = Written::in_run(&folder, is_comparison(&folder))?.files;

@@ -15,7 +15,7 @@ pub fn lock(path: &Path, cannot: impl Fn(&std::io::Error) -> Error) -> Result<Fi
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
-            let why = format!("output_dir {} is locked by process {}", path.display(), written(&mut file));
+            let why = format!("output_dir {} is locked by {}", path.display(), written(&mut file));
             return Err(Error::new(
                 ErrorKind::Output,
                 format!("{why}; wait for it or choose another output_dir"),
@@ -28,7 +28,7 @@ pub fn lock(path: &Path, cannot: impl Fn(&std::io::Error) -> Error) -> Result<Fi
     Ok(file)
 }
 
-/// Number of the process that writes the run at `path`, where one does.
+/// The process that writes the run at `path`, where one does.
 pub fn holder(path: &Path) -> Option<String> {
     let mut file = File::open(path.join(LOCK)).ok()?;
     match file.try_lock_shared() {
@@ -41,5 +41,8 @@ pub fn holder(path: &Path) -> Option<String> {
 fn written(file: &mut File) -> String {
     let mut holder = String::new();
     let _ = file.read_to_string(&mut holder);
-    holder.trim().into()
+    match holder.trim() {
+        "" => "another process".into(),
+        number => format!("process {number}"),
+    }
 }

@@ -45,7 +45,7 @@ pub fn unfinished(path: &Path, manifest: &Manifest) -> Option<String> {
         Status::Failed => "failed",
     };
     Some(match holder(path) {
-        Some(process) => format!("{run} is still running (process {process}); wait for it"),
+        Some(process) => format!("{run} is still running ({process}); wait for it"),
         None => format!("{run} {what} and has not finished; go on with it by --resume"),
     })
 }

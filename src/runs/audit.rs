@@ -56,13 +56,13 @@ pub fn audit(
 }
 
 /// Rows of the part that stand in another one.
-fn leaking(overlaps: &[Overlaps], part: &str) -> Vec<usize> {
+fn leaking(overlaps: &[Overlaps<'_>], part: &str) -> Vec<usize> {
     let of_part = overlaps.iter().filter(|found| found.part == part && found.with != part);
     let rows: BTreeSet<usize> = of_part.flat_map(|found| found.found.keys().copied()).collect();
     rows.into_iter().collect()
 }
 
-fn overlap(of: &Overlaps, part: &AuditPart<'_>) -> Overlap {
+fn overlap(of: &Overlaps<'_>, part: &AuditPart<'_>) -> Overlap {
     let mut overlap = Overlap { part: of.part.clone(), with: of.with.clone(), ..Overlap::default() };
     for found in of.found.values() {
         *match found.kind {
@@ -75,11 +75,11 @@ fn overlap(of: &Overlaps, part: &AuditPart<'_>) -> Overlap {
     // What nobody would have noticed is shown first: an equal text needs no example.
     let mut closest: Vec<_> = of.found.iter().collect();
     closest.sort_by_key(|(_, found)| std::cmp::Reverse(found.kind));
-    let example = |(&row, found): (&usize, &Closest)| OverlapExample {
+    let example = |(&row, found): (&usize, &Closest<'_>)| OverlapExample {
         kind: found.kind.name().into(),
         row,
         text: part.texts[row].into(),
-        other: found.text.clone(),
+        other: found.text.to_string(),
         jaccard: found.jaccard,
     };
     overlap.examples = closest.into_iter().take(EXAMPLES).map(example).collect();

@@ -1,6 +1,6 @@
 //! Configs held against each other: what changed since a run was begun, and which files a config names.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -29,19 +29,23 @@ const WITHOUT_CONTENT: [&str; 2] = ["output_dir", "data.cache_dir"];
 pub fn keeps_inputs(path: &Path, config: &impl Serialize) -> Result<()> {
     let table: Table = toml::from_str(&config::to_toml(config)?).unwrap_or_default();
     for (key, input) in inputs("", &table) {
-        // A pattern names what lies in the folder before its first wildcard.
-        let fixed = input.split(['*', '?', '[']).next().unwrap_or_default();
-        let place = match fixed == input {
-            true => Path::new(fixed),
-            false => Path::new(fixed.rsplit_once('/').map_or(".", |(folder, _)| folder)),
-        };
-        if would_clear(path, place)? {
-            let why =
-                format!("{key} {input} lies in output_dir {}, which --overwrite clears", path.display());
-            return Err(Error::new(ErrorKind::Output, format!("{why}; choose another output_dir")));
+        for place in places_of(&input) {
+            if would_clear(path, &place)? {
+                let why = format!("some of {key} {input} lies in output_dir {}", path.display());
+                let hint = "which --overwrite clears; choose another output_dir";
+                return Err(Error::new(ErrorKind::Output, format!("{why}, {hint}")));
+            }
         }
     }
     Ok(())
+}
+
+/// What an input names: what is there, else what a pattern matches.
+fn places_of(input: &str) -> Vec<PathBuf> {
+    match glob::glob(input) {
+        Ok(matches) if !Path::new(input).exists() => matches.flatten().collect(),
+        _ => vec![input.into()],
+    }
 }
 
 /// Key and value of everything that names an input.

@@ -190,7 +190,9 @@ pub fn check_same(
     let (old, new) = files::beginnings(&then.tokenizer, &now.tokenizer);
     if differ(&then.tokenizer, &now.tokenizer) {
         let why = format!("the tokenizer is {new}, the {kind}'s was {old}");
-        return refused(why, "put it back, or start with --overwrite");
+        let own = path.ancestors().map(|folder| folder.join("model/tokenizer.json")).find(|own| own.exists());
+        let own = own.map_or(String::new(), |own| format!(", take the run's own (tokenizer.path = {own:?})"));
+        return refused(why, &format!("put it back{own}, or start with --overwrite"));
     }
     let (old, new) = files::beginnings(&then.frozen, &now.frozen);
     if differ(&then.frozen, &now.frozen) {

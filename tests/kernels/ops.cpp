@@ -142,6 +142,13 @@ void norms(const char* name, bool centred, int rows, int columns, unsigned warps
     expect(name, y, y_expected);
     expect(name, d_x, d_x_expected);
     expect(name, sums, sums_expected);
+
+    for (size_t i = 0; i < x_.size(); i++) x_[i] = from_float<T>(i % 2 ? 1e20f : -1e20f);
+    launch(name, (rows + 3) / 4, 128, 0, {}, [&] { forward(x_, w_, b_, y, float(eps)); });
+    if (!std::all_of(y.begin(), y.end(), [](T value) { return std::isnan(to_float(value)); })) {
+        fprintf(stderr, "%s: squares that overflow made numbers\n", name);
+        failed = true;
+    }
 }
 
 #define NORMS(suffix, T, rows, columns, warps)                                                              \

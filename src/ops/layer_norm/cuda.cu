@@ -25,7 +25,7 @@ static __device__ __forceinline__ void statistics(
 #pragma unroll
     for (int i = 0; i < W; i++) squares += (a[i] - mean) * (a[i] - mean);
   }
-  rstd = rsqrtf(warp_sum(squares) / columns + eps);
+  rstd = inverse_root(warp_sum(squares) / columns + eps);
 }
 
 template <typename T, int W>

@@ -21,7 +21,7 @@ static __device__ void forward(const T* x, const T* weight, T* y, int rows, int 
 #pragma unroll
     for (int i = 0; i < W; i++) sum += a[i] * a[i];
   }
-  const float rstd = rsqrtf(warp_sum(sum) / columns + eps);
+  const float rstd = inverse_root(warp_sum(sum) / columns + eps);
   for (int c = first; c < columns; c += 32 * W) {
     float a[W], w[W];
     load<T, W>(x + c, a);
@@ -58,7 +58,7 @@ static __device__ void backward(
         products += d[i] * w[i] * a[i];
       }
     }
-    const float rstd = rsqrtf(warp_sum(squares) / columns + eps);
+    const float rstd = inverse_root(warp_sum(squares) / columns + eps);
     const float mean = warp_sum(products) * rstd / columns;
     for (int c = first; c < columns; c += 32 * W) {
       float a[W], w[W], d[W], out[W];

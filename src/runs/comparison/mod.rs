@@ -20,7 +20,7 @@ use super::pretrain::{self, pretrain};
 use super::start::Start;
 use super::{Context, changes, lifecycle};
 use crate::analysis::{self, ComparisonSpec};
-use crate::config::{self, AuditMode, CompareConfig, Config, PretrainConfig, SCRATCH};
+use crate::config::{self, AuditMode, CompareConfig, Config, SCRATCH};
 use crate::device;
 use crate::error::{Error, Result};
 use crate::files;
@@ -62,6 +62,9 @@ pub fn compare(config: &CompareConfig, context: &Context) -> Result<Comparison> 
     if let Some(stored) = stored.as_ref().filter(|_| dir.config().exists()) {
         check_unchanged(config, &dir, stored, &manifest, context)?;
     }
+    if context.existing == Existing::Resume {
+        check_pretraining(config, context)?;
+    }
     fits::check(config, &split)?;
     let known = stored.as_ref().and_then(|_| read_json(dir.path(), "audit.json").ok());
     let (audit, leaking) = rows::audited(config, &split, known, &mut fetcher, &context.progress)?;
@@ -96,7 +99,10 @@ fn check_unchanged(
     let (then, here) = (stored.program(), now.program());
     if then != here {
         let why = format!("cannot resume {}: it was begun by {then}, this is {here}", dir.path().display());
-        return Err(Error::data(format!("{why}; go on with that program, or start anew with --overwrite")));
+        let hint = "go on with that program, or start anew with --overwrite";
+        let shown = format!("; `train report {}` shows a finished one", dir.path().display());
+        let shown = if stored.status == Status::Done { shown.as_str() } else { "" };
+        return Err(Error::data(format!("{why}; {hint}{shown}")));
     }
     let drops = |mode| mode == AuditMode::Drop;
     let dropped = toml::from_str::<CompareConfig>(&files::read_text(&dir.config())?)
@@ -151,8 +157,11 @@ fn all_runs(
 /// Errors: no record of the tokens that `match_compute` asks for (66).
 fn pretraining(config: &CompareConfig, context: &Context) -> Result<(String, Option<Pretrained>)> {
     if config.pretrained.is_empty() {
+        if context.existing != Existing::Resume {
+            // It can be there where the run that gave way was no comparison.
+            check_pretraining(config, context)?;
+        }
         let own = plan::pretraining(config);
-        check_pretraining(&own, context)?;
         let run = pretrain(&own, &Context { existing: Existing::Resume, ..context.clone() })?;
         return Ok((own.output_dir, Some(run)));
     }
@@ -161,8 +170,12 @@ fn pretraining(config: &CompareConfig, context: &Context) -> Result<(String, Opt
     Ok((config.pretrained.clone(), given))
 }
 
-/// Errors: a pre-training is there that was made from something else than `own` or by another program (65).
-fn check_pretraining(own: &PretrainConfig, context: &Context) -> Result<()> {
+/// Errors: a pre-training is there that was made from something else than this comparison asks or by another program (65).
+fn check_pretraining(config: &CompareConfig, context: &Context) -> Result<()> {
+    if !config.pretrained.is_empty() {
+        return Ok(());
+    }
+    let own = &plan::pretraining(config);
     let folder = Path::new(&own.output_dir);
     if ["run.json", "config.toml"].iter().any(|name| !folder.join(name).exists()) {
         return Ok(());

@@ -48,6 +48,9 @@ static __device__ __forceinline__ float warp_max(float x) {
   return x;
 }
 
+// 1 / sqrt(x), but NaN for an infinite x: squares that overflow must not make a row of zeros.
+static __device__ __forceinline__ float inverse_root(float x) { return x == INFINITY ? NAN : rsqrtf(x); }
+
 // The sum over a block of whole warps, in every thread. `scratch` has 32 floats; two calls need a barrier
 // between them when they share it.
 static __device__ __forceinline__ float block_sum(float x, float* scratch) {
