@@ -14,7 +14,7 @@ use train::data::{LabelledConfig, TokenFile, TokenKey, TokenWriter, read_labelle
 use train::internals::{stream, tensor_file};
 
 use self::formats::{ALL, Format};
-use crate::support::root;
+use crate::support::{Folder, root};
 
 /// Mutations of each format.
 const MUTATIONS: u64 = 300;
@@ -112,6 +112,16 @@ fn the_corpus_has_folders_of_known_formats_alone() {
     for entry in std::fs::read_dir(folder).into_iter().flatten() {
         formats::named(Path::new(&entry.unwrap().file_name()).to_str().unwrap());
     }
+}
+
+#[test]
+fn a_dictionary_takes_no_memory_for_values_it_cannot_hold() {
+    let found = root().join("tests/corpus/parquet/a-dictionary-of-a-billion-values");
+    let folder = Folder::new();
+    std::fs::copy(found, folder.path("x.parquet")).unwrap();
+    folder
+        .run("data inspect x.parquet")
+        .fails(65, &["a dictionary of 939524084 values has ", "write it again"]);
 }
 
 #[test]

@@ -5,6 +5,7 @@
 
 mod csv_rows;
 mod jsonl_rows;
+mod parquet_pages;
 mod parquet_rows;
 mod rows;
 mod tsv_rows;

@@ -1,19 +1,17 @@
 //! Parquet files through the parquet crate: only the columns asked for, page by page.
 
 use std::fs::File;
-use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
-use bytes::Bytes;
 use parquet::basic::Compression;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
-use parquet::file::reader::{ChunkReader, FileReader, Length, SerializedFileReader};
+use parquet::file::reader::FileReader;
 use parquet::record::Field;
-use parquet::record::reader::RowIter;
 use parquet::schema::types::Type;
 use serde_json::Value;
 
+use super::parquet_pages::Checked;
 use super::rows::{Columns, Label, Rows, quoted, quoted_all};
 use crate::error::{Error, Result};
 use crate::files;
@@ -48,9 +46,7 @@ fn each_row(
     rows: &mut Rows,
     row: &mut u64,
 ) -> std::result::Result<Result<()>, ParquetError> {
-    let bytes = file.metadata()?.len();
-    let reader = SerializedFileReader::new(Ending(file))?;
-    check_places(reader.metadata(), bytes)?;
+    let reader = Checked::open(file)?;
     let metadata = reader.metadata().file_metadata();
     let schema = metadata.schema();
     let names: Vec<&str> = schema.get_fields().iter().map(|field| field.name()).collect();
@@ -77,7 +73,7 @@ fn each_row(
         rows.offer_label_names(class_names(described, label));
     }
     let projection = Type::group_type_builder(schema.name()).with_fields(wanted).build()?;
-    for record in RowIter::from_file(Some(projection), &reader)? {
+    for record in reader.get_row_iter(Some(projection))? {
         let fields: Vec<(String, Field)> = record?.into_columns();
         *row += 1;
         let found = |name: &str| fields.iter().find(|(found, _)| found == name).map(|(_, field)| field);
@@ -94,60 +90,6 @@ fn each_row(
         }
     }
     Ok(Ok(()))
-}
-
-/// A file whose end may be met twice; then reading fails. The crate would go on for minutes, as a damaged page header
-/// may name billions of things to pass over that take no bytes.
-struct Ending(File);
-
-struct FromPlace {
-    file: File,
-    at_end: bool,
-}
-
-impl Read for FromPlace {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.file.read(buffer)?;
-        if count == 0 && !buffer.is_empty() && std::mem::replace(&mut self.at_end, true) {
-            return Err(io::Error::other("the file ends too early"));
-        }
-        Ok(count)
-    }
-}
-
-impl Length for Ending {
-    fn len(&self) -> u64 {
-        self.0.len()
-    }
-}
-
-impl ChunkReader for Ending {
-    type T = BufReader<FromPlace>;
-
-    fn get_read(&self, start: u64) -> std::result::Result<Self::T, ParquetError> {
-        let mut file = self.0.try_clone()?;
-        file.seek(SeekFrom::Start(start))?;
-        Ok(BufReader::new(FromPlace { file, at_end: false }))
-    }
-
-    fn get_bytes(&self, start: u64, length: usize) -> std::result::Result<Bytes, ParquetError> {
-        self.0.get_bytes(start, length)
-    }
-}
-
-/// Errors: a column that does not lie between the marks at both ends of the file; the crate would search for its pages
-/// for minutes.
-fn check_places(metadata: &ParquetMetaData, bytes: u64) -> std::result::Result<(), ParquetError> {
-    const MARK: u64 = 4;
-    for chunk in metadata.row_groups().iter().flat_map(|group| group.columns()) {
-        let (start, length) = chunk.byte_range();
-        let inside = start >= MARK && start.checked_add(length).is_some_and(|end| end <= bytes - MARK);
-        if !inside {
-            let column = quoted(&chunk.column_path().string());
-            return Err(ParquetError::General(format!("column {column} lies outside the file")));
-        }
-    }
-    Ok(())
 }
 
 /// A column asked for that is compressed in a way that is not built in.
