@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 /// All that tests look for.
-const NEEDS: [&str; 6] = ["cc", "chromium", "g++", "gpu", "python", "sms-spam"];
+const NEEDS: [&str; 7] = ["cc", "chromium", "g++", "gpu", "namespaces", "python", "sms-spam"];
 
 static SKIPPED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 
