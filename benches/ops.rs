@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use candle_core::{DType, Device, Result, Tensor, Var};
 use gemm::Parallelism;
 use train::keep_freed_memory;
-use train::ops::{self, GradientSums, Traced, WeightLayout, reference};
+use train::ops::{self, GradientSums, Mask, Traced, WeightLayout, reference};
 
 /// What an op has to do at least, forward and backward.
 #[derive(Clone, Copy)]
@@ -121,8 +121,8 @@ impl Bench<'_> {
             &format!("attention, {heads} heads"),
             Work::Flops(4. * scores, 10. * scores),
             &[random(&[self.rows, 3 * hidden])?],
-            |t| ops::attention(&t[0], lengths, heads, heads),
-            |t| reference::attention(&t[0], lengths, heads, heads),
+            |t| ops::attention(&t[0], lengths, heads, heads, Mask::Causal),
+            |t| reference::attention(&t[0], lengths, heads, heads, Mask::Causal),
         )?;
         let ids = Tensor::arange(0, self.rows as u32, &Device::Cpu)?;
         let angles = ids.to_dtype(DType::F32)?.unsqueeze(1)?.repeat((1, hidden / heads / 2))?;

@@ -6,6 +6,7 @@
 #   scripts/faults.sh [TEST]
 #
 # TRAIN_FAULTS  times as many places as in `cargo test`      (1000: all)
+# TRAIN_CALL    the kind of call that goes wrong           (every kind)
 # TRAIN_KILLS   kills and signals for each test of kills.rs  (500)
 # TRAIN_ROUNDS  rounds for each test of crowd.rs             (12)
 # TRAIN_LIMITS  times as many limits as in `cargo test`      (16)

@@ -13,7 +13,7 @@ use super::params::Weights;
 use super::rotary::Rotary;
 use super::spec::{self, BlockSpec, ModelSpec, Sizes};
 use super::token_rows::TokenRows;
-use crate::ops::{self, Traced};
+use crate::ops::{self, Mask, Traced};
 
 /// Query, key and value projections, attention, output projection.
 struct Attention {
@@ -45,7 +45,7 @@ impl Attention {
         dropout: &Dropout,
     ) -> Result<Traced> {
         let qkv = self.projected(x, rows, rotary, dropout)?; // (N, (H + 2K) * D)
-        let attended = ops::attention(&qkv, rows.lengths(), self.num_heads, self.num_kv_heads)?;
+        let attended = ops::attention(&qkv, rows.lengths(), self.num_heads, self.num_kv_heads, Mask::Causal)?;
         self.output.forward(&attended, dropout)
     }
 

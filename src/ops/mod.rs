@@ -7,7 +7,7 @@
 mod adamw; // Update of all parameters, with the gradient clipped.
 mod add; // Residual stream plus branch, with dropout.
 mod add_columns; // Low-rank update into the columns of its weight.
-mod attention; // Causal self-attention over sequences of any lengths.
+mod attention; // Self-attention over sequences of any lengths.
 mod cross_entropy; // Loss of each row of logits.
 mod dropout_mask; // Factors of dropout, the same on every device.
 mod embedding; // Rows of a table by id.
@@ -30,7 +30,7 @@ mod kernel_checks;
 pub use adamw::{AdamwParam, AdamwStep, Clip, adamw, adamw_all};
 pub use add::add;
 pub use add_columns::add_columns;
-pub use attention::{attention, attention_cached};
+pub use attention::{Mask, attention, attention_cached};
 pub use cross_entropy::{IGNORE_INDEX, cross_entropy};
 pub use dropout_mask::dropout_mask;
 pub use embedding::embedding;

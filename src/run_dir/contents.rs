@@ -239,15 +239,18 @@ impl Written {
 
     /// Files of these names, and temporaries.
     fn add_files(&mut self, folder: &Path, names: &[&str]) -> Result<()> {
-        let named = names.iter().map(|name| folder.join(name)).filter(|path| is_file(path));
-        self.files.extend(named);
+        for path in names.iter().map(|name| folder.join(name)) {
+            if is_file(&path)? {
+                self.files.push(path);
+            }
+        }
         self.files.extend(files::entries(folder)?.into_iter().filter(|path| files::is_temporary(path)));
         Ok(())
     }
 
     fn remove(self) -> Result<()> {
         for path in self.files {
-            let removed = if is_file(&path) { fs::remove_file(&path) } else { fs::remove_dir_all(&path) };
+            let removed = if is_file(&path)? { fs::remove_file(&path) } else { fs::remove_dir_all(&path) };
             removed.map_err(|cause| Error::writing(&path, &cause))?;
         }
         for folder in self.folders {
@@ -266,8 +269,15 @@ fn own_entries(folder: &Path) -> Result<Vec<PathBuf>> {
 }
 
 /// A file or a link; what a link leads to is never removed.
-fn is_file(path: &Path) -> bool {
-    fs::symlink_metadata(path).is_ok_and(|data| !data.is_dir())
+///
+/// Errors: that cannot be known (66, 74).
+fn is_file(path: &Path) -> Result<bool> {
+    use std::io::ErrorKind::{NotADirectory, NotFound};
+    match fs::symlink_metadata(path) {
+        Ok(data) => Ok(!data.is_dir()),
+        Err(cause) if matches!(cause.kind(), NotFound | NotADirectory) => Ok(false),
+        Err(cause) => Err(Error::reading(path, &cause)),
+    }
 }
 
 /// The step in the name of a checkpoint, such as `step_000500`.

@@ -52,7 +52,7 @@ pub fn settle(folder: &Path, known: &[&str]) -> Result<()> {
             let place = folder.join(&name);
             match known.iter().any(|known| name == *known) && !path.is_dir() {
                 true => fs::remove_file(&path).map_err(cannot)?,
-                false if place.exists() => {}
+                false if files::exists(&place)? => {}
                 false => fs::rename(&path, &place).map_err(cannot)?,
             }
         }

@@ -182,7 +182,7 @@ fn may_hold_a_run(path: &Path, existing: Existing) -> Result<()> {
         }
         // Its config says what run it is, whatever became of its manifest.
         (Standing::Part(_), Existing::Resume)
-            if path.join("config.toml").exists() && path.join("checkpoints").exists() =>
+            if files::exists(&path.join("config.toml"))? && files::exists(&path.join("checkpoints"))? =>
         {
             Ok(())
         }

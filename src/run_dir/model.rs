@@ -21,7 +21,7 @@ pub fn model_folder(path: &Path) -> PathBuf {
 ///
 /// Errors: a comparison, a run that has not finished, a model that is not as the run wrote it (65).
 pub fn finished_model(path: &Path) -> Result<Option<PathBuf>> {
-    if !path.join("run.json").exists() {
+    if !files::exists(&path.join("run.json"))? {
         return Ok(None);
     }
     let manifest: Manifest = read_json(path, "run.json")?;
@@ -77,7 +77,7 @@ pub fn check_model(path: &Path, manifest: &Manifest) -> Result<()> {
     let hint = format!("put it back, {again}, or {own}");
     for (name, expected) in &manifest.model_sha256 {
         let file = path.join(name);
-        if !file.exists() {
+        if !files::exists(&file)? {
             let hint = "put it back, or end the run again with --resume";
             return Err(Error::data(format!("{} is missing; {hint}", file.display())));
         }
@@ -88,7 +88,7 @@ pub fn check_model(path: &Path, manifest: &Manifest) -> Result<()> {
             return Err(Error::data(format!("{} {why}; {hint}", file.display())));
         }
     }
-    if manifest.phase != "compare" && !model.join("config.json").exists() {
+    if manifest.phase != "compare" && !files::exists(&model.join("config.json"))? {
         let hint = "put it back, or end the run again with --resume";
         return Err(Error::data(format!("{} has no config.json; {hint}", model.display())));
     }

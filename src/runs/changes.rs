@@ -109,7 +109,7 @@ const WITHOUT_EFFECT: [&str; 2] = ["device", "train.keep_checkpoints"];
 /// Errors: its config is damaged (65).
 pub fn is_of<C: Serialize + DeserializeOwned>(path: &Path, manifest: &Manifest, config: &C) -> Result<bool> {
     let stored = path.join("config.toml");
-    if !stored.exists() {
+    if !files::exists(&stored)? {
         return Ok(false);
     }
     let changes = stored_changes(&stored, config)?;

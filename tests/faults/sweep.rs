@@ -47,12 +47,16 @@ const FAULTS: [(&str, &[Effect]); 12] = [
     ("stat", &[Effect::Kill, Effect::Error(EIO), Effect::Error(EACCES)]),
 ];
 
-/// Tells a story with about `few` faults of each kind, spread evenly; TRAIN_FAULTS says how many times as many.
+/// Tells a story with about `few` faults of each kind, spread evenly; TRAIN_FAULTS says how many times as many, and
+/// TRAIN_CALL names the one call that goes wrong.
 fn sweep(story: Option<Story>, few: u64) {
     let Some(story) = story else { return };
     let wanted = few * times("TRAIN_FAULTS", 1);
+    let only = std::env::var("TRAIN_CALL").ok();
     let mut wrong = Vec::new();
-    for (call, effects) in FAULTS {
+    for (call, effects) in
+        FAULTS.into_iter().filter(|(call, _)| only.as_ref().is_none_or(|only| only == call))
+    {
         let calls = story.calls[call];
         for (turn, effect) in effects.iter().enumerate() {
             let step = calls.div_ceil(wanted).max(1);

@@ -7,6 +7,7 @@
 struct Case {
     std::vector<int> lengths;
     int num_heads, num_kv_heads, head_dim;
+    bool causal = true;
 };
 
 using Numbers = std::vector<double>;
@@ -22,9 +23,10 @@ Numbers reference(const Case& c, const Numbers& qkv, const Numbers* d_y, Numbers
             int kv_head = head / (c.num_heads / c.num_kv_heads);
             int q = head * c.head_dim, k = (c.num_heads + kv_head) * c.head_dim, v = k + c.num_kv_heads * c.head_dim;
             for (int i = start; i < start + length; i++) {
+                const int end = c.causal ? i + 1 : start + length;
                 Numbers weights;
                 double largest = -INFINITY, sum = 0;
-                for (int j = start; j <= i; j++) {
+                for (int j = start; j < end; j++) {
                     double score = 0;
                     for (int d = 0; d < c.head_dim; d++) score += qkv[i * width + q + d] * qkv[j * width + k + d];
                     weights.push_back(score * scale);
@@ -32,20 +34,20 @@ Numbers reference(const Case& c, const Numbers& qkv, const Numbers* d_y, Numbers
                 }
                 for (double& weight : weights) sum += weight = std::exp(weight - largest);
                 for (double& weight : weights) weight /= sum;
-                for (int j = start; j <= i; j++)
+                for (int j = start; j < end; j++)
                     for (int d = 0; d < c.head_dim; d++)
                         y[i * out_width + q + d] += weights[j - start] * qkv[j * width + v + d];
                 if (!d_y) continue;
                 Numbers d_weights;
                 double mean = 0;
-                for (int j = start; j <= i; j++) {
+                for (int j = start; j < end; j++) {
                     double d_weight = 0;
                     for (int d = 0; d < c.head_dim; d++)
                         d_weight += (*d_y)[i * out_width + q + d] * qkv[j * width + v + d];
                     d_weights.push_back(d_weight);
                     mean += d_weight * weights[j - start];
                 }
-                for (int j = start; j <= i; j++) {
+                for (int j = start; j < end; j++) {
                     double weight = weights[j - start], d_score = weight * (d_weights[j - start] - mean) * scale;
                     for (int d = 0; d < c.head_dim; d++) {
                         (*d_qkv)[j * width + v + d] += weight * (*d_y)[i * out_width + q + d];
@@ -75,8 +77,8 @@ Numbers normal(size_t count) {
 }
 
 /// Central differences of sum(y d_y) at some elements; an f64 step of 1e-5 leaves an error of about 1e-9.
-void check_reference() {
-    Case c{{5, 1, 9}, 4, 2, 3};
+void check_reference(bool causal) {
+    Case c{{5, 1, 9}, 4, 2, 3, causal};
     Numbers qkv = normal(15 * 8 * 3), d_y = normal(15 * 4 * 3), d_qkv;
     reference(c, qkv, &d_y, &d_qkv);
     for (size_t i = 0; i < qkv.size(); i++) {
@@ -146,19 +148,19 @@ Errors run(const char* name, const Case& c, double size, F forward, Q backward_q
     float scale = 1 / std::sqrt(float(c.head_dim));
     auto tiles = tiles_of(c.lengths, Forward::ROWS);
     emulate::launch(name, dim3(tiles.size(), c.num_heads), Forward::THREADS, Forward::FORWARD_BYTES, {y, lse}, [&] {
-        forward(qkv_elements.data(), tiles.data(), rows, c.num_heads, c.num_kv_heads, c.head_dim, scale, y.data(),
+        forward(qkv_elements.data(), tiles.data(), rows, c.num_heads, c.num_kv_heads, c.head_dim, c.causal, scale, y.data(),
                 lse.data());
     });
     tiles = tiles_of(c.lengths, Backward::ROWS);
     emulate::launch(name, dim3(tiles.size(), c.num_heads), Backward::THREADS, Backward::BACKWARD_BYTES, {d_qkv, delta},
                     [&] {
         backward_queries(qkv_elements.data(), y.data(), d_y_elements.data(), lse.data(), tiles.data(), rows,
-                         c.num_heads, c.num_kv_heads, c.head_dim, scale, d_qkv.data(), delta.data());
+                         c.num_heads, c.num_kv_heads, c.head_dim, c.causal, scale, d_qkv.data(), delta.data());
     });
     emulate::launch(name, dim3(tiles.size(), c.num_kv_heads), Backward::THREADS, Backward::BACKWARD_BYTES, {d_qkv},
                     [&] {
         backward_keys(qkv_elements.data(), d_y_elements.data(), lse.data(), delta.data(), tiles.data(), rows,
-                      c.num_heads, c.num_kv_heads, c.head_dim, scale, d_qkv.data());
+                      c.num_heads, c.num_kv_heads, c.head_dim, c.causal, scale, d_qkv.data());
     });
     return {error(y, y_expected, c.head_dim), error(d_qkv, d_qkv_expected, c.head_dim)};
 }
@@ -181,15 +183,17 @@ void check(const char* name, Tolerance tolerance, F forward, Q backward_queries,
         {{70}, 2, 1, 8},
         {std::vector<int>(24, 3), 2, 2, D},
     };
-    for (double size : {1., 4.}) {
+    for (auto [causal, size] : {std::pair(true, 1.), {true, 4.}, {false, 1.}}) {
         Errors worst;
-        for (const Case& c : cases) {
+        for (Case c : cases) {
             if (size > 1 && c.num_heads < 2) continue;  // Half of the cases will do.
+            c.causal = causal;
             Errors errors = run<Forward, Backward>(name, c, size, forward, backward_queries, backward_keys);
             worst = {std::max(worst.y, errors.y), std::max(worst.d_qkv, errors.d_qkv)};
         }
         double factor = size > 1 ? 10 : 1;
-        printf("%s, numbers of size %g: errors of y %.1e, d_qkv %.1e\n", name, size, worst.y, worst.d_qkv);
+        printf("%s, %s, numbers of size %g: errors of y %.1e, d_qkv %.1e\n", name,
+               causal ? "causal" : "both directions", size, worst.y, worst.d_qkv);
         if (worst.y > factor * tolerance.y || worst.d_qkv > factor * tolerance.d_qkv)
             fail(std::string(name) + ": a larger error than allowed");
     }
@@ -202,7 +206,7 @@ void check(const char* name, Tolerance tolerance, F forward, Q backward_queries,
 int main(int count, char** arguments) {
     const Tolerance bf16{7e-3, 2e-2}, tf32{2e-3, 5e-3}, f32{1.5e-6, 3e-6};
     std::string kind = count > 1 ? arguments[1] : "";
-    check_reference();
+    check_reference(true), check_reference(false);
     if (kind == "bf16") CHECK(bf16_32, bf16), CHECK(bf16_64, bf16), CHECK(bf16_96, bf16), CHECK(bf16_128, bf16);
     else if (kind == "tf32") CHECK(tf32_32, tf32), CHECK(tf32_64, tf32), CHECK(tf32_96, tf32), CHECK(tf32_128, tf32);
     else if (kind == "f32") CHECK(f32_32, f32), CHECK(f32_64, f32), CHECK(f32_96, f32), CHECK(f32_128, f32);

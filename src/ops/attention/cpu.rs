@@ -1,6 +1,6 @@
 //! Attention kernels: a task per sequence and key-value head, a step per block of query rows.
 //!
-//! Heads are read where they stand in the packed tensor, by stride. Products leave out the tiles that the mask
+//! Heads are read where they stand in the packed tensor, by stride. Products leave out the tiles that a causal mask
 //! hides, which saves nearly half of them.
 
 use std::ops::Range;
@@ -8,7 +8,8 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::super::base::matmul::{Matrix, MatrixMut, Multiply, Onto, SharedBuffer, Threads};
-use super::softmax::{causal_softmax, softmax_backward};
+use super::Mask;
+use super::softmax::{masked_softmax, softmax_backward};
 
 /// Query rows per step: few enough that their scores stay in the second cache, many enough that packing the keys and
 /// values for them pays.
@@ -22,6 +23,7 @@ pub struct Sizes {
     pub num_heads: usize,
     pub num_kv_heads: usize,
     pub head_dim: usize,
+    pub mask: Mask,
 }
 
 /// y = softmax(scale q k^T + mask) v.
@@ -31,13 +33,14 @@ pub fn forward<T: Multiply>(qkv: &[T], sizes: &Sizes) -> Vec<T> {
         let group = Group::new(qkv, &sequence, kv_head, sizes);
         for head in group.heads() {
             for block in blocks(sequence.len()) {
-                let weights = &mut scratch[..block.len() * block.end];
+                let Seen { keys, first } = group.seen(&block);
+                let weights = &mut scratch[..block.len() * keys];
                 group.set_weights(weights, head, &block);
-                let weights = Matrix::new(weights, block.len(), block.end, block.end).lower(block.start);
+                let weights = Matrix::new(weights, block.len(), keys, keys).lower(first);
                 let offset = sizes.out_offset(head, sequence.start + block.start);
                 // SAFETY: a head's rows of one block are written by this step alone.
                 let mut y = unsafe { y.rectangle(offset, block.len(), sizes.head_dim, sizes.out_width()) };
-                y.set_product(Onto::Nothing, T::one(), weights, group.v(block.end), Threads::One);
+                y.set_product(Onto::Nothing, T::one(), weights, group.v(keys), Threads::One);
             }
         }
     });
@@ -53,7 +56,7 @@ pub fn backward<T: Multiply>(qkv: &[T], d_y: &[T], sizes: &Sizes) -> Vec<T> {
         let group = Group::new(qkv, &sequence, kv_head, sizes);
         let mut onto = Onto::Nothing;
         for head in group.heads() {
-            // The last block comes first: it sees all keys, so its products set d_k and d_v, and the
+            // The last block comes first: it always sees all keys, so its products set d_k and d_v, and the
             // products of all other blocks and heads add to them.
             for block in blocks(sequence.len()).rev() {
                 let d_y = &d_y[sizes.out_offset(head, sequence.start + block.start)..];
@@ -68,7 +71,7 @@ pub fn backward<T: Multiply>(qkv: &[T], d_y: &[T], sizes: &Sizes) -> Vec<T> {
     unsafe { d_qkv.into_vec() }
 }
 
-/// The rows of each block of queries of a sequence; it sees the keys up to its end.
+/// The rows of each block of queries of a sequence.
 fn blocks(seq_len: usize) -> impl DoubleEndedIterator<Item = Range<usize>> {
     (0..seq_len.div_ceil(QUERY_BLOCK))
         .map(move |block| block * QUERY_BLOCK..seq_len.min((block + 1) * QUERY_BLOCK))
@@ -127,6 +130,12 @@ impl Sizes {
     }
 }
 
+/// What a block of queries sees: so many keys, of which its row i those up to `first + i`.
+struct Seen {
+    keys: usize,
+    first: usize,
+}
+
 /// One key-value head of one sequence, with the query heads that use it.
 struct Group<'a, T> {
     /// qkv of the sequence, (seq_len, width).
@@ -146,6 +155,14 @@ impl<'a, T: Multiply> Group<'a, T> {
     fn heads(&self) -> Range<usize> {
         let size = self.sizes.num_heads / self.sizes.num_kv_heads;
         self.kv_head * size..(self.kv_head + 1) * size
+    }
+
+    fn seen(&self, block: &Range<usize>) -> Seen {
+        let seq_len = self.qkv.len() / self.sizes.width();
+        match self.sizes.mask {
+            Mask::Causal => Seen { keys: block.end, first: block.start },
+            Mask::Bidirectional => Seen { keys: seq_len, first: seq_len },
+        }
     }
 
     /// Where the queries of a block start in the sequence.
@@ -173,12 +190,12 @@ impl<'a, T: Multiply> Group<'a, T> {
 
     /// Softmax weights of a block of queries, (block, keys).
     fn set_weights(&self, weights: &mut [T], head: usize, block: &Range<usize>) {
-        let (rows, keys) = (block.len(), block.end);
+        let (rows, Seen { keys, first }) = (block.len(), self.seen(block));
         let q = self.vectors(self.q_offset(head, block), rows);
         let k = self.vectors(self.k_offset(), keys);
-        let mut scores = MatrixMut::new(weights, rows, keys, keys).lower(block.start);
+        let mut scores = MatrixMut::new(weights, rows, keys, keys).lower(first);
         scores.set_product(Onto::Nothing, self.sizes.scale(), q, k.transposed(), Threads::One);
-        causal_softmax(weights, block.start, keys);
+        masked_softmax(weights, first, keys);
     }
 
     /// What a block of queries adds to d_qkv; d_k and d_v are added onto nothing or themselves.
@@ -195,17 +212,17 @@ impl<'a, T: Multiply> Group<'a, T> {
         d_qkv: &SharedBuffer<T>,
         onto: Onto<T>,
     ) {
-        let (rows, keys) = (block.len(), block.end);
+        let (rows, Seen { keys, first }) = (block.len(), self.seen(block));
         let (weights, d_scores) = scratch.split_at_mut(scratch.len() / 2);
         let (weights, d_scores) = (&mut weights[..rows * keys], &mut d_scores[..rows * keys]);
         let (one, scale, serial) = (T::one(), self.sizes.scale(), Threads::One);
         self.set_weights(weights, head, block);
-        let mut d_weights = MatrixMut::new(d_scores, rows, keys, keys).lower(block.start);
+        let mut d_weights = MatrixMut::new(d_scores, rows, keys, keys).lower(first);
         d_weights.set_product(Onto::Nothing, one, d_y, self.v(keys).transposed(), serial);
-        softmax_backward(weights, d_scores, block.start, keys);
+        softmax_backward(weights, d_scores, first, keys);
 
-        let weights = Matrix::new(weights, rows, keys, keys).lower(block.start);
-        let d_scores = Matrix::new(d_scores, rows, keys, keys).lower(block.start);
+        let weights = Matrix::new(weights, rows, keys, keys).lower(first);
+        let d_scores = Matrix::new(d_scores, rows, keys, keys).lower(first);
         let q_offset = self.q_offset(head, block);
         let (q, k) = (self.vectors(q_offset, rows), self.vectors(self.k_offset(), keys));
         // SAFETY: by the caller's promise; the three rectangles are disjoint columns.

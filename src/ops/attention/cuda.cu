@@ -1,4 +1,4 @@
-// Causal attention in the flash manner, forward and backward, on tensor cores.
+// Attention in the flash manner, causal or in both directions, forward and backward, on tensor cores.
 //
 // qkv (N, (H + 2K) D) and y (N, H D) are those of mod.rs; N rows of all sequences, none padded. The scores of a
 // sequence never exist as a whole: a block owns some rows of one sequence and head, and the rows they meet pass by
@@ -14,9 +14,9 @@
 
 constexpr float LOG2_E = 1.44269504f;
 
-/// Shapes of qkv and y: N, H, K, D.
+/// Shapes of qkv and y: N, H, K, D; whether a row sees itself and those before it alone.
 struct Sizes {
-    int rows, num_heads, num_kv_heads, head_dim;
+    int rows, num_heads, num_kv_heads, head_dim, causal;
 
     __device__ int group() const { return num_heads / num_kv_heads; }
     __device__ int64_t width() const { return int64_t(num_heads + 2 * num_kv_heads) * head_dim; }
@@ -39,14 +39,14 @@ template <class T> struct Keys {
     using Element = typename T::Element;
     const Element *k, *v;
     int64_t width;
-    int begin, end, last_query, head_dim;
+    int begin, end, last, head_dim;
 
     __device__ Keys(const Element* qkv, const Tile& tile, int head, const Sizes& sizes)
         : k(qkv + sizes.k(head / sizes.group())), v(qkv + sizes.v(head / sizes.group())), width(sizes.width()),
-          begin(tile.begin), end(tile.end), last_query(min(tile.first + T::ROWS, tile.end) - 1),
-          head_dim(sizes.head_dim) {}
+          begin(tile.begin), end(tile.end),
+          last((sizes.causal ? min(tile.first + T::ROWS, tile.end) : tile.end) - 1), head_dim(sizes.head_dim) {}
 
-    __device__ int steps() const { return (last_query - begin) / T::STREAM + 1; }
+    __device__ int steps() const { return (last - begin) / T::STREAM + 1; }
     __device__ int first(int step) const { return begin + step * T::STREAM; }
     __device__ void start(int step, Element* stage) const {
         int64_t offset = first(step) * width;
@@ -77,12 +77,12 @@ __device__ void forward(const typename T::Element* qkv, const Tile* tiles, Sizes
     auto start = [&](int step, Element* stage) { keys.start(step, stage); };
     T::pipeline(q_tile + T::OWN_TILE, keys.steps(), start, [&](int step, const Element* stage) {
         const int key = keys.first(step);
-        if (row >= tile.end || key >= row + T::WARP_ROWS) return;
+        if (row >= tile.end || (sizes.causal && key >= row + T::WARP_ROWS)) return;
         typename T::Scores scores;
         T::multiply(scores, q_rows, stage);
-        if (key + T::STREAM > row + 1) {
+        if (key + T::STREAM > (sizes.causal ? row + 1 : tile.end)) {
             T::for_each([&](int m, int n, int i, int query, int column) {
-                if (key + column > row + query) scores[m][n][i] = -INFINITY;
+                if (key + column >= (sizes.causal ? row + query + 1 : tile.end)) scores[m][n][i] = -INFINITY;
             });
         }
         // Every row sees the first key, so that its maximum is finite from the first step on.
@@ -156,13 +156,13 @@ __device__ void backward_queries(const typename T::Element* qkv, const typename 
     auto start = [&](int step, Element* stage) { keys.start(step, stage); };
     T::pipeline(stages, keys.steps(), start, [&](int step, const Element* stage) {
         const int key = keys.first(step);
-        if (row >= tile.end || key >= row + T::WARP_ROWS) return;
+        if (row >= tile.end || (sizes.causal && key >= row + T::WARP_ROWS)) return;
         typename T::Scores scores, d_weights;
         T::multiply(scores, q_rows, stage);
         T::multiply(d_weights, d_y_rows, stage + T::STREAM_TILE);
-        if (key + T::STREAM > row + 1) {
+        if (key + T::STREAM > (sizes.causal ? row + 1 : tile.end)) {
             T::for_each([&](int m, int n, int i, int query, int column) {
-                if (key + column > row + query) scores[m][n][i] = -INFINITY;
+                if (key + column >= (sizes.causal ? row + query + 1 : tile.end)) scores[m][n][i] = -INFINITY;
             });
         }
         T::for_each([&](int m, int n, int i, int, int) {
@@ -197,9 +197,9 @@ __device__ void backward_keys(const typename T::Element* qkv, const typename T::
     T::template load<T::ROWS>(v_tile, own + sizes.v(kv_head), width, present, sizes.head_dim);
     typename T::Sums d_k = {}, d_v = {};
 
-    // Only queries from the block's first row on see its keys.
-    const int steps = (present - 1) / T::STREAM + 1;
-    auto first_query = [&](int step) { return tile.first + step % steps * T::STREAM; };
+    // With a causal mask only queries from the block's first row on see its keys.
+    const int from = sizes.causal ? tile.first : tile.begin, steps = (tile.end - from - 1) / T::STREAM + 1;
+    auto first_query = [&](int step) { return from + step % steps * T::STREAM; };
     auto start = [&](int step, Element* stage) {
         int head = kv_head * sizes.group() + step / steps, query = first_query(step), left = tile.end - query;
         int64_t at = sizes.of_row(head, query);
@@ -211,11 +211,11 @@ __device__ void backward_keys(const typename T::Element* qkv, const typename T::
     };
     T::pipeline(v_tile + T::OWN_TILE, sizes.group() * steps, start, [&](int step, Element* stage) {
         const int query = first_query(step);
-        if (row >= tile.end || query + T::STREAM <= row) return;
+        if (row >= tile.end || (sizes.causal && query + T::STREAM <= row)) return;
         const float *query_lse = T::row_values(stage), *query_delta = query_lse + T::STREAM;
         typename T::Scores weights, d_scores;
         T::multiply(weights, k_rows, stage);
-        if (query < row + T::WARP_ROWS - 1) {
+        if (sizes.causal && query < row + T::WARP_ROWS - 1) {
             T::for_each([&](int m, int n, int i, int key, int column) {
                 if (row + key > query + column) weights[m][n][i] = -INFINITY;
             });
@@ -252,22 +252,22 @@ constexpr unsigned LEAST_SHARED_BYTES = 99 << 10;
     static_assert(Backward_##suffix::BACKWARD_BYTES <= LEAST_SHARED_BYTES, "tiles of backward " #suffix);             \
     extern "C" __global__ void __launch_bounds__(Forward_##suffix::THREADS) attention_forward_##suffix(               \
         const Arithmetic::Element* qkv, const Tile* tiles, int rows, int num_heads, int num_kv_heads, int head_dim,   \
-        float scale, Arithmetic::Element* y, float* lse) {                                                            \
-        forward<Forward_##suffix>(qkv, tiles, {rows, num_heads, num_kv_heads, head_dim}, scale, y, lse);              \
+        int causal, float scale, Arithmetic::Element* y, float* lse) {                                                \
+        forward<Forward_##suffix>(qkv, tiles, {rows, num_heads, num_kv_heads, head_dim, causal}, scale, y, lse);      \
     }                                                                                                                 \
     extern "C" __global__ void __launch_bounds__(Backward_##suffix::THREADS) attention_backward_queries_##suffix(     \
         const Arithmetic::Element* qkv, const Arithmetic::Element* y, const Arithmetic::Element* d_y,                 \
-        const float* lse, const Tile* tiles, int rows, int num_heads, int num_kv_heads, int head_dim, float scale,    \
-        Arithmetic::Element* d_qkv, float* delta) {                                                                   \
-        backward_queries<Backward_##suffix>(qkv, y, d_y, lse, tiles, {rows, num_heads, num_kv_heads, head_dim},       \
-                                            scale, d_qkv, delta);                                                     \
+        const float* lse, const Tile* tiles, int rows, int num_heads, int num_kv_heads, int head_dim, int causal,     \
+        float scale, Arithmetic::Element* d_qkv, float* delta) {                                                      \
+        backward_queries<Backward_##suffix>(qkv, y, d_y, lse, tiles,                                                  \
+                                            {rows, num_heads, num_kv_heads, head_dim, causal}, scale, d_qkv, delta);  \
     }                                                                                                                 \
     extern "C" __global__ void __launch_bounds__(Backward_##suffix::THREADS) attention_backward_keys_##suffix(        \
         const Arithmetic::Element* qkv, const Arithmetic::Element* d_y, const float* lse, const float* delta,         \
-        const Tile* tiles, int rows, int num_heads, int num_kv_heads, int head_dim, float scale,                      \
+        const Tile* tiles, int rows, int num_heads, int num_kv_heads, int head_dim, int causal, float scale,          \
         Arithmetic::Element* d_qkv) {                                                                                 \
-        backward_keys<Backward_##suffix>(qkv, d_y, lse, delta, tiles, {rows, num_heads, num_kv_heads, head_dim},      \
-                                         scale, d_qkv);                                                               \
+        backward_keys<Backward_##suffix>(qkv, d_y, lse, delta, tiles,                                                 \
+                                         {rows, num_heads, num_kv_heads, head_dim, causal}, scale, d_qkv);            \
     }
 
 KERNELS(bf16_32, Bf16, 32, 2, 4, 64, 2, 4, 32)

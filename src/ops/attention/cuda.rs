@@ -7,6 +7,7 @@ use candle_core::{CudaDevice, DType, Result, Tensor, bail};
 
 use super::super::base::cuda::{self, Arg, Grid, Kernels};
 use super::super::base::tape::{Traced, record};
+use super::Mask;
 use super::cpu::Sizes;
 
 static KERNELS: Kernels = cuda::kernels!("attention");
@@ -103,18 +104,9 @@ fn forward(qkv: &Tensor, sizes: &Sizes, variant: &Variant) -> Result<(Tensor, Te
     let lse = cuda::empty((sizes.num_heads, rows), DType::F32, qkv.device())?;
     let tiling = variant.forward;
     let (tiles, blocks) = tiles(&sizes.lengths, tiling.rows(), device)?;
-    let [of_rows, heads, kv_heads, head_dim, scale] = shape_args(rows, sizes)?;
-    let args = [
-        Arg::of(qkv)?,
-        Arg::of(&tiles)?,
-        of_rows,
-        heads,
-        kv_heads,
-        head_dim,
-        scale,
-        Arg::of(&y)?,
-        Arg::of(&lse)?,
-    ];
+    let args =
+        [&[Arg::of(qkv)?, Arg::of(&tiles)?], &shape_args(rows, sizes)?[..], &[Arg::of(&y)?, Arg::of(&lse)?]]
+            .concat();
     let name = format!("attention_forward_{}", variant.suffix);
     let shared_bytes = tiling.shared_bytes(1);
     let grid = Grid { blocks: [blocks, sizes.num_heads], threads: [32 * tiling.warps, 1], shared_bytes };
@@ -136,8 +128,7 @@ fn backward(
     let delta = cuda::empty(lse.shape(), DType::F32, qkv.device())?;
     let tiling = variant.backward;
     let (tiles, blocks) = tiles(&sizes.lengths, tiling.rows(), device)?;
-    let [of_rows, heads, kv_heads, head_dim, scale] = shape_args(rows, sizes)?;
-    let shape = [Arg::of(&tiles)?, of_rows, heads, kv_heads, head_dim, scale];
+    let shape = [&[Arg::of(&tiles)?], &shape_args(rows, sizes)?[..]].concat();
     let threads = [32 * tiling.warps, 1];
     let shared_bytes = tiling.shared_bytes(2);
 
@@ -161,11 +152,12 @@ fn backward(
     Ok(d_qkv)
 }
 
-/// N, H, K, D and the scale of the scores.
-fn shape_args(rows: usize, sizes: &Sizes) -> Result<[Arg; 5]> {
+/// N, H, K, D, whether the mask is causal, and the scale of the scores.
+fn shape_args(rows: usize, sizes: &Sizes) -> Result<[Arg; 6]> {
     let scale = Arg::F32((sizes.head_dim as f32).powf(-0.5));
     let [heads, kv_heads, head_dim] = [sizes.num_heads, sizes.num_kv_heads, sizes.head_dim];
-    Ok([Arg::size(rows)?, Arg::size(heads)?, Arg::size(kv_heads)?, Arg::size(head_dim)?, scale])
+    let causal = Arg::size(usize::from(sizes.mask == Mask::Causal))?;
+    Ok([Arg::size(rows)?, Arg::size(heads)?, Arg::size(kv_heads)?, Arg::size(head_dim)?, causal, scale])
 }
 
 /// The op on a contiguous input that [`fits`], with its backward.

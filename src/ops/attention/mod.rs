@@ -1,7 +1,7 @@
-//! Causal self-attention over packed queries, keys and values.
+//! Self-attention over packed queries, keys and values.
 //!
-//! The (T, T) matrix of a head never exists: blocks of query rows meet the keys up to the block's end, in
-//! buffers that stay in the cache. Backward computes the probabilities again.
+//! The (T, T) matrix of a head never exists: blocks of query rows meet the keys that they see, in buffers that stay in
+//! the cache. Backward computes the probabilities again.
 
 mod cpu;
 mod cuda;
@@ -21,7 +21,17 @@ pub use reference::attention_cached;
 
 const NAME: &str = "attention";
 
-/// Lets every position attend to itself and to all before it in its sequence.
+/// What of its sequence a position sees.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mask {
+    /// Itself and all before it.
+    #[default]
+    Causal,
+    /// All of it.
+    Bidirectional,
+}
+
+/// Lets every position attend to those of its sequence that `mask` lets it see.
 ///
 /// y = softmax(q k^T / sqrt(D) + mask) v for each head; head h uses key-value head h / (H / K). The sequences
 /// stand one after the other, so that short ones need no padding.
@@ -32,7 +42,13 @@ const NAME: &str = "attention";
 /// do not add up to N.
 /// Source: Vaswani et al. 2017, arXiv 1706.03762, eq. 1; grouped queries: Ainslie et al. 2023, arXiv
 /// 2305.13245; blocks and recomputation: Dao et al. 2022, arXiv 2205.14135.
-pub fn attention(qkv: &Traced, lengths: &[usize], num_heads: usize, num_kv_heads: usize) -> Result<Traced> {
+pub fn attention(
+    qkv: &Traced,
+    lengths: &[usize],
+    num_heads: usize,
+    num_kv_heads: usize,
+    mask: Mask,
+) -> Result<Traced> {
     expect_groups(num_heads, num_kv_heads)?;
     let heads = num_heads + 2 * num_kv_heads;
     let &[rows, width] = qkv.dims() else {
@@ -45,11 +61,11 @@ pub fn attention(qkv: &Traced, lengths: &[usize], num_heads: usize, num_kv_heads
         bail!("{NAME}: expected lengths that add up to {rows} rows, got {}", lengths.iter().sum::<usize>());
     }
     let (qkv, head_dim) = (qkv.contiguous()?, width / heads);
-    let sizes = cpu::Sizes { lengths: lengths.to_vec(), num_heads, num_kv_heads, head_dim };
+    let sizes = cpu::Sizes { lengths: lengths.to_vec(), num_heads, num_kv_heads, head_dim, mask };
     on_gpu!(cuda::fits(&qkv, head_dim)?, qkv.value() => cuda::attention(&qkv, sizes));
     if !qkv.device().is_cpu() {
         return by_reference(&[&qkv], move |t| {
-            reference::attention(&t[0], &sizes.lengths, num_heads, num_kv_heads)
+            reference::attention(&t[0], &sizes.lengths, num_heads, num_kv_heads, mask)
         });
     }
     by_dtype!(NAME, qkv.dtype(), T => {

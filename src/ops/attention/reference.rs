@@ -3,10 +3,16 @@
 use candle_core::{D, DType, Device, Result, Tensor};
 
 use super::super::base::elements::{expect_like, expect_shape};
-use super::{NAME, expect_groups};
+use super::{Mask, NAME, expect_groups};
 
 /// As [`super::attention`], differentiated by candle.
-pub fn attention(qkv: &Tensor, lengths: &[usize], num_heads: usize, num_kv_heads: usize) -> Result<Tensor> {
+pub fn attention(
+    qkv: &Tensor,
+    lengths: &[usize],
+    num_heads: usize,
+    num_kv_heads: usize,
+    mask: Mask,
+) -> Result<Tensor> {
     let width = qkv.dim(1)?;
     let head_dim = width / (num_heads + 2 * num_kv_heads);
     let (q_width, kv_width) = (num_heads * head_dim, num_kv_heads * head_dim);
@@ -15,7 +21,7 @@ pub fn attention(qkv: &Tensor, lengths: &[usize], num_heads: usize, num_kv_heads
         let q = qkv.narrow(2, 0, q_width)?;
         let k = qkv.narrow(2, q_width, kv_width)?;
         let v = qkv.narrow(2, q_width + kv_width, kv_width)?;
-        attention_cached(&q, &k, &v, num_heads, num_kv_heads)?.reshape((batch * seq_len, q_width))
+        masked(&q, &k, &v, num_heads, num_kv_heads, mask)?.reshape((batch * seq_len, q_width))
     };
     if let [first, rest @ ..] = lengths
         && rest.iter().all(|length| length == first)
@@ -47,7 +53,7 @@ pub fn attention_cached(
     expect_groups(num_heads, num_kv_heads)?;
     let (batch, q_len, width) = q.dims3()?;
     let k_len = k.dim(1)?;
-    let (head_dim, group) = (width / num_heads, num_heads / num_kv_heads);
+    let head_dim = width / num_heads;
     expect_shape(NAME, "q", q, &[batch, q_len, num_heads * head_dim])?;
     for (name, tensor) in [("k", k), ("v", v)] {
         expect_shape(NAME, name, tensor, &[batch, k_len, num_kv_heads * head_dim])?;
@@ -56,6 +62,20 @@ pub fn attention_cached(
     if k_len < q_len {
         candle_core::bail!("{NAME}: expected at least {q_len} keys, got {k_len}");
     }
+    masked(q, k, v, num_heads, num_kv_heads, Mask::Causal)
+}
+
+/// q (B, T_q, H D), k and v (B, T_k, K D) -> (B, T_q, H D).
+fn masked(
+    q: &Tensor,
+    k: &Tensor,
+    v: &Tensor,
+    num_heads: usize,
+    num_kv_heads: usize,
+    mask: Mask,
+) -> Result<Tensor> {
+    let ((batch, q_len, width), k_len) = (q.dims3()?, k.dim(1)?);
+    let (head_dim, group) = (width / num_heads, num_heads / num_kv_heads);
 
     // The query heads that share a key-value head stand under each other.
     let q = q.reshape((batch, q_len, num_kv_heads, group, head_dim))?.permute((0, 2, 3, 1, 4))?;
@@ -66,9 +86,11 @@ pub fn attention_cached(
     let (k, v) = (split(k)?, split(v)?); // (B, K, T_k, D)
 
     let scores = (q.matmul(&k.t()?)? * (head_dim as f64).powf(-0.5))?;
-    let scores = scores.reshape((batch, num_kv_heads, group, q_len, k_len))?;
-    let mask = causal_mask(q_len, k_len, scores.dtype(), q.device())?;
-    let weights = softmax(&scores.broadcast_add(&mask)?)?;
+    let mut scores = scores.reshape((batch, num_kv_heads, group, q_len, k_len))?;
+    if mask == Mask::Causal {
+        scores = scores.broadcast_add(&causal_mask(q_len, k_len, scores.dtype(), q.device())?)?;
+    }
+    let weights = softmax(&scores)?;
     let y = weights.reshape((batch, num_kv_heads, group * q_len, k_len))?.matmul(&v)?;
     let y = y.reshape((batch, num_kv_heads, group, q_len, head_dim))?.permute((0, 3, 1, 2, 4))?;
     y.contiguous()?.reshape((batch, q_len, width))

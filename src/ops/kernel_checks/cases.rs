@@ -5,7 +5,7 @@ use candle_core::{DType, Result, Tensor};
 use crate::ops::base::check::normal;
 use crate::ops::base::tape::Traced;
 use crate::ops::{
-    IGNORE_INDEX, Pool, WeightLayout, add, attention, cross_entropy, dropout_mask, embedding, gelu,
+    IGNORE_INDEX, Mask, Pool, WeightLayout, add, attention, cross_entropy, dropout_mask, embedding, gelu,
     head_cross_entropy, layer_norm, linear, multiply, pool, rms_norm, rope, swiglu, upload,
 };
 use crate::rng::key;
@@ -139,10 +139,12 @@ impl Cases {
             (&[40][..], 3, 3, 24),
         ] {
             let width = (heads + 2 * kv_heads) * head_dim;
-            let name = format!("attention {lengths:?} x {heads}/{kv_heads} x {head_dim}");
-            self.add(name, &[&[lengths.iter().sum(), width]], move |t| {
-                attention(&t[0], lengths, heads, kv_heads)
-            })?;
+            for mask in [Mask::Causal, Mask::Bidirectional] {
+                let name = format!("attention {mask:?} {lengths:?} x {heads}/{kv_heads} x {head_dim}");
+                self.add(name, &[&[lengths.iter().sum(), width]], move |t| {
+                    attention(&t[0], lengths, heads, kv_heads, mask)
+                })?;
+            }
         }
         Ok(())
     }

@@ -59,7 +59,9 @@ pub fn compare(config: &CompareConfig, context: &Context) -> Result<Comparison> 
         manifest.start_sha256 = Start::open(&config.pretrained)?.sha256()?;
     }
     let stored = lifecycle::stored(&dir, context)?;
-    if let Some(stored) = stored.as_ref().filter(|_| dir.config().exists()) {
+    if let Some(stored) = &stored
+        && files::exists(&dir.config())?
+    {
         check_unchanged(config, &dir, stored, &manifest, context)?;
     }
     if context.existing == Existing::Resume {
@@ -177,8 +179,10 @@ fn check_pretraining(config: &CompareConfig, context: &Context) -> Result<()> {
     }
     let own = &plan::pretraining(config);
     let folder = Path::new(&own.output_dir);
-    if ["run.json", "config.toml"].iter().any(|name| !folder.join(name).exists()) {
-        return Ok(());
+    for name in ["run.json", "config.toml"] {
+        if !files::exists(&folder.join(name))? {
+            return Ok(());
+        }
     }
     let stored: Manifest = read_json(folder, "run.json")?;
     if !changes::is_of(folder, &stored, own)? {

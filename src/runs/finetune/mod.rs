@@ -21,6 +21,7 @@ use crate::checkpoint::Fingerprints;
 use crate::config::{AuditMode, Config, FinetuneConfig};
 use crate::data::LabelledSplit;
 use crate::error::Result;
+use crate::files;
 use crate::hf_folder::{Sources, write_classifier_card};
 use crate::progress::Progress;
 use crate::report;
@@ -55,7 +56,7 @@ impl Finetuned {
     /// Errors: as [`finetune`] and [`Finetuned::load`]; a model that is not as the run wrote it (65).
     pub(super) fn of(config: &FinetuneConfig, context: &Context) -> Result<Self> {
         let dir = Path::new(&config.output_dir);
-        if !dir.join("run.json").exists() {
+        if !files::exists(&dir.join("run.json"))? {
             return finetune(config, context);
         }
         let manifest: Manifest = read_json(dir, "run.json")?;
