@@ -4,7 +4,7 @@
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -189,14 +189,20 @@ pub fn sync_parent(path: &Path) -> Result<()> {
     File::open(parent).and_then(|folder| folder.sync_all()).map_err(|cause| Error::writing(parent, &cause))
 }
 
-/// The path without links, where it is there or will be.
+/// The path without links and `..`, where it is there or will be.
 ///
 /// Errors: the working directory is gone (73).
 pub fn place_of(path: &Path) -> Result<PathBuf> {
     let absolute = std::path::absolute(path).map_err(|cause| Error::writing(path, &cause))?;
     let there = absolute.ancestors().find_map(|part| Some((part, part.canonicalize().ok()?)));
-    let Some((part, place)) = there else { return Ok(absolute) };
-    Ok(absolute.strip_prefix(part).map_or_else(|_| absolute.clone(), |rest| place.join(rest)))
+    let Some((part, mut place)) = there else { return Ok(absolute) };
+    for name in absolute.strip_prefix(part).unwrap_or(Path::new("")).components() {
+        match name {
+            Component::ParentDir => drop(place.pop()),
+            name => place.push(name),
+        }
+    }
+    Ok(place)
 }
 
 /// Reads a whole regular file.

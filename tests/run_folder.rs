@@ -181,6 +181,30 @@ fn no_run_of_an_old_comparison_comes_into_a_new_one() {
     let parts = ["compared/pretrain was made with other settings", "move it away"];
     folder.run(&format!("{COMPARE} {other} --resume")).fails(65, &parts);
     assert_eq!(folder.json("compared/run.json")["status"], "done", "a refusal changes nothing");
+
+    folder.replace("compared", "clean");
+    let lock = std::fs::File::open(folder.path("compared/pretrain/run.lock")).unwrap();
+    lock.lock().unwrap();
+    folder.run(&format!("{COMPARE} {other} --resume")).fails(73, &["compared/pretrain is locked"]);
+    drop(lock);
+    folder.write("compared/scratch-20-seed1/model/config.json", "{}");
+    folder.run(&format!("{COMPARE} {other} --resume")).fails(65, &["is not as the run wrote it"]);
+    assert_eq!(folder.json("compared/run.json")["status"], "done", "its results still stand");
+}
+
+#[test]
+fn a_run_lies_beside_the_text_it_reads_and_may_lie_in_the_model_it_starts_from() {
+    let folder = Folder::pretrained();
+    make(&folder, "data");
+    folder.write("data/corpus.txt", folder.text("corpus.txt"));
+    let line = format!("{PRETRAIN} --set data.train=[\"data\"] --set output_dir=");
+    let parts = ["output_dir data/run lies in data.train data", "choose another output_dir"];
+    folder.run(&format!("{line}data/run")).fails(73, &parts);
+    assert!(!folder.path("data/run").exists(), "nothing joins the text");
+    folder.run(&format!("{line}beside")).done();
+    let line = "finetune --config finetune.toml --set output_dir=pretrained/spam";
+    folder.run(line).done();
+    folder.run(&format!("{line} --overwrite")).done();
 }
 
 #[test]
@@ -230,15 +254,19 @@ fn overwriting_keeps_what_the_new_run_is_made_from() {
     folder
         .run(&format!("{PRETRAIN} --overwrite --set data.train=[\"pretrained/*.md\"]"))
         .fails(73, &["data.train"]);
-    for above in ["**/samples.jsonl", "./", "pretrained"] {
-        let set = format!("--set data.train=[\"{above}\"] --set data.format=jsonl");
-        folder
-            .run(&format!("{PRETRAIN} --overwrite {set}"))
-            .fails(73, &[&format!("some of data.train {above} lies in output_dir pretrained")]);
+    make(&folder, "linked");
+    std::os::unix::fs::symlink(folder.path("pretrained/report.md"), folder.path("linked/a.txt")).unwrap();
+    for entry in ["**/samples.jsonl", "linked"] {
+        let set = format!("--set data.train=[\"{entry}\"] --set data.format=jsonl");
+        let parts =
+            [&format!("of data.train {entry} lies in output_dir pretrained, which --overwrite clears")];
+        folder.run(&format!("{PRETRAIN} --overwrite {set}")).fails(73, &parts.map(|part| part.as_str()));
     }
-    folder
-        .run("tokenizer train corpus.txt --output pretrained/model/tokenizer.json --overwrite")
-        .fails(73, &["belongs to the run in ", "choose another --output"]);
+    for output in ["pretrained/model/tokenizer.json", "pretrained/samples.jsonl"] {
+        folder
+            .run(&format!("tokenizer train corpus.txt --output {output} --overwrite"))
+            .fails(73, &["choose another --output"]);
+    }
     let line = "pretrain --config pretrained/config.toml --overwrite";
     folder.run(line).fails(73, &["--config pretrained/config.toml lies in output_dir", "copy it"]);
     assert!(files(&folder, "pretrained") == before);
@@ -390,12 +418,28 @@ fn a_file_that_is_only_called_run_json_makes_no_run() {
     folder.write("marked/run.clearing", "mine");
     folder.write("marked/report.md", "mine");
     folder.run("finetune --config finetune.toml --set output_dir=marked").fails(73, &["holds report.md"]);
+    folder.write("pretrained/run.clearing", "mine");
+    folder
+        .run(&format!("{PRETRAIN} --overwrite"))
+        .fails(73, &["run.clearing is there and no run wrote it", "move it"]);
+    assert_eq!(folder.text("pretrained/run.clearing"), "mine");
+    folder.remove("pretrained/run.clearing");
+    make(&folder, "odd/run.json");
+    folder.write("odd/report.md", "mine");
+    folder
+        .run("finetune --config finetune.toml --set output_dir=odd --overwrite")
+        .fails(66, &["odd/run.json: it is a folder"]);
+    assert_eq!(folder.text("odd/report.md"), "mine");
     assert_eq!(folder.text("marked/report.md") + &folder.text("marked/run.clearing"), "minemine");
     for flag in ["", " --overwrite", " --resume"] {
         folder.run(&format!("{finetune}{flag}")).fails(73, &["holds a run.json that no run wrote"]);
     }
     assert_eq!(folder.text("project/report.md"), "mine");
     folder.run("export pretrained --to project/out").done();
+    folder.run("export pretrained --to new/../pretrained/model").fails(73, &["exists"]);
+    folder.run("export pretrained --to new/../pretrained/adapter").fails(73, &["belongs to the run in "]);
+    folder.run("export pretrained --to pretrained/model/x.gguf").fails(73, &["belongs to the run in "]);
+    assert!(!folder.path("new").exists());
     // Beside what a run wrote there is room for an export.
     folder.run("export pretrained --to pretrained/hf").done();
     folder.run("export pretrained --to pretrained/model --overwrite").fails(73, &["belongs to the run"]);

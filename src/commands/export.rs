@@ -28,15 +28,16 @@ pub fn run(args: &ExportArgs, json: bool, progress: &Progress) -> Result<()> {
         Quantize::Q8_0 => Quantization::Q8_0,
     };
     let from = hf_folder::locate(path)?;
-    if to.exists() && !args.overwrite {
-        return Err(refused(to, "exists; use --overwrite or another --to"));
-    }
     let gguf = to.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gguf"));
     if !gguf && quantization != Quantization::F32 {
         let why = "only a GGUF file can be quantized";
         return Err(Error::usage(format!("--to {}: {why}; give it a name that ends in .gguf", to.display())));
     }
-    may_take(to, path, gguf)?;
+    let place = files::place_of(to)?;
+    if (to.exists() || place.exists()) && !args.overwrite {
+        return Err(refused(to, "exists; use --overwrite or another --to"));
+    }
+    may_take(to, &place, path, gguf)?;
     if let Some(beside) = to.parent() {
         files::sweep_shared(beside);
     }
@@ -67,7 +68,10 @@ fn written(to: &Path, json: bool, progress: &Progress) -> Result<()> {
 }
 
 /// Errors: `to` is part of what is exported or of a run, or holds something that is no export (73).
-fn may_take(to: &Path, source: &Path, gguf: bool) -> Result<()> {
+fn may_take(to: &Path, place: &Path, source: &Path, gguf: bool) -> Result<()> {
+    if let Some(run) = run_around(to)? {
+        return Err(refused(to, &format!("belongs to the run in {}; choose another --to", run.display())));
+    }
     if gguf {
         let is_gguf = || {
             let mut magic = Vec::new();
@@ -77,16 +81,12 @@ fn may_take(to: &Path, source: &Path, gguf: bool) -> Result<()> {
         let takes = !to.exists() || is_gguf();
         return if takes { Ok(()) } else { Err(refused(to, "is no GGUF file; choose another --to")) };
     }
-    if let Some(run) = run_around(to)? {
-        return Err(refused(to, &format!("belongs to the run in {}; choose another --to", run.display())));
-    }
-    if !to.exists() {
+    if !place.exists() {
         return Ok(());
     }
-    let place = files::place_of(to)?;
     let source = source.canonicalize().map_err(|cause| Error::reading(source, &cause))?;
-    let holds_source = source.starts_with(&place);
-    if holds_source || place.starts_with(&source) && !is_run(&source) {
+    let holds_source = source.starts_with(place);
+    if holds_source || place.starts_with(&source) && !is_run(&source)? {
         return Err(refused(to, "holds what is exported or lies in it; choose another --to"));
     }
     let is_model = ["config.json", "model.safetensors"].iter().all(|name| to.join(name).exists());

@@ -37,6 +37,7 @@ impl<'a> AuditPart<'a> {
 }
 
 /// The text that is closest to a row.
+#[derive(Clone)]
 pub struct Closest<'a> {
     /// How close it is.
     pub kind: Kind,
@@ -76,59 +77,106 @@ pub fn audit<'a>(
     threshold: f64,
     progress: &Progress,
 ) -> Result<Audit<'a>> {
-    let index = NearIndex::new(parts.iter().flat_map(|part| part.texts.iter().copied()), threshold);
-    let mut rows: Vec<Range<usize>> = Vec::new();
-    for part in parts {
-        let start = rows.last().map_or(0, |before| before.end);
-        rows.push(start..start + part.texts.len());
-    }
-    let mut in_parts: Vec<Found> =
-        parts.iter().zip(&rows).map(|(part, rows)| occurring_in(part, rows.start, &index)).collect();
-    let mut in_corpus = Found::new();
-    let mut documents = 0;
-    for config in corpora {
-        documents += search_corpus(config, &index, &mut in_corpus, progress)?;
-    }
-    let mut overlaps = Vec::new();
-    let mut of_part = |part: usize, with: &str, found: &mut Found<'a>| {
-        let Range { start, end } = rows[part];
-        let later = found.split_off(&end);
-        let own = std::mem::replace(found, later).into_iter().map(|(row, closest)| (row - start, closest));
-        overlaps.push(Overlaps { part: parts[part].name.clone(), with: with.into(), found: own.collect() });
+    let texts: Vec<&str> = parts.iter().flat_map(|part| part.texts.iter().copied()).collect();
+    let index = NearIndex::new(texts.iter().copied(), threshold);
+    let mut ends = 0;
+    let rows: Vec<Range<usize>> = parts
+        .iter()
+        .map(|part| {
+            ends += part.texts.len();
+            ends - part.texts.len()..ends
+        })
+        .collect();
+    let of_part = |part: usize, with: &str, closest: &dyn Fn(usize) -> Option<Closest<'a>>| Overlaps {
+        part: parts[part].name.clone(),
+        with: with.into(),
+        found: rows[part].clone().filter_map(|row| Some((row - rows[part].start, closest(row)?))).collect(),
     };
-    for part in 0..parts.len() {
-        for (other, found) in parts.iter().zip(&mut in_parts).take(part + 1) {
-            of_part(part, &other.name, found);
+    let mut overlaps = BTreeMap::new();
+    for (other, range) in rows.iter().enumerate() {
+        let earlier = Earlier::new(range.clone(), &index);
+        for part in other..parts.len() {
+            let closest = |row| earlier.closest(row, &index, &texts);
+            overlaps.insert((part, other), of_part(part, &parts[other].name, &closest));
         }
     }
+    let mut overlaps: Vec<Overlaps> = overlaps.into_values().collect();
+    let (mut found, mut documents) = (Found::new(), 0);
+    for config in corpora {
+        documents += search_corpus(config, &index, &mut found, progress)?;
+    }
     if !corpora.is_empty() {
-        (0..parts.len()).for_each(|part| of_part(part, CORPUS, &mut in_corpus));
+        let closest =
+            |row| KINDS.iter().find_map(|kind| found.get(&(*kind, index.first_equal(row, *kind))).cloned());
+        overlaps.extend((0..parts.len()).map(|part| of_part(part, CORPUS, &closest)));
     }
     Ok(Audit { overlaps, documents })
 }
 
-/// By row of the index, the closest text found.
-type Found<'a> = BTreeMap<usize, Closest<'a>>;
+/// Ways to be equal, closest first; near texts are found with those that are equal but for digits.
+const KINDS: [Kind; 3] = [Kind::Exact, Kind::Normalised, Kind::Masked];
 
-/// What occurs in a part whose first row has number `start`: later rows of it and of the parts after it.
-fn occurring_in<'a>(part: &AuditPart<'a>, mut start: usize, index: &NearIndex<'_>) -> Found<'a> {
-    let mut found = Found::new();
-    for piece in part.texts.chunks(PIECE_ROWS) {
-        let matches: Vec<Vec<Match>> = piece.par_iter().map(|text| index.matches(text)).collect();
-        for (at, matches) in matches.into_iter().enumerate() {
-            let later = matches.into_iter().filter(|found| found.row > start + at);
-            keep_closest(&mut found, later, || Cow::Borrowed(beginning(piece[at])));
-        }
-        start += piece.len();
-    }
-    found
+/// The rows of a part, where they are looked for by later rows of it and of the parts after it.
+struct Earlier {
+    /// By kind, the first row of the part of those that are equal: (first row of all, first row of the part), in order.
+    equal: [Vec<(u32, u32)>; 3],
+    /// By the first of the rows that are equal but for digits, near rows of the part in order, each nearer than those
+    /// before it, with their similarity.
+    near: BTreeMap<usize, Vec<(usize, f64)>>,
 }
+
+impl Earlier {
+    fn new(rows: Range<usize>, index: &NearIndex<'_>) -> Self {
+        let equal = KINDS.map(|kind| {
+            let mut firsts: Vec<(u32, u32)> =
+                rows.clone().map(|row| (index.first_equal(row, kind) as u32, row as u32)).collect();
+            firsts.sort_unstable();
+            firsts.dedup_by_key(|(first, _)| *first);
+            firsts
+        });
+        let mut searched: Vec<usize> = equal[2].iter().map(|(_, row)| *row as usize).collect();
+        searched.sort_unstable();
+        let mut near: BTreeMap<usize, Vec<(usize, f64)>> = BTreeMap::new();
+        for piece in searched.chunks(PIECE_ROWS) {
+            let matches: Vec<Vec<(usize, f64)>> = piece.par_iter().map(|row| index.near(*row)).collect();
+            for (row, matches) in piece.iter().zip(matches) {
+                for (close, jaccard) in matches {
+                    let found = near.entry(close).or_default();
+                    if found.last().is_none_or(|(_, before)| jaccard > *before) {
+                        found.push((*row, jaccard));
+                    }
+                }
+            }
+        }
+        Self { equal, near }
+    }
+
+    /// The closest row before `row`, the first of equals.
+    fn closest<'a>(&self, row: usize, index: &NearIndex<'_>, texts: &[&'a str]) -> Option<Closest<'a>> {
+        let found = |at: usize, kind, jaccard| {
+            Some(Closest { kind, jaccard, text: Cow::Borrowed(beginning(texts[at])) })
+        };
+        for (kind, firsts) in KINDS.into_iter().zip(&self.equal) {
+            let place =
+                firsts.binary_search_by_key(&(index.first_equal(row, kind) as u32), |(first, _)| *first);
+            if let Some(at) = place.ok().map(|place| firsts[place].1 as usize).filter(|at| *at < row) {
+                return found(at, kind, 1.0);
+            }
+        }
+        let near = self.near.get(&index.first_equal(row, Kind::Near))?;
+        let (at, jaccard) = near.iter().rev().find(|(at, _)| *at < row)?;
+        found(*at, Kind::Near, *jaccard)
+    }
+}
+
+/// What stands in the corpora, by kind and the first of the rows that are equal in that way.
+type Found = BTreeMap<(Kind, usize), Closest<'static>>;
 
 /// Adds what occurs in the corpus to `found`; the number of documents.
 fn search_corpus(
     config: &CorpusConfig,
     index: &NearIndex<'_>,
-    found: &mut Found<'_>,
+    found: &mut Found,
     progress: &Progress,
 ) -> Result<u64> {
     let corpus = Corpus::open(config)?;
@@ -138,7 +186,7 @@ fn search_corpus(
         let matches: Vec<Vec<Match>> =
             piece.par_iter().map(|document| index.matches_in_document(document)).collect();
         for (document, matches) in piece.iter().zip(matches) {
-            keep_closest(found, matches.into_iter(), || Cow::Owned(beginning(document).into()));
+            keep_closest(found, matches, document);
         }
         piece.clear();
     };
@@ -159,29 +207,27 @@ fn search_corpus(
     Ok(documents)
 }
 
+/// Of several texts close to a row the closest is kept, the first of equals.
+fn keep_closest(found: &mut Found, matches: Vec<Match>, text: &str) {
+    for Match { row, kind, jaccard } in matches {
+        let closer = |old: &Closest| kind < old.kind || (kind == old.kind && jaccard > old.jaccard);
+        let place = (kind.min(Kind::Masked), row);
+        if found.get(&place).is_none_or(closer) {
+            found.insert(place, Closest { kind, jaccard, text: Cow::Owned(beginning(text).into()) });
+        }
+    }
+}
+
 /// What of a text is shown.
 fn beginning(text: &str) -> &str {
     let end = text.char_indices().nth(SHOWN_CHARS).map_or(text.len(), |(at, _)| at);
     &text[..end]
 }
 
-/// Of several texts close to a row the closest is kept, the first of equals.
-fn keep_closest<'a>(
-    found: &mut Found<'a>,
-    matches: impl Iterator<Item = Match>,
-    text: impl Fn() -> Cow<'a, str>,
-) {
-    for new in matches {
-        let Match { row, kind, jaccard } = new;
-        let closer = |old: &Closest| kind < old.kind || (kind == old.kind && jaccard > old.jaccard);
-        if found.get(&row).is_none_or(closer) {
-            found.insert(row, Closest { kind, jaccard, text: text() });
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn part<'a>(name: &str, texts: &[&'a str]) -> AuditPart<'a> {
@@ -210,5 +256,53 @@ mod tests {
         assert_eq!(rows(&overlaps, "test", "test"), []);
         assert_eq!(rows(&overlaps, "train", CORPUS), [(0, Kind::Normalised)]);
         assert_eq!(rows(&overlaps, "test", CORPUS), [(0, Kind::Masked)]);
+    }
+
+    #[test]
+    fn many_rows_of_one_template_are_looked_at_as_one() {
+        let texts: Vec<String> =
+            (0..20_000).map(|row| format!("Your code is {row}, do not share it")).collect();
+        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+        let parts = [part("train", &texts[..15_000]), part("test", &texts[15_000..])];
+        let Audit { overlaps, .. } = audit(&parts, &[], 0.8, &Progress::silent()).unwrap();
+        let counts: Vec<usize> = overlaps.iter().map(|overlaps| overlaps.found.len()).collect();
+        assert_eq!(counts, [14_999, 5000, 4999]);
+        assert!(
+            overlaps.iter().all(|overlaps| overlaps.found.values().all(|found| found.kind == Kind::Masked))
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_found_is_what_comparing_all_pairs_finds(
+            rows in prop::collection::vec(prop::collection::vec(0usize..7, 1..7), 2..24),
+            first in 1usize..20,
+            threshold in 0.2f64..=1.0,
+        ) {
+            let words = ["ab", "AB", "cd", "12", "7", "ef", "ef  gh"];
+            let texts: Vec<String> =
+                rows.iter().map(|row| row.iter().map(|word| words[*word]).collect::<Vec<_>>().join(" ")).collect();
+            let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+            let first = first.min(texts.len() - 1);
+            let parts = [part("train", &texts[..first]), part("test", &texts[first..])];
+            let ranges = [0..first, first..texts.len()];
+            let Audit { overlaps, .. } = audit(&parts, &[], threshold, &Progress::silent()).unwrap();
+            for (overlaps, (of, with)) in overlaps.iter().zip([(0, 0), (1, 0), (1, 1)]) {
+                for row in ranges[of].clone() {
+                    let mut closest: Option<(Kind, f64, &str)> = None;
+                    for earlier in ranges[with].clone().filter(|earlier| *earlier < row) {
+                        let alone = NearIndex::new([texts[earlier]], threshold);
+                        for Match { kind, jaccard, .. } in alone.matches(texts[row]) {
+                            if closest.is_none_or(|(old, before, _)| kind < old || (kind == old && jaccard > before)) {
+                                closest = Some((kind, jaccard, texts[earlier]));
+                            }
+                        }
+                    }
+                    let found = overlaps.found.get(&(row - ranges[of].start));
+                    let found = found.map(|found| (found.kind, found.jaccard, &*found.text));
+                    prop_assert_eq!(found, closest);
+                }
+            }
+        }
     }
 }

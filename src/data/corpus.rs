@@ -335,6 +335,16 @@ fn find(entries: &[String]) -> Result<(Vec<Source>, u64)> {
     Ok((found, left_out))
 }
 
+/// The files that an entry of `data.train` names, or itself where they cannot be read.
+pub fn files_named(entry: &str) -> Vec<PathBuf> {
+    let Ok(sources) = sources_of(entry) else { return vec![entry.into()] };
+    let file = |source| match source {
+        Source::File(path) => Some(path),
+        Source::Embedded(..) => None,
+    };
+    sources.into_iter().filter_map(file).collect()
+}
+
 fn sources_of(entry: &str) -> Result<Vec<Source>> {
     if entry == demo::NAME {
         return Ok(demo::corpus().iter().map(|(name, text)| Source::Embedded(name, text)).collect());

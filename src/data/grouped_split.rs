@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use rand::seq::SliceRandom;
 
-use super::near::NearIndex;
+use super::near::{Kind, NearIndex};
 use crate::rng;
 
 /// Rows of each part, and how many groups of close texts they were drawn as.
@@ -83,9 +83,11 @@ fn groups(texts: &[String], threshold: f64) -> Vec<Vec<usize>> {
         }
         row
     }
-    for (row, text) in texts.iter().enumerate() {
-        for found in index.matches(text) {
-            let (a, b) = (root(&mut parent, row), root(&mut parent, found.row));
+    for row in 0..texts.len() {
+        let first = index.first_equal(row, Kind::Masked);
+        let near = if first == row { index.near(row) } else { Vec::new() };
+        for close in near.into_iter().map(|(close, _)| close).chain([first]) {
+            let (a, b) = (root(&mut parent, row), root(&mut parent, close));
             parent[a.max(b)] = a.min(b);
         }
     }

@@ -25,7 +25,7 @@ mod token_file;
 pub use advice::Advice;
 pub use audit::{Audit, AuditPart, CORPUS, Closest, Overlaps, audit};
 pub use batch::Batch;
-pub use corpus::{Corpus, CorpusConfig, DocumentBoundary, Remarks};
+pub use corpus::{Corpus, CorpusConfig, DocumentBoundary, Remarks, files_named};
 pub use examples::{Examples, TEXTS_AT_ONCE};
 pub use grouped_split::{GroupedSplit, grouped_split};
 pub use labelled::{Example, Labelled, LabelledConfig, read_labelled};

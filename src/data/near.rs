@@ -41,10 +41,11 @@ impl Kind {
     }
 }
 
-/// A row that is close to a text.
+/// Rows that are close to a text: all that are equal to `row` as `kind` says, those that are `Near` and `Masked` but for
+/// case, white space and digits.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Match {
-    /// Row of the index.
+    /// The first of them.
     pub row: usize,
     /// How close.
     pub kind: Kind,
@@ -54,7 +55,8 @@ pub struct Match {
 
 /// Rows prepared to be found.
 ///
-/// A prefix filter keeps the search exact: of two sets with Jaccard similarity t or more, sorted by rising
+/// Rows that are equal but for case, white space and digits have the same shingles and are looked at as one. A prefix
+/// filter keeps the search among the others exact: of two sets with Jaccard similarity t or more, sorted by rising
 /// frequency, the first |A| - ceil(t |A|) + 1 shingles share one.
 /// Source: Broder 1997, "On the resemblance and containment of documents"; Chaudhuri, Ganti and Kaushik 2006,
 /// "A primitive operator for similarity joins"; Bayardo, Ma and Srikant 2007, "Scaling up all pairs similarity
@@ -62,8 +64,9 @@ pub struct Match {
 pub struct NearIndex<'a> {
     texts: Vec<&'a str>,
     threshold: f64,
-    /// Rows by the hash of their masked text.
-    masked: Rows,
+    exact: Classes,
+    normalised: Classes,
+    masked: Classes,
     shingles: Sets,
     counts: Counts,
     /// Rows by the rarest of their shingles.
@@ -80,6 +83,35 @@ impl Rows {
     fn of(&self, hash: u32) -> impl Iterator<Item = u32> {
         let first = self.0.partition_point(|(other, _)| *other < hash);
         self.0[first..].iter().take_while(move |(other, _)| *other == hash).map(|(_, row)| *row)
+    }
+}
+
+/// Rows that are equal in some way.
+struct Classes {
+    /// The first row of each row's class.
+    first: Vec<u32>,
+    /// The first rows by their hash.
+    by_hash: Rows,
+}
+
+impl Classes {
+    /// Of rows with these hashes.
+    fn new(hashes: impl Iterator<Item = u64>) -> Self {
+        let mut rows: Vec<(u64, u32)> = hashes.zip(0..).collect();
+        rows.sort_unstable();
+        let mut classes = Self { first: vec![0; rows.len()], by_hash: Rows::default() };
+        for class in rows.chunk_by(|(one, _), (other, _)| one == other) {
+            let (hash, first) = class[0];
+            class.iter().for_each(|(_, row)| classes.first[*row as usize] = first);
+            classes.by_hash.0.push((hash as u32, first));
+        }
+        classes.by_hash.0.sort_unstable();
+        classes
+    }
+
+    /// The first row of each class, in order.
+    fn first_rows(&self) -> impl Iterator<Item = usize> {
+        self.first.iter().enumerate().filter(|(row, first)| *row == **first as usize).map(|(row, _)| row)
     }
 }
 
@@ -119,13 +151,17 @@ type Hasher = BuildHasherDefault<DefaultHasher>;
 impl<'a> NearIndex<'a> {
     /// Prepares `texts`; from `threshold` on, in 0..=1, two texts count as near.
     ///
-    /// Takes some 150 bytes for a text of 16 words beside the text.
+    /// Takes some 180 bytes for a text of 16 words beside the text.
     pub fn new<T: AsRef<str> + ?Sized + 'a>(texts: impl IntoIterator<Item = &'a T>, threshold: f64) -> Self {
         let texts: Vec<&str> = texts.into_iter().map(AsRef::as_ref).collect();
+        let classes = |form: &dyn Fn(&str) -> u64| Classes::new(texts.iter().map(|text| form(text)));
+        let exact = classes(&|text| hash(text));
+        let normalised = classes(&|text| hash(normalised(text).as_str()));
+        let masked = classes(&|text| hash(masked(text).as_str()));
         let mut counts = Counts::of_rows(texts.len());
         let (mut all, mut rarest) = (0, 0);
-        for text in &texts {
-            let own = shingles(&words(&masked(text)));
+        for text in masked.first_rows().map(|row| texts[row]) {
+            let own = shingles(&words(&self::masked(text)));
             (all, rarest) = (all + own.len(), rarest + prefix_length(own.len(), threshold));
             for shingle in own {
                 let place = counts.place(shingle);
@@ -136,16 +172,21 @@ impl<'a> NearIndex<'a> {
         let mut index = Self {
             texts,
             threshold,
-            masked: Rows(Vec::with_capacity(rows)),
+            exact,
+            normalised,
+            masked,
             shingles: Sets { shingles: Vec::with_capacity(all), ends: Vec::with_capacity(rows) },
             counts,
             prefixes: Rows(Vec::with_capacity(rarest)),
             beginnings: Rows::default(),
         };
         for row in 0..rows {
-            index.add(row);
+            if index.masked.first[row] as usize == row {
+                index.add(row);
+            }
+            index.shingles.ends.push(index.shingles.shingles.len());
         }
-        for rows in [&mut index.masked, &mut index.prefixes, &mut index.beginnings] {
+        for rows in [&mut index.prefixes, &mut index.beginnings] {
             rows.0.sort_unstable();
         }
         index
@@ -156,17 +197,31 @@ impl<'a> NearIndex<'a> {
         let words = words(&masked);
         let shingles = shingles(&words);
         let number = row as u32;
-        self.masked.0.push((short_hash(masked.as_str()), number));
         self.prefixes.0.extend(self.prefix(&shingles).into_iter().map(|shingle| (shingle, number)));
         self.shingles.shingles.extend(shingles);
-        self.shingles.ends.push(self.shingles.shingles.len());
         let first = words.get(..CONTAINED_WORDS);
         if let Some(first) = first.filter(|_| is_more_than_chance(&masked, words.len())) {
             self.beginnings.0.push((short_hash(first), number));
         }
     }
 
-    /// Rows that are close to `text`, each once, in order.
+    /// The first row that is equal to `row` as `kind` says; of `Near` as of `Masked`.
+    pub fn first_equal(&self, row: usize, kind: Kind) -> usize {
+        let classes = match kind {
+            Kind::Exact => &self.exact,
+            Kind::Normalised => &self.normalised,
+            Kind::Masked | Kind::Near => &self.masked,
+        };
+        classes.first[row] as usize
+    }
+
+    /// Rows near to `row`, the first of those that are equal as `Masked` says, with their similarity; in order.
+    pub fn near(&self, row: usize) -> Vec<(usize, f64)> {
+        let first = self.first_equal(row, Kind::Masked);
+        self.near_to(self.shingles.of(first), Some(first))
+    }
+
+    /// Rows that are close to `text`.
     pub fn matches(&self, text: &str) -> Vec<Match> {
         let masked = masked(text);
         self.find(text, &masked, &words(&masked))
@@ -185,37 +240,35 @@ impl<'a> NearIndex<'a> {
     }
 
     fn find(&self, text: &str, masked: &str, words: &[u64]) -> Vec<Match> {
-        let mut found = Vec::new();
-        for row in self.masked.of(short_hash(masked)) {
-            let own = self.texts[row as usize];
-            let kind = if own == text {
-                Kind::Exact
-            } else if normalised(own) == normalised(text) {
-                Kind::Normalised
-            } else if self::masked(own) == masked {
-                Kind::Masked
-            } else {
-                continue;
-            };
-            found.push(Match { row: row as usize, kind, jaccard: 1.0 });
-        }
-        let shingles = shingles(words);
-        let mut candidates: Vec<u32> = self
-            .prefix(&shingles)
-            .iter()
-            .flat_map(|shingle| self.prefixes.of(*shingle))
-            .filter(|row| found.iter().all(|same| same.row != *row as usize))
-            .collect();
+        let normalised = normalised(text);
+        let class = |classes: &Classes, hash: u64, is_equal: &dyn Fn(&str) -> bool| {
+            let mut rows = classes.by_hash.of(hash as u32).map(|row| row as usize);
+            rows.find(|row| is_equal(self.texts[*row]))
+        };
+        let equal = [
+            (Kind::Exact, class(&self.exact, hash(text), &|own| own == text)),
+            (
+                Kind::Normalised,
+                class(&self.normalised, hash(normalised.as_str()), &|own| {
+                    self::normalised(own) == normalised
+                }),
+            ),
+            (Kind::Masked, class(&self.masked, hash(masked), &|own| self::masked(own) == masked)),
+        ];
+        let near = self.near_to(&shingles(words), equal[2].1);
+        let equal = equal.into_iter().filter_map(|(kind, row)| Some(Match { row: row?, kind, jaccard: 1.0 }));
+        equal.chain(near.into_iter().map(|(row, jaccard)| Match { row, kind: Kind::Near, jaccard })).collect()
+    }
+
+    /// First rows of classes with similar shingles, but for the class of `own`.
+    fn near_to(&self, shingles: &[u32], own: Option<usize>) -> Vec<(usize, f64)> {
+        let prefix = self.prefix(shingles);
+        let mut candidates: Vec<u32> = prefix.iter().flat_map(|shingle| self.prefixes.of(*shingle)).collect();
         candidates.sort_unstable();
         candidates.dedup();
-        for row in candidates {
-            let jaccard = jaccard(self.shingles.of(row as usize), &shingles);
-            if jaccard >= self.threshold {
-                found.push(Match { row: row as usize, kind: Kind::Near, jaccard });
-            }
-        }
-        found.sort_unstable_by_key(|found| found.row);
-        found
+        let candidates = candidates.into_iter().map(|row| row as usize).filter(|row| Some(*row) != own);
+        let similar = candidates.map(|row| (row, jaccard(self.shingles.of(row), shingles)));
+        similar.filter(|(_, jaccard)| *jaccard >= self.threshold).collect()
     }
 
     /// Rows whose words follow each other in `words`.
@@ -359,6 +412,8 @@ fn short_hash<T: std::hash::Hash + ?Sized>(value: &T) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -385,7 +440,9 @@ mod tests {
         let rows = owned(&["urgent you have won a 1000 pound prize today", "ok see you"]);
         let index = NearIndex::new(&rows, 0.8);
         let found = |document: &str| -> Vec<usize> {
-            index.matches_in_document(document).iter().map(|found| found.row).collect()
+            let rows: BTreeSet<usize> =
+                index.matches_in_document(document).iter().map(|found| found.row).collect();
+            rows.into_iter().collect()
         };
         let long = "he read aloud: Urgent! You have won a 900 pound prize today. nobody laughed";
         assert_eq!(found(long), [0]);
@@ -464,10 +521,11 @@ mod tests {
             };
             let (rows, query): (Vec<String>, String) = (rows.iter().map(text).collect(), text(&query));
             let index = NearIndex::new(&rows, threshold);
-            let found: Vec<usize> = index.matches(&query).iter().map(|found| found.row).collect();
+            let found: BTreeSet<usize> = index.matches(&query).iter().map(|found| found.row).collect();
             let own = shingles(&words(&masked(&query)));
             let near = |row: &usize| jaccard(&shingles(&words(&masked(&rows[*row]))), &own) >= threshold;
-            let expected: Vec<usize> = (0..rows.len()).filter(near).collect();
+            let expected: BTreeSet<usize> =
+                (0..rows.len()).filter(near).map(|row| index.first_equal(row, Kind::Near)).collect();
             prop_assert_eq!(found, expected);
         }
     }

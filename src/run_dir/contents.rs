@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::manifest::{Manifest, read_json};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::{files, tensorboard};
 
 /// Files of a model folder or adapter.
@@ -51,9 +51,10 @@ pub const DAMAGED_LINES: &str = "metrics.damaged";
 /// Held by whoever writes the run.
 pub const LOCK: &str = "run.lock";
 
-/// While it is there the run is to be cleared; it holds one of these two, by whether the run was a comparison.
+/// While it is there the run is to be cleared; it says whether the run was a comparison.
 const MARK: &str = "run.clearing";
-const KINDS_OF_RUN: [&str; 2] = ["run", "comparison"];
+const OF_RUN: &[u8] = b"run";
+const OF_COMPARISON: &[u8] = b"comparison";
 
 /// What a folder holds before a run is written into it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,7 +80,7 @@ pub fn standing(path: &Path) -> Result<Standing> {
     }
     let manifest = path.join("run.json");
     if files::exists(&manifest)? {
-        return Ok(if is_run(path) { Standing::Run } else { Standing::Part(manifest) });
+        return Ok(if is_run(path)? { Standing::Run } else { Standing::Part(manifest) });
     }
     let mut files = Written::in_run(path, false)?.files.into_iter();
     if let Some(file) = files.find(|path| !files::is_temporary(path)) {
@@ -90,23 +91,33 @@ pub fn standing(path: &Path) -> Result<Standing> {
 }
 
 /// Whether the `run.json` at `path` is that of a run, be it damaged; others may have files of that name.
-pub fn is_run(path: &Path) -> bool {
+///
+/// Errors: it is there and cannot be read (66, 74).
+pub fn is_run(path: &Path) -> Result<bool> {
     let manifest = path.join("run.json");
-    let Ok(text) = fs::read(&manifest) else { return manifest.exists() };
-    let value = serde_json::from_slice::<Value>(&text);
-    value.map_or(true, |value| value["phase"].is_string() && value["version"].is_string())
+    if !files::exists(&manifest)? {
+        return Ok(false);
+    }
+    let value = serde_json::from_slice::<Value>(&files::read(&manifest)?);
+    Ok(value.map_or(true, |value| value["phase"].is_string() && value["version"].is_string()))
 }
 
 /// The run that a file or folder at `path` belongs to, or will.
 ///
-/// Errors: the working directory is gone (73).
+/// Errors: the working directory is gone (73); a `run.json` above cannot be read (66, 74).
 pub fn run_around(path: &Path) -> Result<Option<PathBuf>> {
     let place = files::place_of(path)?;
-    let belongs = |run: &&Path| {
-        let below = place.strip_prefix(run).unwrap_or(&place).components().next();
-        below.is_none_or(|name| is_folder_of_a_run(name.as_ref()))
-    };
-    Ok(place.ancestors().find(|folder| is_run(folder)).filter(belongs).map(Path::to_path_buf))
+    for folder in place.ancestors() {
+        if is_run(folder)? {
+            let below = place.strip_prefix(folder).unwrap_or(&place).components().next();
+            let is_part = below.is_none_or(|name| {
+                is_folder_of_a_run(name.as_ref())
+                    || RUN_FILES.iter().any(|file| Path::new(file) == Path::new(&name))
+            });
+            return Ok(is_part.then(|| folder.to_path_buf()));
+        }
+    }
+    Ok(None)
 }
 
 /// Whether a run has a folder of this name.
@@ -136,19 +147,28 @@ pub fn clear(path: &Path) -> Result<()> {
     Written::in_run(path, comparison)?.remove()
 }
 
+/// Errors: somebody else has a file of that name there, or it cannot be written (73, 74).
 fn mark(path: &Path, comparison: bool) -> Result<()> {
-    files::write_atomic(&path.join(MARK), KINDS_OF_RUN[usize::from(comparison)].as_bytes())
+    let mark = path.join(MARK);
+    if marked(path)?.is_none() && files::exists(&mark)? {
+        let why = format!("{} is there and no run wrote it; move it away", mark.display());
+        return Err(Error::new(ErrorKind::Output, why));
+    }
+    files::write_atomic(&mark, if comparison { OF_COMPARISON } else { OF_RUN })
 }
 
 /// Whether what is marked to be cleared was a comparison; none where nothing is, be it that somebody else has a file of
 /// that name.
 fn marked(path: &Path) -> Result<Option<bool>> {
     let mark = path.join(MARK);
-    if !files::exists(&mark)? {
+    if !files::exists(&mark)? || !mark.is_file() {
         return Ok(None);
     }
-    let text = files::read(&mark)?;
-    Ok(KINDS_OF_RUN.iter().position(|kind| kind.as_bytes() == text).map(|kind| kind == 1))
+    Ok(match &files::read(&mark)?[..] {
+        OF_RUN => Some(false),
+        OF_COMPARISON => Some(true),
+        _ => None,
+    })
 }
 
 /// Marks the folder at `path`, which holds no run, as one whose content is to be cleared unless `cleared` is called.
@@ -173,7 +193,7 @@ pub fn cleared(path: &Path) -> Result<()> {
 /// Whether clearing the run at `path` would take away `input` or something in it.
 pub fn would_clear(path: &Path, input: &Path) -> Result<bool> {
     let (Ok(folder), Ok(input)) = (path.canonicalize(), input.canonicalize()) else { return Ok(false) };
-    if !input.starts_with(&folder) && !folder.starts_with(&input) {
+    if !input.starts_with(&folder) {
         return Ok(false);
     }
     let found = Written::in_run(&folder, is_comparison(&folder))?.files;

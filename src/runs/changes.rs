@@ -1,12 +1,13 @@
 //! Configs held against each other: what changed since a run was begun, and which files a config names.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
 use crate::config;
+use crate::data::files_named;
 use crate::error::{Error, ErrorKind, Result};
 use crate::files;
 use crate::run_dir::{Manifest, would_clear};
@@ -29,9 +30,15 @@ const WITHOUT_CONTENT: [&str; 2] = ["output_dir", "data.cache_dir"];
 pub fn keeps_inputs(path: &Path, config: &impl Serialize) -> Result<()> {
     let table: Table = toml::from_str(&config::to_toml(config)?).unwrap_or_default();
     for (key, input) in inputs("", &table) {
-        for place in places_of(&input) {
+        let places = if key.contains("data.") { files_named(&input) } else { vec![input.clone().into()] };
+        for place in places {
             if would_clear(path, &place)? {
-                let why = format!("some of {key} {input} lies in output_dir {}", path.display());
+                let which = if place == Path::new(&input) {
+                    String::new()
+                } else {
+                    format!("{} of ", place.display())
+                };
+                let why = format!("{which}{key} {input} lies in output_dir {}", path.display());
                 let hint = "which --overwrite clears; choose another output_dir";
                 return Err(Error::new(ErrorKind::Output, format!("{why}, {hint}")));
             }
@@ -40,12 +47,20 @@ pub fn keeps_inputs(path: &Path, config: &impl Serialize) -> Result<()> {
     Ok(())
 }
 
-/// What an input names: what is there, else what a pattern matches.
-fn places_of(input: &str) -> Vec<PathBuf> {
-    match glob::glob(input) {
-        Ok(matches) if !Path::new(input).exists() => matches.flatten().collect(),
-        _ => vec![input.into()],
+/// Errors: `output_dir` would lie in a folder whose files are read as text (73).
+pub fn lies_apart(output_dir: &Path, config: &impl Serialize) -> Result<()> {
+    let table: Table = toml::from_str(&config::to_toml(config)?).unwrap_or_default();
+    // An output_dir that cannot be is refused where it is opened.
+    let Ok(place) = files::place_of(output_dir) else { return Ok(()) };
+    for (key, input) in inputs("", &table).into_iter().filter(|(key, _)| key.contains("data.")) {
+        let folder = Path::new(&input);
+        if folder.is_dir() && place.starts_with(files::place_of(folder)?) {
+            let why = format!("output_dir {} lies in {key} {input}", output_dir.display());
+            let hint = "so the run would read its own files as text; choose another output_dir";
+            return Err(Error::new(ErrorKind::Output, format!("{why}, {hint}")));
+        }
     }
+    Ok(())
 }
 
 /// Key and value of everything that names an input.

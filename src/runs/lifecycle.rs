@@ -74,6 +74,7 @@ pub fn open(
     context: &Context,
 ) -> Result<Option<Opened>> {
     signals::check()?;
+    changes::lies_apart(Path::new(output_dir), config)?;
     let dir = RunDir::open(Path::new(output_dir), context.existing)?;
     if context.existing == Existing::Overwrite {
         changes::keeps_inputs(dir.path(), config)?;
@@ -190,9 +191,7 @@ pub fn check_same(
     let (old, new) = files::beginnings(&then.tokenizer, &now.tokenizer);
     if differ(&then.tokenizer, &now.tokenizer) {
         let why = format!("the tokenizer is {new}, the {kind}'s was {old}");
-        let own = path.ancestors().map(|folder| folder.join("model/tokenizer.json")).find(|own| own.exists());
-        let own = own.map_or(String::new(), |own| format!(", take the run's own (tokenizer.path = {own:?})"));
-        return refused(why, &format!("put it back{own}, or start with --overwrite"));
+        return refused(why, "put it back, or start with --overwrite");
     }
     let (old, new) = files::beginnings(&then.frozen, &now.frozen);
     if differ(&then.frozen, &now.frozen) {
@@ -245,6 +244,8 @@ pub fn manifest(
 pub struct Running<'a> {
     dir: &'a RunDir,
     manifest: Manifest,
+    /// What it says after an error.
+    otherwise: Status,
 }
 
 /// Writes config and manifest. Only here, when nothing can be refused any more, does an
@@ -256,7 +257,7 @@ pub fn begin<'a>(
     context: &Context,
 ) -> Result<Running<'a>> {
     dir.begin(context.existing == Existing::Overwrite, &manifest, &config::to_toml(config)?)?;
-    Ok(Running { dir, manifest })
+    Ok(Running { dir, manifest, otherwise: Status::Failed })
 }
 
 impl Running<'_> {
@@ -284,6 +285,11 @@ impl Running<'_> {
         }
     }
 
+    /// The run was done with the same config and stays so: an error takes nothing of it away.
+    pub fn was_done(&mut self) {
+        self.otherwise = Status::Done;
+    }
+
     /// Remembers how long it has taken so far, in case it is killed.
     pub fn spent(&mut self, wall_secs: f64) -> Result<()> {
         self.manifest.wall_secs = Some(wall_secs);
@@ -300,7 +306,7 @@ impl Drop for Running<'_> {
     fn drop(&mut self) {
         if self.manifest.status == Status::Running {
             // Best effort: the error that ends the run matters more than a second one.
-            let _ = self.end(if signals::pending().is_some() { Status::Interrupted } else { Status::Failed });
+            let _ = self.end(if signals::pending().is_some() { Status::Interrupted } else { self.otherwise });
         }
     }
 }

@@ -6,7 +6,8 @@
 use std::time::{Duration, Instant};
 
 use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use base64::alphabet::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::Value;
@@ -163,7 +164,9 @@ fn repetitions(regex: &str) -> usize {
 /// SentencePiece's table of replacements: bytes of an index as u32, the index, texts ended by NUL; as base64.
 fn growth_of_table(table: &str) -> Checked<usize> {
     let wrong = || "its precompiled_charsmap is damaged".to_string();
-    let bytes = STANDARD.decode(table).map_err(|_| wrong())?;
+    // The library that uses it asks for no padding either.
+    let any_padding = GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
+    let bytes = GeneralPurpose::new(&STANDARD, any_padding).decode(table).map_err(|_| wrong())?;
     let (length, rest) = bytes.split_first_chunk().ok_or_else(wrong)?;
     let texts = rest.get(u32::from_le_bytes(*length) as usize..).ok_or_else(wrong)?;
     let texts = std::str::from_utf8(texts).map_err(|_| wrong())?;

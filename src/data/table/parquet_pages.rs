@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 
 use bytes::Bytes;
+use parquet::basic::{Encoding, Type as PhysicalType};
 use parquet::bloom_filter::Sbbf;
 use parquet::column::page::{Page, PageMetadata, PageReader};
 use parquet::errors::{ParquetError, Result};
@@ -71,7 +72,13 @@ impl RowGroupReader for Group<'_> {
     }
 
     fn get_column_page_reader(&self, i: usize) -> Result<Box<dyn PageReader>> {
-        Ok(Box::new(Pages(self.0.get_column_page_reader(i)?)))
+        let column = self.metadata().column(i).column_descr();
+        Ok(Box::new(Pages {
+            pages: self.0.get_column_page_reader(i)?,
+            levels: usize::from(column.max_rep_level() > 0) + usize::from(column.max_def_level() > 0),
+            // Texts have their length before them.
+            least_bytes: if column.physical_type() == PhysicalType::BYTE_ARRAY { 4 } else { 1 },
+        }))
     }
 
     fn get_column_bloom_filter(&self, i: usize) -> Option<&Sbbf> {
@@ -83,27 +90,112 @@ impl RowGroupReader for Group<'_> {
     }
 }
 
-struct Pages(Box<dyn PageReader>);
+/// The pages of a column. Those that count more values than their bytes can hold are refused: the crate takes memory for
+/// all of them at once.
+struct Pages {
+    pages: Box<dyn PageReader>,
+    /// Lists of levels before the values of a page of the first version.
+    levels: usize,
+    /// Least size of a value in a dictionary.
+    least_bytes: usize,
+}
+
+impl Pages {
+    fn is_plausible(&self, page: &Page) -> bool {
+        match page {
+            Page::DictionaryPage { buf, num_values, .. } => {
+                (*num_values as usize).saturating_mul(self.least_bytes) <= buf.len()
+            }
+            Page::DataPage { buf, encoding, .. } => {
+                let values = (0..self.levels).try_fold(&buf[..], |rest, _| {
+                    let (length, rest) = rest.split_first_chunk()?;
+                    rest.get(u32::from_le_bytes(*length) as usize..)
+                });
+                lists_of_lengths(*encoding) == 0
+                    || values.is_some_and(|values| lengths_fit(values, *encoding))
+            }
+            Page::DataPageV2 { buf, encoding, def_levels_byte_len, rep_levels_byte_len, .. } => {
+                let levels = *def_levels_byte_len as usize + *rep_levels_byte_len as usize;
+                buf.get(levels..).is_some_and(|values| lengths_fit(values, *encoding))
+            }
+        }
+    }
+}
+
+/// Lists of numbers before the bytes of the texts.
+fn lists_of_lengths(encoding: Encoding) -> usize {
+    match encoding {
+        Encoding::DELTA_LENGTH_BYTE_ARRAY => 1,
+        Encoding::DELTA_BYTE_ARRAY => 2,
+        _ => 0,
+    }
+}
+
+/// Whether the lists of lengths are no longer than so many bytes can make them.
+fn lengths_fit(values: &[u8], encoding: Encoding) -> bool {
+    // Lengths that are all the same take 5 bytes for 128 or 256 of them.
+    const MOST_A_BYTE: u64 = 64;
+    let mut rest = Some(values);
+    (0..lists_of_lengths(encoding)).all(|_| {
+        let list = rest.and_then(deltas);
+        rest = list.map(|(_, rest)| rest);
+        list.is_some_and(|(count, _)| count <= MOST_A_BYTE * values.len() as u64)
+    })
+}
+
+/// How many numbers a list of differences has, and what follows it.
+///
+/// Source: Parquet's Encodings.md, delta encoding.
+fn deltas(bytes: &[u8]) -> Option<(u64, &[u8])> {
+    let (block, rest) = varint(bytes)?;
+    let (miniblocks, rest) = varint(rest)?;
+    let (count, rest) = varint(rest)?;
+    let (_, mut rest) = varint(rest)?;
+    let in_miniblock = block.checked_div(miniblocks).filter(|numbers| *numbers > 0)?;
+    let mut left = count.saturating_sub(1);
+    while left > 0 {
+        let (_, block) = varint(rest)?;
+        let (widths, mut numbers) = block.split_at_checked(usize::try_from(miniblocks).ok()?)?;
+        for width in widths {
+            if left > 0 {
+                let bits = u64::from(*width).checked_mul(in_miniblock)?;
+                numbers = numbers.get(usize::try_from(bits / 8).ok()?..)?;
+                left = left.saturating_sub(in_miniblock);
+            }
+        }
+        rest = numbers;
+    }
+    Some((count, rest))
+}
+
+/// A number in groups of seven bits, lowest first.
+fn varint(bytes: &[u8]) -> Option<(u64, &[u8])> {
+    let length = bytes.iter().take(10).position(|byte| byte & 0x80 == 0)? + 1;
+    let (own, rest) = bytes.split_at(length);
+    let number = own.iter().rev().fold(0_u64, |number, byte| number << 7 | u64::from(byte & 0x7f));
+    Some((number, rest))
+}
 
 impl PageReader for Pages {
     fn get_next_page(&mut self) -> Result<Option<Page>> {
-        let page = self.0.get_next_page()?;
+        let page = self.pages.get_next_page()?;
         match &page {
-            // Memory for all of them is taken at once.
-            Some(Page::DictionaryPage { buf, num_values, .. }) if *num_values as usize > buf.len() => {
-                let (values, bytes) = (num_values, buf.len());
-                Err(ParquetError::General(format!("a dictionary of {values} values has {bytes} bytes")))
+            Some(page) if !self.is_plausible(page) => {
+                let bytes = page.buffer().len();
+                Err(ParquetError::General(format!(
+                    "a page of {bytes} bytes counts more values than it can hold"
+                )))
             }
             _ => Ok(page),
         }
     }
 
     fn peek_next_page(&mut self) -> Result<Option<PageMetadata>> {
-        self.0.peek_next_page()
+        self.pages.peek_next_page()
     }
 
     fn skip_next_page(&mut self) -> Result<()> {
-        self.0.skip_next_page()
+        self.pages.skip_next_page()
     }
 }
 

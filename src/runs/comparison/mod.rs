@@ -14,11 +14,12 @@ use std::time::Instant;
 use self::baselines::baselines;
 use self::plan::{Cell, Plan, arms, budget_name, budgets};
 use self::search::Choice;
+use super::changes::{self, Change};
 use super::fetch::Fetcher;
 use super::finetune::warn_of_labels;
 use super::pretrain::{self, pretrain};
 use super::start::Start;
-use super::{Context, changes, lifecycle};
+use super::{Context, lifecycle};
 use crate::analysis::{self, ComparisonSpec};
 use crate::config::{self, AuditMode, CompareConfig, Config, SCRATCH};
 use crate::device;
@@ -45,6 +46,7 @@ pub fn compare(config: &CompareConfig, context: &Context) -> Result<Comparison> 
     let started = Instant::now();
     let mut fetcher = Fetcher::new(&context.progress);
     let config = &fetcher.compare(config)?;
+    changes::lies_apart(Path::new(&config.output_dir), config)?;
     let dir = RunDir::open(Path::new(&config.output_dir), context.existing)?;
     if context.existing == Existing::Overwrite {
         changes::keeps_inputs(dir.path(), config)?;
@@ -59,10 +61,12 @@ pub fn compare(config: &CompareConfig, context: &Context) -> Result<Comparison> 
         manifest.start_sha256 = Start::open(&config.pretrained)?.sha256()?;
     }
     let stored = lifecycle::stored(&dir, context)?;
+    let mut was_done = false;
     if let Some(stored) = &stored
         && files::exists(&dir.config())?
     {
-        check_unchanged(config, &dir, stored, &manifest, context)?;
+        let is_same = check_unchanged(config, &dir, stored, &manifest, context)?;
+        was_done = is_same && stored.status == Status::Done;
     }
     if context.existing == Existing::Resume {
         check_pretraining(config, context)?;
@@ -74,6 +78,9 @@ pub fn compare(config: &CompareConfig, context: &Context) -> Result<Comparison> 
     let before = stored.and_then(|stored| stored.wall_secs).unwrap_or(0.0);
     manifest.wall_secs = Some(before);
     let mut running = lifecycle::begin(&dir, config, manifest, context)?;
+    if was_done {
+        running.was_done();
+    }
     if let Some(audit) = &audit {
         dir.write_json("audit.json", audit)?;
     }
@@ -86,7 +93,7 @@ pub fn compare(config: &CompareConfig, context: &Context) -> Result<Comparison> 
     Ok(Comparison { facts: RunFacts::read(dir.path()), ..run })
 }
 
-/// Whether the comparison that is there may go on as the one that is asked for.
+/// Whether the comparison that is there is the one that is asked for, without more seeds, budgets or arms.
 ///
 /// Errors: a key that changes the runs which are there already, another kind of run (2); other data, another model to
 /// start from, another program (65).
@@ -96,7 +103,7 @@ fn check_unchanged(
     stored: &Manifest,
     now: &Manifest,
     context: &Context,
-) -> Result<()> {
+) -> Result<bool> {
     lifecycle::check_phase(dir, "compare", Some(stored))?;
     let (then, here) = (stored.program(), now.program());
     if then != here {
@@ -110,11 +117,11 @@ fn check_unchanged(
     let dropped = toml::from_str::<CompareConfig>(&files::read_text(&dir.config())?)
         .is_ok_and(|stored| drops(stored.audit));
     let harmless = if dropped == drops(config.audit) { &HARMLESS[..] } else { &HARMLESS[1..] };
-    for change in changes::harmless_changes(&dir.config(), config, harmless)? {
-        context.progress.note(format!("resuming with {change}"));
-    }
+    let changes = changes::harmless_changes(&dir.config(), config, harmless)?;
+    changes.iter().for_each(|change| context.progress.note(format!("resuming with {change}")));
     let [then, now] = [stored, now].map(lifecycle::fingerprints_of);
-    lifecycle::check_same(dir.path(), "comparison", &then, &now, context)
+    lifecycle::check_same(dir.path(), "comparison", &then, &now, context)?;
+    Ok(changes.iter().all(Change::names_place))
 }
 
 /// Pre-trains, fine-tunes every cell, fits the baselines, and tells what they show together. `ended` hears of every run
