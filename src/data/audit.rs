@@ -77,8 +77,7 @@ pub fn audit<'a>(
     threshold: f64,
     progress: &Progress,
 ) -> Result<Audit<'a>> {
-    let texts: Vec<&str> = parts.iter().flat_map(|part| part.texts.iter().copied()).collect();
-    let index = NearIndex::new(texts.iter().copied(), threshold);
+    let index = NearIndex::new(parts.iter().flat_map(|part| part.texts.iter().copied()), threshold);
     let mut ends = 0;
     let rows: Vec<Range<usize>> = parts
         .iter()
@@ -96,7 +95,7 @@ pub fn audit<'a>(
     for (other, range) in rows.iter().enumerate() {
         let earlier = Earlier::new(range.clone(), &index);
         for part in other..parts.len() {
-            let closest = |row| earlier.closest(row, &index, &texts);
+            let closest = |row| earlier.closest(row, &index);
             overlaps.insert((part, other), of_part(part, &parts[other].name, &closest));
         }
     }
@@ -120,9 +119,9 @@ const KINDS: [Kind; 3] = [Kind::Exact, Kind::Normalised, Kind::Masked];
 struct Earlier {
     /// By kind, the first row of the part of those that are equal: (first row of all, first row of the part), in order.
     equal: [Vec<(u32, u32)>; 3],
-    /// By the first of the rows that are equal but for digits, near rows of the part in order, each nearer than those
-    /// before it, with their similarity.
-    near: BTreeMap<usize, Vec<(usize, f64)>>,
+    /// The first of the rows that are equal but for digits, a row of the part that is near to them, and how similar they
+    /// are; in order.
+    near: Vec<(u32, u32, f64)>,
 }
 
 impl Earlier {
@@ -134,38 +133,37 @@ impl Earlier {
             firsts.dedup_by_key(|(first, _)| *first);
             firsts
         });
-        let mut searched: Vec<usize> = equal[2].iter().map(|(_, row)| *row as usize).collect();
-        searched.sort_unstable();
-        let mut near: BTreeMap<usize, Vec<(usize, f64)>> = BTreeMap::new();
-        for piece in searched.chunks(PIECE_ROWS) {
-            let matches: Vec<Vec<(usize, f64)>> = piece.par_iter().map(|row| index.near(*row)).collect();
-            for (row, matches) in piece.iter().zip(matches) {
-                for (close, jaccard) in matches {
-                    let found = near.entry(close).or_default();
-                    if found.last().is_none_or(|(_, before)| jaccard > *before) {
-                        found.push((*row, jaccard));
-                    }
-                }
-            }
+        let mut near = Vec::new();
+        for piece in equal[2].chunks(PIECE_ROWS) {
+            let of_row = |(_, row): &(u32, u32)| -> Vec<(u32, u32, f64)> {
+                let close = index.near(*row as usize).into_iter();
+                close.map(|(close, jaccard)| (close as u32, *row, jaccard)).collect()
+            };
+            near.extend(piece.par_iter().map(of_row).collect::<Vec<_>>().concat());
         }
+        near.sort_unstable_by_key(|(close, row, _)| (*close, *row));
         Self { equal, near }
     }
 
     /// The closest row before `row`, the first of equals.
-    fn closest<'a>(&self, row: usize, index: &NearIndex<'_>, texts: &[&'a str]) -> Option<Closest<'a>> {
-        let found = |at: usize, kind, jaccard| {
-            Some(Closest { kind, jaccard, text: Cow::Borrowed(beginning(texts[at])) })
+    fn closest<'a>(&self, row: usize, index: &NearIndex<'a>) -> Option<Closest<'a>> {
+        let found = |at: u32, kind, jaccard| {
+            Some(Closest { kind, jaccard, text: Cow::Borrowed(beginning(index.text(at as usize))) })
         };
         for (kind, firsts) in KINDS.into_iter().zip(&self.equal) {
-            let place =
-                firsts.binary_search_by_key(&(index.first_equal(row, kind) as u32), |(first, _)| *first);
-            if let Some(at) = place.ok().map(|place| firsts[place].1 as usize).filter(|at| *at < row) {
+            let class = index.first_equal(row, kind) as u32;
+            let place = firsts.binary_search_by_key(&class, |(first, _)| *first);
+            if let Some(at) = place.ok().map(|place| firsts[place].1).filter(|at| (*at as usize) < row) {
                 return found(at, kind, 1.0);
             }
         }
-        let near = self.near.get(&index.first_equal(row, Kind::Near))?;
-        let (at, jaccard) = near.iter().rev().find(|(at, _)| *at < row)?;
-        found(*at, Kind::Near, *jaccard)
+        let class = index.first_equal(row, Kind::Near) as u32;
+        let from = self.near.partition_point(|(close, ..)| *close < class);
+        let near =
+            self.near[from..].iter().take_while(|(close, at, _)| *close == class && (*at as usize) < row);
+        let nearer = |one: (u32, f64), other: (u32, f64)| if other.1 > one.1 { other } else { one };
+        let (at, jaccard) = near.map(|(_, at, jaccard)| (*at, *jaccard)).reduce(nearer)?;
+        found(at, Kind::Near, jaccard)
     }
 }
 

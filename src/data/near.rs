@@ -106,6 +106,7 @@ impl Classes {
             classes.by_hash.0.push((hash as u32, first));
         }
         classes.by_hash.0.sort_unstable();
+        classes.by_hash.0.shrink_to_fit();
         classes
     }
 
@@ -188,6 +189,7 @@ impl<'a> NearIndex<'a> {
         }
         for rows in [&mut index.prefixes, &mut index.beginnings] {
             rows.0.sort_unstable();
+            rows.0.shrink_to_fit();
         }
         index
     }
@@ -203,6 +205,11 @@ impl<'a> NearIndex<'a> {
         if let Some(first) = first.filter(|_| is_more_than_chance(&masked, words.len())) {
             self.beginnings.0.push((short_hash(first), number));
         }
+    }
+
+    /// The text of a row.
+    pub fn text(&self, row: usize) -> &'a str {
+        self.texts[row]
     }
 
     /// The first row that is equal to `row` as `kind` says; of `Near` as of `Masked`.

@@ -161,7 +161,7 @@ fn mark(path: &Path, comparison: bool) -> Result<()> {
 /// that name.
 fn marked(path: &Path) -> Result<Option<bool>> {
     let mark = path.join(MARK);
-    if !files::exists(&mark)? || !mark.is_file() {
+    if !is_file(&mark)? {
         return Ok(None);
     }
     Ok(match &files::read(&mark)?[..] {
