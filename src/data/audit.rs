@@ -117,7 +117,8 @@ const KINDS: [Kind; 3] = [Kind::Exact, Kind::Normalised, Kind::Masked];
 
 /// The rows of a part, where they are looked for by later rows of it and of the parts after it.
 struct Earlier {
-    /// By kind, the first row of the part of those that are equal: (first row of all, first row of the part), in order.
+    rows: Range<usize>,
+    /// By kind, what is equal to rows before the part: (first row of all, first row of the part), in order.
     equal: [Vec<(u32, u32)>; 3],
     /// The first of the rows that are equal but for digits, a row of the part that is near to them, and how similar they
     /// are; in order.
@@ -127,22 +128,26 @@ struct Earlier {
 impl Earlier {
     fn new(rows: Range<usize>, index: &NearIndex<'_>) -> Self {
         let equal = KINDS.map(|kind| {
+            let firsts = rows.clone().map(|row| (index.first_equal(row, kind) as u32, row as u32));
             let mut firsts: Vec<(u32, u32)> =
-                rows.clone().map(|row| (index.first_equal(row, kind) as u32, row as u32)).collect();
+                firsts.filter(|(first, _)| (*first as usize) < rows.start).collect();
             firsts.sort_unstable();
             firsts.dedup_by_key(|(first, _)| *first);
             firsts
         });
+        let own = rows.clone().filter(|row| index.first_equal(*row, Kind::Masked) == *row);
+        let firsts: Vec<u32> =
+            own.map(|row| row as u32).chain(equal[2].iter().map(|(_, row)| *row)).collect();
         let mut near = Vec::new();
-        for piece in equal[2].chunks(PIECE_ROWS) {
-            let of_row = |(_, row): &(u32, u32)| -> Vec<(u32, u32, f64)> {
+        for piece in firsts.chunks(PIECE_ROWS) {
+            let of_row = |row: &u32| -> Vec<(u32, u32, f64)> {
                 let close = index.near(*row as usize).into_iter();
                 close.map(|(close, jaccard)| (close as u32, *row, jaccard)).collect()
             };
             near.extend(piece.par_iter().map(of_row).collect::<Vec<_>>().concat());
         }
         near.sort_unstable_by_key(|(close, row, _)| (*close, *row));
-        Self { equal, near }
+        Self { rows, equal, near }
     }
 
     /// The closest row before `row`, the first of equals.
@@ -151,9 +156,14 @@ impl Earlier {
             Some(Closest { kind, jaccard, text: Cow::Borrowed(beginning(index.text(at as usize))) })
         };
         for (kind, firsts) in KINDS.into_iter().zip(&self.equal) {
-            let class = index.first_equal(row, kind) as u32;
-            let place = firsts.binary_search_by_key(&class, |(first, _)| *first);
-            if let Some(at) = place.ok().map(|place| firsts[place].1).filter(|at| (*at as usize) < row) {
+            let first = index.first_equal(row, kind) as u32;
+            let at = match self.rows.contains(&(first as usize)) {
+                true => Some(first),
+                false => {
+                    firsts.binary_search_by_key(&first, |(first, _)| *first).ok().map(|place| firsts[place].1)
+                }
+            };
+            if let Some(at) = at.filter(|at| (*at as usize) < row) {
                 return found(at, kind, 1.0);
             }
         }

@@ -131,7 +131,7 @@ impl Sets {
 
 /// How often each shingle occurs. Those that share a place count together, which changes where a search looks first and
 /// not what it finds.
-struct Counts(Vec<u32>);
+struct Counts(Vec<u16>);
 
 impl Counts {
     const MAX_PLACES: usize = 1 << 24;
@@ -166,7 +166,7 @@ impl<'a> NearIndex<'a> {
             (all, rarest) = (all + own.len(), rarest + prefix_length(own.len(), threshold));
             for shingle in own {
                 let place = counts.place(shingle);
-                counts.0[place] += 1;
+                counts.0[place] = counts.0[place].saturating_add(1);
             }
         }
         let rows = texts.len();
@@ -295,7 +295,7 @@ impl<'a> NearIndex<'a> {
     /// out, since they lead nowhere. A text without words has none.
     fn prefix(&self, shingles: &[u32]) -> Vec<u32> {
         let counted = |shingle: &u32| (self.counts.0[self.counts.place(*shingle)], *shingle);
-        let mut rare: Vec<(u32, u32)> =
+        let mut rare: Vec<(u16, u32)> =
             shingles.iter().map(counted).filter(|(count, _)| *count > 0).collect();
         let of_no_row = shingles.len() - rare.len();
         let length = prefix_length(shingles.len(), self.threshold).saturating_sub(of_no_row);

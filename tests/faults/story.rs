@@ -89,7 +89,7 @@ impl Story {
         // An old folder that cannot be removed waits under another name until the run is opened again.
         let waits = |name: &str| end == End::Unharmed && name.contains(".old/");
         let may_differ = |name: &str| {
-            audits_less && name.ends_with("results.json")
+            audits_less && ["results.json", "audit.json"].iter().any(|file| name.ends_with(file))
                 || asked_to_stop && is_earlier_checkpoint(name)
                 || waits(name)
         };
