@@ -30,7 +30,7 @@ fn agrees_with_the_reference() {
         let qkv = seeded("qkv", &[lengths.iter().sum(), (h + 2 * k) * d]);
         for mask in MASKS {
             let of_ours = |x: &[Traced]| attention(&x[0], lengths, h, k, mask);
-            check(&[qkv.clone()], of_ours, |x| reference::attention(&x[0], lengths, h, k, mask));
+            check(std::slice::from_ref(&qkv), of_ours, |x| reference::attention(&x[0], lengths, h, k, mask));
         }
     }
 }
