@@ -126,6 +126,15 @@ fn a_page_that_counts_more_values_than_it_can_hold_is_refused() {
 }
 
 #[test]
+fn a_page_that_says_it_unpacks_to_far_more_than_it_holds_is_refused() {
+    let folder = Folder::new();
+    let file = root().join("tests/corpus/parquet/a-page-said-to-hold-128-mib");
+    std::fs::copy(file, folder.path("x.parquet")).unwrap();
+    let parts = ["says that it unpacks to", "MiB", "fetch or write it again"];
+    folder.run("data inspect x.parquet").fails(65, &parts);
+}
+
+#[test]
 fn a_compression_that_is_not_read_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("x.parquet");

@@ -207,8 +207,50 @@ impl Iterator for Pages {
     }
 }
 
+/// Bytes of a page header that hold its sizes.
+const HEADER_BEGINNING: u64 = 64;
+
+/// Errors: a page so large, for what it is compressed to, that it cannot be text. The crate takes memory for what the
+/// page says before it unpacks it.
+fn check_page_size(header: &[u8]) -> Result<()> {
+    const MIB: u64 = 1 << 20;
+    const LARGE: u64 = 64 * MIB;
+    // Deflate packs no more than 1,032 bytes in one.
+    const MOST_TIMES: u64 = 1032;
+    let [_, unpacked, packed] = first_numbers(header);
+    if unpacked > LARGE && unpacked / MOST_TIMES > packed {
+        let size = unpacked / MIB;
+        return Err(ParquetError::General(format!("a page of {packed} bytes says that it unpacks to {size} MiB")));
+    }
+    Ok(())
+}
+
+/// The first three fields of a page header: its type, its size and its compressed size; 0 for what is not there.
+///
+/// Source: the compact protocol of Thrift. A field begins with the step from the last number of a field and its kind, or
+/// with no step and the number; a 32-bit number is of kind 5.
+fn first_numbers(header: &[u8]) -> [u64; 3] {
+    let mut numbers = [0; 3];
+    let (mut rest, mut field) = (header, 0);
+    while let Some((start, after)) = rest.split_first().filter(|(start, _)| *start & 15 == 5) {
+        let Some((number, after)) = (match u64::from(start >> 4) {
+            0 => varint(after).map(|(zigzag, rest)| (zigzag / 2, rest)),
+            step => Some((field + step, after)),
+        }) else {
+            break;
+        };
+        let Some((zigzag, after)) = varint(after) else { break };
+        field = number;
+        if let Some(slot) = (field as usize).checked_sub(1).and_then(|at| numbers.get_mut(at)) {
+            *slot = zigzag / 2;
+        }
+        rest = after;
+    }
+    numbers
+}
+
 /// A file whose end may be met twice; then reading fails. A damaged page header may name billions of things to pass over
-/// that take no bytes.
+/// that take no bytes. What is read at a page that says too much fails too.
 struct Ending(File);
 
 struct FromPlace {
@@ -237,6 +279,10 @@ impl ChunkReader for Ending {
 
     fn get_read(&self, start: u64) -> Result<Self::T> {
         let mut file = self.0.try_clone()?;
+        let mut beginning = Vec::new();
+        file.seek(SeekFrom::Start(start))?;
+        file.by_ref().take(HEADER_BEGINNING).read_to_end(&mut beginning)?;
+        check_page_size(&beginning)?;
         file.seek(SeekFrom::Start(start))?;
         Ok(BufReader::new(FromPlace { file, at_end: false }))
     }
