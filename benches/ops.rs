@@ -189,6 +189,13 @@ impl Bench<'_> {
             |t| reference::gelu(&t[0]),
         )?;
         self.op(
+            "gelu_erf",
+            Work::Elements(8. * n, 12. * n),
+            &[random(&[self.rows, 4 * hidden])?],
+            |t| ops::gelu_erf(&t[0]),
+            |t| reference::gelu_erf(&t[0]),
+        )?;
+        self.op(
             "swiglu",
             Work::Elements(12. * n, 20. * n),
             &[random(&[self.rows, 8 * hidden])?],

@@ -103,7 +103,7 @@ fn the_rotary_base_is_found_in_both_places() {
     let (folder, _) = folder_with_model("llama");
     let theta = || match hf_folder::read_config(&folder.path("model")).unwrap().config {
         ModelConfig::Llama(config) => config.rope_theta,
-        ModelConfig::Gpt2(_) => panic!("not a Llama"),
+        _ => panic!("not a Llama"),
     };
     set(&folder, "model/config.json", "rope_theta", json!(3.0));
     set(&folder, "model/config.json", "rope_parameters", Value::Null);

@@ -8,6 +8,7 @@ mod compare;
 mod corpus;
 mod cuda;
 mod data;
+mod encoder;
 #[cfg(target_os = "linux")]
 mod faults;
 mod foreign;

@@ -48,9 +48,11 @@ pub fn run(args: &ExportArgs, json: bool, progress: &Progress) -> Result<()> {
         write_gguf(to, &name, &folder, quantization)?;
         return written(to, json, progress);
     }
-    if folder.pooling != Pooling::Last {
-        let why = "its classifier reads all tokens, those of transformers the last one alone";
-        let hint = "fine-tune with classifier.pooling = \"last\"";
+    let readable = folder.config.pooling_of_transformers();
+    if !folder.label_names.is_empty() && folder.pooling != readable {
+        let key = if readable == Pooling::First { "first" } else { "last" };
+        let why = format!("its classifier reads all tokens, those of transformers the {key} one alone");
+        let hint = format!("fine-tune with classifier.pooling = \"{key}\"");
         return Err(Error::data(format!("{} cannot be exported: {why}; {hint}", path.display())));
     }
     let card = from.join("README.md");

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::loadable::Config;
 use crate::data::CorpusConfig;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::generate::Sampling;
 use crate::model::ModelConfig;
 use crate::optim::OptimConfig;
@@ -72,6 +72,10 @@ impl Config for PretrainConfig {
         self.tokenizer.check()?;
         self.sampling.check()?;
         self.model.check()?;
+        if self.model.is_encoder() {
+            let why = "pre-training teaches a model to write text, and an encoder writes none";
+            return Err(Error::usage(format!("model.model_type: {why}; take \"llama\" or \"gpt2\"")));
+        }
         self.train.check(self.model.max_position_embeddings())?;
         self.optim.check()
     }

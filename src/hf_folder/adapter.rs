@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::{ModelFiles, config, write_folder, write_json, write_tokenizer};
 use crate::error::Result;
-use crate::model::{LoraConfig, Weights};
+use crate::model::{LoraConfig, Pooling, Weights};
 use crate::ops::WeightLayout;
 use crate::tensor_file;
 
@@ -25,6 +25,10 @@ pub struct Base<'a> {
 ///
 /// Errors: the place cannot be written (73), disk full (74).
 pub fn save_adapter(folder: &Path, lora: &LoraConfig, base: &Base, model: &ModelFiles) -> Result<()> {
+    let saved = match model.pooling {
+        Pooling::First => vec!["classifier", "pooler"],
+        _ => vec!["score"],
+    };
     let keys = json!({
         "peft_type": "LORA",
         "peft_version": PEFT_VERSION,
@@ -40,7 +44,7 @@ pub fn save_adapter(folder: &Path, lora: &LoraConfig, base: &Base, model: &Model
         "use_rslora": false,
         "use_dora": false,
         "init_lora_weights": true,
-        "modules_to_save": ["score"],
+        "modules_to_save": saved,
         "inference_mode": true,
     });
     let trained = model.weights.iter().filter(|(name, _)| lora.trains(name));

@@ -37,7 +37,7 @@ pub fn write_classifier_card(
     figures.extend(test.roc_auc.map(|area| ("roc_auc", area)));
     figures.extend(test.pr_auc.map(|area| ("average_precision", area)));
     let usage = match pooling {
-        Pooling::Last => use_classifier(results),
+        Pooling::Last | Pooling::First => use_classifier(results),
         Pooling::Mean | Pooling::Concat => USE_OWN.into(),
     };
     let card = Card { task: "text-classification", about: about_classifier(results), figures, usage };

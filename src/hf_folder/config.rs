@@ -38,8 +38,10 @@ pub(super) fn config_json(model: &ModelFiles) -> Value {
     // Readers before version 5 of transformers know the second name.
     keys.insert("dtype".into(), json!("float32"));
     keys.insert("torch_dtype".into(), json!("float32"));
-    keys.insert("bos_token_id".into(), json!(tokenizer.begin_of_text()));
-    keys.insert("eos_token_id".into(), json!(tokenizer.end_of_text()));
+    if !config.is_encoder() {
+        keys.insert("bos_token_id".into(), json!(tokenizer.begin_of_text()));
+        keys.insert("eos_token_id".into(), json!(tokenizer.end_of_text()));
+    }
     keys.insert("pad_token_id".into(), json!(tokenizer.pad()));
     if classifier {
         let id2label: Map<_, _> =
@@ -101,8 +103,13 @@ pub(super) fn longest_text(folder: &Path) -> Result<usize> {
 
 /// The content of special_tokens_map.json, for readers before version 5 of transformers.
 pub(super) fn special_tokens(tokenizer: &Tokenizer) -> Value {
-    let (begin, end) = (tokenizer.token(tokenizer.begin_of_text()), tokenizer.token(tokenizer.end_of_text()));
     let pad = tokenizer.token(tokenizer.pad());
+    if let Some([cls, sep, mask, unk]) = tokenizer.encoder_tokens() {
+        return json!({
+            "cls_token": cls, "sep_token": sep, "mask_token": mask, "unk_token": unk, "pad_token": pad,
+        });
+    }
+    let (begin, end) = (tokenizer.token(tokenizer.begin_of_text()), tokenizer.token(tokenizer.end_of_text()));
     json!({"bos_token": begin, "eos_token": end, "unk_token": end, "pad_token": pad})
 }
 
@@ -117,15 +124,19 @@ const AS_BUILT: [(&str, &[&str]); 6] = [
 ];
 
 /// Keys without an effect on logits: what files are called, dropout, and how transformers generates or reports.
-const WITHOUT_EFFECT: [&str; 58] = [
+const WITHOUT_EFFECT: [&str; 72] = [
     "architectures",
     "attention_dropout",
+    "attention_probs_dropout_prob",
     "attn_pdrop",
     "bad_words_ids",
     "begin_suppress_tokens",
     "bos_token_id",
     "chunk_size_feed_forward",
+    "classifier_dropout",
+    "cls_token_id",
     "decoder_start_token_id",
+    "directionality",
     "diversity_penalty",
     "do_sample",
     "dtype",
@@ -137,6 +148,8 @@ const WITHOUT_EFFECT: [&str; 58] = [
     "finetuning_task",
     "forced_bos_token_id",
     "forced_eos_token_id",
+    "gradient_checkpointing",
+    "hidden_dropout_prob",
     "id2label",
     "is_llama_config",
     "label2id",
@@ -154,6 +167,11 @@ const WITHOUT_EFFECT: [&str; 58] = [
     "output_past",
     "output_scores",
     "pad_token_id",
+    "pooler_fc_size",
+    "pooler_num_attention_heads",
+    "pooler_num_fc_layers",
+    "pooler_size_per_head",
+    "pooler_type",
     "prefix",
     "problem_type",
     "remove_invalid_values",
@@ -167,6 +185,8 @@ const WITHOUT_EFFECT: [&str; 58] = [
     "suppress_tokens",
     "task_specific_params",
     "temperature",
+    "tie_encoder_decoder",
+    "tie_word_embeddings",
     "tokenizer_class",
     "top_k",
     "top_p",
@@ -174,13 +194,14 @@ const WITHOUT_EFFECT: [&str; 58] = [
     "transformers.js_config",
     "transformers_version",
     "typical_p",
+    "torchscript",
     "use_cache",
     POOLING,
 ];
 
 /// Sizes, label names and pooling of a folder.
 ///
-/// Errors: missing (66); not a config of the two families, or a key that asks for something else (65).
+/// Errors: missing (66); not a config of these families, or a key that asks for something else (65).
 pub(super) fn read(folder: &Path) -> Result<FolderConfig> {
     let path = folder.join("config.json");
     let bytes = files::read(&path)?;
@@ -189,7 +210,7 @@ pub(super) fn read(folder: &Path) -> Result<FolderConfig> {
         serde_json::from_slice(&bytes).map_err(|cause| wrong(format!("not a JSON object: {cause}")))?;
     let model_type = keys.get("model_type").and_then(Value::as_str).unwrap_or_default();
     let Some(family) = ModelConfig::of_transformers(model_type) else {
-        return Err(wrong(format!("model_type is '{model_type}'; only llama and gpt2 are supported")));
+        return Err(wrong(format!("model_type is '{model_type}'; only llama, gpt2 and bert are supported")));
     };
     let mut ours = object(&family);
     check_keys(&keys, &ours, family.family_keys().fixed).map_err(wrong)?;

@@ -15,7 +15,7 @@ use serde_json::Value as Json;
 use super::folder::HfFolder;
 use crate::error::{Error, Result};
 use crate::files;
-use crate::model::{ModelConfig, ModelSpec, ParamSpec, Positions, Weights};
+use crate::model::{ModelConfig, ModelSpec, NormSpec, ParamSpec, Positions, Weights};
 use crate::ops::WeightLayout;
 use crate::tokenizer::Tokenizer;
 
@@ -38,7 +38,7 @@ pub fn write_gguf(path: &Path, name: &str, folder: &HfFolder, quantization: Quan
     if !folder.label_names.is_empty() {
         return Err(Error::data("a classifier cannot be written as GGUF, only a language model"));
     }
-    let mut metadata = architecture(name, &folder.config, quantization);
+    let mut metadata = architecture(name, &folder.config, quantization)?;
     metadata.extend(vocabulary(&folder.tokenizer, folder.config.vocab_size())?);
     let mut tensors = Vec::new();
     for (name, tensor) in tensors_of(&folder.config, &folder.weights)? {
@@ -64,7 +64,13 @@ fn number(value: usize) -> Value {
 }
 
 /// Keys that say what the network is.
-fn architecture(name: &str, config: &ModelConfig, quantization: Quantization) -> Vec<(String, Value)> {
+///
+/// Errors: no language model (65).
+fn architecture(
+    name: &str,
+    config: &ModelConfig,
+    quantization: Quantization,
+) -> Result<Vec<(String, Value)>> {
     let sizes = config.sizes();
     // llama.cpp's numbers: all f32, mostly q8_0.
     let file_type = if quantization == Quantization::F32 { 0 } else { 7 };
@@ -81,6 +87,9 @@ fn architecture(name: &str, config: &ModelConfig, quantization: Quantization) ->
                 ("rope.freq_base", Value::F32(c.rope_theta as f32)),
             ],
         ),
+        ModelConfig::Bert(_) => {
+            return Err(Error::data("an encoder cannot be written as GGUF, only a language model"));
+        }
         ModelConfig::Gpt2(c) => {
             ("gpt2", vec![("attention.layer_norm_epsilon", Value::F32(c.layer_norm_epsilon as f32))])
         }
@@ -99,7 +108,7 @@ fn architecture(name: &str, config: &ModelConfig, quantization: Quantization) ->
         ("general.quantization_version".to_string(), number(2)),
     ];
     keys.extend(common.into_iter().chain(more).map(|(key, value)| (format!("{family}.{key}"), value)));
-    keys
+    Ok(keys)
 }
 
 /// Keys that say how text becomes ids. Token types are llama.cpp's: 1 normal, 3 control, 4 added, 5 unused.
@@ -195,7 +204,8 @@ fn names(model: &ModelSpec) -> BTreeMap<&str, String> {
         modules.push((table, "position_embd".into()));
     }
     modules.extend(model.lm_head.iter().map(|head| (head, "output".into())));
-    modules.extend(model.final_norm.parameters().map(|spec| (spec, "output_norm".into())));
+    let final_norm = model.final_norm.iter().flat_map(NormSpec::parameters);
+    modules.extend(final_norm.map(|spec| (spec, "output_norm".into())));
     for (layer, block) in model.blocks.iter().enumerate() {
         for (norm, name) in [(&block.attention_norm, "attn_norm"), (&block.mlp_norm, "ffn_norm")] {
             modules.extend(norm.parameters().map(|spec| (spec, format!("blk.{layer}.{name}"))));
@@ -210,7 +220,7 @@ fn names(model: &ModelSpec) -> BTreeMap<&str, String> {
         ] {
             let named = |(spec, end)| (spec, format!("blk.{layer}.{start}_{end}"));
             modules.extend(linear.weights.iter().zip(ends).map(named));
-            modules.extend(linear.bias.iter().zip(ends).map(named));
+            modules.extend(linear.biases.iter().zip(ends).map(named));
         }
     }
     let ending = |spec: &ParamSpec| spec.name[spec.module().len()..].to_string(); // .weight or .bias

@@ -23,7 +23,7 @@ pub use self::gguf::{Quantization, write_gguf};
 pub use self::weights::shards;
 use crate::error::{Error, ErrorKind, Result};
 use crate::files;
-use crate::model::{Head, SCORE_WEIGHT, parameter_specs};
+use crate::model::{Head, ParamSpec, Pooling, is_classification_head, is_head, parameter_specs};
 use crate::run_dir;
 use crate::tensor_file;
 use crate::tokenizer::Tokenizer;
@@ -83,12 +83,18 @@ pub fn read_config(folder: &Path) -> Result<FolderConfig> {
 ///
 /// Errors: a file is missing (66), damaged, or asks for something that is not built (65).
 pub fn load(folder: &Path) -> Result<HfFolder> {
-    let FolderConfig { config, mut label_names, pooling } = config::read(folder)?;
+    let FolderConfig { config, mut label_names, mut pooling } = config::read(folder)?;
     let tokenizer = Tokenizer::load(folder)?;
     let path = weights::locate(folder)?;
     let mut weights = weights::read(&path, &config)?;
-    let head = match weights.get(SCORE_WEIGHT) {
-        Some(score) => {
+    let head_weight =
+        weights.iter().find(|(name, _)| is_classification_head(name) && name.ends_with(".weight"));
+    let head = match head_weight {
+        Some((name, score)) => {
+            // Written by transformers, an encoder's classifier reads the first token and config.json does not say so.
+            if *name == config.spec().classifier(1, Pooling::First).weights[0].name {
+                pooling = Pooling::First;
+            }
             if label_names.is_empty() {
                 // transformers leaves its own default names out.
                 label_names = (0..score.dims()[0]).map(|id| format!("LABEL_{id}")).collect();
@@ -104,7 +110,10 @@ pub fn load(folder: &Path) -> Result<HfFolder> {
         weights::tie(&path, &config, &mut weights)?;
     }
     let specs = parameter_specs(&config, head);
-    let expected: BTreeMap<_, _> = specs.into_iter().map(|spec| (spec.name, spec.shape)).collect();
+    // An encoder that is no classifier may come without the pooler.
+    let may_lack = |spec: &ParamSpec| head == Head::LanguageModel && is_head(&spec.name);
+    let expected = specs.into_iter().filter(|spec| weights.contains_key(&spec.name) || !may_lack(spec));
+    let expected: BTreeMap<_, _> = expected.map(|spec| (spec.name, spec.shape)).collect();
     tensor_file::check_shapes(&path, &weights, &expected)?;
     weights::check_magnitudes(&path, &weights)?;
     if tokenizer.vocab_size() > config.vocab_size() {

@@ -54,7 +54,8 @@ fn read_index(path: &Path) -> Result<Index> {
     }
 }
 
-/// Every tensor that matters as f32, under the name this program uses: models saved without a head lack the prefix.
+/// Every tensor that matters as f32, under the name this program uses: models saved without a head lack the prefix. What
+/// an encoder guesses hidden words with is left out.
 ///
 /// Errors: as `tensor_file::read`; a tensor that is not in the file the index names (65).
 pub(super) fn read(path: &Path, config: &ModelConfig) -> Result<Weights> {
@@ -66,10 +67,22 @@ pub(super) fn read(path: &Path, config: &ModelConfig) -> Result<Weights> {
     let known: BTreeSet<String> =
         parameter_specs(config, Head::LanguageModel).into_iter().map(|spec| spec.name).collect();
     let full_name = |name: String| {
+        let name = current_name(name);
         let full = format!("{prefix}{name}");
         if known.contains(&full) { full } else { name }
     };
-    Ok(found.into_iter().map(|(name, tensor)| (full_name(name), tensor)).collect())
+    let named = found.into_iter().map(|(name, tensor)| (full_name(name), tensor));
+    Ok(named.filter(|(name, _)| !(config.is_encoder() && name.starts_with("cls."))).collect())
+}
+
+/// A norm's weight and bias were once called otherwise.
+fn current_name(name: String) -> String {
+    for (old, new) in [("LayerNorm.gamma", "LayerNorm.weight"), ("LayerNorm.beta", "LayerNorm.bias")] {
+        if let Some(module) = name.strip_suffix(old) {
+            return format!("{module}{new}");
+        }
+    }
+    name
 }
 
 fn read_shards(path: &Path) -> Result<Weights> {
@@ -104,9 +117,17 @@ pub(super) fn check_magnitudes(path: &Path, weights: &Weights) -> Result<()> {
     Ok(())
 }
 
-/// Causal masks of the original GPT-2 files and rotary frequencies of older Llama files: both are computed.
+/// What is computed: causal masks of the original GPT-2 files, rotary frequencies of older Llama files, numbers of
+/// positions of BERT's.
 fn is_buffer(name: &str) -> bool {
-    [".attn.bias", ".attn.masked_bias", ".rotary_emb.inv_freq"].iter().any(|end| name.ends_with(end))
+    const ENDS: [&str; 5] = [
+        ".attn.bias",
+        ".attn.masked_bias",
+        ".rotary_emb.inv_freq",
+        "embeddings.position_ids",
+        "embeddings.token_type_ids",
+    ];
+    ENDS.iter().any(|end| name.ends_with(end))
 }
 
 /// Where head and embeddings are one tensor, leaves it under the name of the embeddings alone.

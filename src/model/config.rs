@@ -6,8 +6,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::bert::BertConfig;
 use super::gpt2::Gpt2Config;
-use super::head::Head;
+use super::head::{Head, Pooling};
 use super::llama::LlamaConfig;
 use super::spec::{FamilyKeys, ModelSpec, ParamSpec, Sizes};
 use crate::error::{Error, Result};
@@ -25,6 +26,8 @@ pub enum ModelConfig {
     Llama(LlamaConfig),
     /// LayerNorm with bias, learned positions, GELU (tanh form).
     Gpt2(Gpt2Config),
+    /// An encoder: post-norm, learned positions, token types, GELU by the error function.
+    Bert(BertConfig),
 }
 
 impl Default for ModelConfig {
@@ -39,6 +42,7 @@ impl ModelConfig {
         match model_type {
             "llama" => Some(Self::Llama(LlamaConfig::of_transformers())),
             "gpt2" => Some(Self::Gpt2(Gpt2Config::of_transformers())),
+            "bert" => Some(Self::Bert(BertConfig::of_transformers())),
             _ => None,
         }
     }
@@ -48,6 +52,7 @@ impl ModelConfig {
         match self {
             Self::Llama(c) => c.sizes(),
             Self::Gpt2(c) => c.sizes(),
+            Self::Bert(c) => c.sizes(),
         }
     }
 
@@ -56,6 +61,7 @@ impl ModelConfig {
         match self {
             Self::Llama(c) => c.spec(),
             Self::Gpt2(c) => c.spec(),
+            Self::Bert(c) => c.spec(),
         }
     }
 
@@ -64,6 +70,7 @@ impl ModelConfig {
         match self {
             Self::Llama(c) => c.family_keys(),
             Self::Gpt2(c) => c.family_keys(),
+            Self::Bert(c) => c.family_keys(),
         }
     }
 
@@ -82,11 +89,22 @@ impl ModelConfig {
         self.sizes().max_position_embeddings
     }
 
+    /// Whether every token sees the whole text, so that the model labels text and cannot continue it.
+    pub fn is_encoder(&self) -> bool {
+        matches!(self, Self::Bert(_))
+    }
+
+    /// What transformers' classifier of the family reads.
+    pub fn pooling_of_transformers(&self) -> Pooling {
+        if self.is_encoder() { Pooling::First } else { Pooling::Last }
+    }
+
     /// Whether the head of the language model is the embedding transposed.
     pub fn tie_word_embeddings(&self) -> bool {
         match self {
             Self::Llama(c) => c.tie_word_embeddings,
             Self::Gpt2(c) => c.tie_word_embeddings,
+            Self::Bert(_) => true,
         }
     }
 
@@ -96,6 +114,7 @@ impl ModelConfig {
         match &mut config {
             Self::Llama(c) => c.vocab_size = vocab_size,
             Self::Gpt2(c) => c.vocab_size = vocab_size,
+            Self::Bert(c) => c.vocab_size = vocab_size,
         }
         config
     }
@@ -106,6 +125,7 @@ impl ModelConfig {
         match &mut config {
             Self::Llama(c) => c.num_hidden_layers = layers,
             Self::Gpt2(c) => c.n_layer = layers,
+            Self::Bert(c) => c.num_hidden_layers = layers,
         }
         config
     }
@@ -154,8 +174,10 @@ impl<'de> Deserialize<'de> for ModelConfig {
         match family {
             "llama" => keys.try_into().map(Self::Llama).map_err(D::Error::custom),
             "gpt2" => keys.try_into().map(Self::Gpt2).map_err(D::Error::custom),
+            "bert" => keys.try_into().map(Self::Bert).map_err(D::Error::custom),
             other => {
-                Err(D::Error::custom(format!("model_type is '{other}'; it must be \"llama\" or \"gpt2\"")))
+                let families = "it must be \"llama\", \"gpt2\" or \"bert\"";
+                Err(D::Error::custom(format!("model_type is '{other}'; {families}")))
             }
         }
     }

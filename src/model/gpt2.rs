@@ -7,7 +7,7 @@ use serde_json::json;
 use super::spec::{
     BlockSpec, FamilyKeys, Init, LinearSpec, ModelSpec, NormSpec, ParamSpec, Place, Positions, Sizes,
 };
-use crate::ops::{self, WeightLayout};
+use crate::ops::{self, Mask, WeightLayout};
 
 /// Keys of transformers' `GPT2Config`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -95,8 +95,13 @@ impl Gpt2Config {
                 "transformer.wpe.weight",
                 self.n_positions,
             )),
+            token_types: None,
+            embedding_norm: None,
             blocks: (0..self.n_layer).map(|layer| self.block(layer)).collect(),
-            final_norm: self.norm(Place::FinalNorm, "transformer.ln_f"),
+            norm_first: true,
+            mask: Mask::Causal,
+            final_norm: Some(self.norm(Place::FinalNorm, "transformer.ln_f")),
+            pooler: None,
             lm_head: (!self.tie_word_embeddings)
                 .then(|| table(Place::Head, "lm_head.weight", self.vocab_size)),
             layout: WeightLayout::InOut,
@@ -116,7 +121,7 @@ impl Gpt2Config {
         let norm = |name: &str| self.norm(place, &at(name));
         let linear = |name: &str, inputs: usize, outputs: usize, init: Init| LinearSpec {
             weights: vec![ParamSpec::new(place, at(name) + ".weight", &[inputs, outputs], init)],
-            bias: Some(ParamSpec::new(place, at(name) + ".bias", &[outputs], Init::Zeros)),
+            biases: vec![ParamSpec::new(place, at(name) + ".bias", &[outputs], Init::Zeros)],
         };
         BlockSpec {
             attention_norm: norm("ln_1"),

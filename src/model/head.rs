@@ -5,15 +5,28 @@ use serde::{Deserialize, Serialize};
 
 use crate::ops::Pool;
 
-/// Name of a classification head, (num_labels, width C).
-pub const SCORE_WEIGHT: &str = "score.weight";
+/// Module of a classification head, a weight (num_labels, width C) alone, as in transformers' Llama and GPT-2.
+pub(super) const SCORE: &str = "score";
+
+/// Module of the head behind a pooler, weight (num_labels, C) and bias, as in transformers' BERT.
+pub(super) const CLASSIFIER: &str = "classifier";
+
+/// Whether the parameter called `name` is of the map to class logits, which no pre-trained model brings.
+pub fn is_classification_head(name: &str) -> bool {
+    name.split_once('.').is_some_and(|(module, _)| [SCORE, CLASSIFIER].contains(&module))
+}
+
+/// Whether the parameter called `name` is trained as a part of the head: that map, and the pooler before it.
+pub fn is_head(name: &str) -> bool {
+    is_classification_head(name) || name.contains(".pooler.")
+}
 
 /// What is on top of the transformer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Head {
     /// Next-token logits (V); no parameters of its own when tied to the embedding.
     LanguageModel,
-    /// [`SCORE_WEIGHT`], no bias, as in transformers' sequence classifiers.
+    /// Class logits, as transformers' sequence classifiers give them.
     Classifier {
         /// Number of classes.
         num_labels: usize,
@@ -29,6 +42,9 @@ pub enum Pooling {
     /// The last token that is not padding, as transformers' sequence classifiers do.
     #[default]
     Last,
+    /// The first token, through the pooler that an encoder brings, as transformers' BERT does. A causal model's first
+    /// token sees nothing of the text.
+    First,
     /// The mean over all tokens that are not padding.
     Mean,
     /// Last, maximum and mean side by side, three inputs of the head for each hidden value.
@@ -44,6 +60,7 @@ impl Pooling {
     pub(super) fn pool(self) -> Pool {
         match self {
             Self::Last => Pool::Last,
+            Self::First => Pool::First,
             Self::Mean => Pool::Mean,
             Self::Concat => Pool::Concat,
         }

@@ -4,9 +4,9 @@ use candle_core::{Device, Result, Tensor};
 
 use super::config::ModelConfig;
 use super::dropout::Dropout;
-use super::head::{Pooling, SCORE_WEIGHT};
+use super::head::Pooling;
 use super::kv_cache::KvCache;
-use super::layers::weight;
+use super::layers::{Linear, Source, weight};
 use super::lora::LoraConfig;
 use super::params::Weights;
 use super::token_rows::TokenRows;
@@ -84,13 +84,16 @@ impl LanguageModel {
 /// Trunk with a classification head.
 pub struct Classifier {
     body: Transformer,
-    /// (num_labels, width C), no bias.
-    score: Tensor,
+    /// What the pooled state goes through, by tanh; C to C.
+    pooler: Option<Linear>,
+    /// Width C to num_labels.
+    score: Linear,
     pooling: Pooling,
+    device: Device,
 }
 
 impl Classifier {
-    /// Builds the model over `weights`, which hold [`SCORE_WEIGHT`].
+    /// Builds the model over `weights`, which hold a head for `pooling`.
     pub fn new(config: &ModelConfig, weights: &Weights, pooling: Pooling) -> Result<Self> {
         Self::with_lora(config, weights, pooling, None)
     }
@@ -102,8 +105,17 @@ impl Classifier {
         pooling: Pooling,
         lora: Option<&LoraConfig>,
     ) -> Result<Self> {
-        let body = Transformer::new(config, weights, lora)?;
-        Ok(Self { body, score: weight(weights, SCORE_WEIGHT)?, pooling })
+        let (body, spec) = (Transformer::new(config, weights, lora)?, config.spec());
+        // The number of labels is that of the weights; names do not depend on it.
+        let score = spec.classifier(0, pooling);
+        let from = Source { weights, lora: None, layout: WeightLayout::OutIn };
+        let pooler = match (pooling, &spec.pooler) {
+            (Pooling::First, Some(pooler)) => Some(Linear::new(pooler, from)?),
+            (Pooling::First, None) => candle_core::bail!("the model has no pooler for its first token"),
+            _ => None,
+        };
+        let device = body.embedding().device().clone();
+        Ok(Self { body, pooler, score: Linear::new(&score, from)?, pooling, device })
     }
 
     /// This model, computing the activations of each block again for the backward pass where `recompute`.
@@ -114,7 +126,7 @@ impl Classifier {
 
     /// Where the model lives.
     pub fn device(&self) -> &Device {
-        self.score.device()
+        &self.device
     }
 
     /// Class logits (sequences, num_labels).
@@ -135,8 +147,12 @@ impl Classifier {
 
     /// Class logits (sequences, num_labels) from the hidden states of `rows`.
     pub fn score(&self, hidden: &Traced, rows: &TokenRows, dropout: &mut Dropout) -> Result<Traced> {
-        let pooled = ops::pool(hidden, rows.lengths(), self.pooling.pool())?;
-        ops::linear(&dropout.apply(&pooled)?, &[(&self.score).into()], None, WeightLayout::OutIn)
+        let mut pooled = ops::pool(hidden, rows.lengths(), self.pooling.pool())?;
+        if let Some(pooler) = &self.pooler {
+            pooled = ops::tanh(&pooler.forward(&pooled, dropout)?)?;
+        }
+        let pooled = dropout.apply(&pooled)?;
+        self.score.forward(&pooled, dropout)
     }
 }
 

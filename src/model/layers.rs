@@ -39,7 +39,7 @@ pub(super) fn weight(weights: &Weights, name: &str) -> Result<Tensor> {
 pub(super) struct Linear {
     /// Side by side in the output; several for q|k|v and gate|up of Llama.
     weights: Vec<Tensor>,
-    bias: Option<Tensor>,
+    biases: Vec<Tensor>,
     layout: WeightLayout,
     /// Each with the first column of the output that it changes.
     updates: Vec<(usize, LowRank)>,
@@ -60,14 +60,19 @@ impl Linear {
             };
             weights.push(weight);
         }
-        let bias = spec.bias.as_ref().map(|bias| from.get(bias)).transpose()?;
-        Ok(Self { weights, bias, layout: from.layout, updates })
+        let biases = spec.biases.iter().map(|bias| from.get(bias)).collect::<Result<_>>()?;
+        Ok(Self { weights, biases, layout: from.layout, updates })
     }
 
     /// x (N, in) -> (N, out); dropout acts on what the updates read.
     pub(super) fn forward(&self, x: &Traced, dropout: &Dropout) -> Result<Traced> {
         let weights: Vec<Traced> = self.weights.iter().map(Traced::from).collect();
-        let bias = self.bias.as_ref().map(Traced::from);
+        let biases: Vec<Traced> = self.biases.iter().map(Traced::from).collect();
+        let bias = match &biases[..] {
+            [] => None,
+            [bias] => Some(bias.clone()),
+            biases => Some(ops::concat(biases)?),
+        };
         let mut y = ops::linear(x, &weights, bias.as_ref(), self.layout)?;
         for (start, update) in &self.updates {
             y = ops::add_columns(&y, &update.forward(x, dropout)?, *start, update.scale())?;

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::spec::{
     BlockSpec, FamilyKeys, Init, LinearSpec, ModelSpec, NormSpec, ParamSpec, Place, Positions, Sizes,
 };
-use crate::ops::{self, WeightLayout};
+use crate::ops::{self, Mask, WeightLayout};
 
 /// Keys of transformers' `LlamaConfig`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -109,8 +109,13 @@ impl LlamaConfig {
             prefix: "model.",
             embedding: table(Place::Embedding, "model.embed_tokens.weight"),
             positions: Positions::Rotary(self.rope_theta),
+            token_types: None,
+            embedding_norm: None,
             blocks: (0..self.num_hidden_layers).map(|layer| self.block(layer)).collect(),
-            final_norm: self.norm(Place::FinalNorm, "model.norm"),
+            norm_first: true,
+            mask: Mask::Causal,
+            final_norm: Some(self.norm(Place::FinalNorm, "model.norm")),
+            pooler: None,
             lm_head: (!self.tie_word_embeddings).then(|| table(Place::Head, "lm_head.weight")),
             layout: WeightLayout::OutIn,
             activation: ops::swiglu,
@@ -130,7 +135,7 @@ impl LlamaConfig {
                 let init = Init::Normal(self.initializer_range);
                 ParamSpec::new(place, at(name) + ".weight", &[*outputs, *inputs], init)
             };
-            LinearSpec { weights: maps.iter().map(weight).collect(), bias: None }
+            LinearSpec { weights: maps.iter().map(weight).collect(), biases: Vec::new() }
         };
         BlockSpec {
             attention_norm: norm("input_layernorm"),

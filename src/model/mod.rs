@@ -2,6 +2,7 @@
 //!
 //! Layer 2. Tensors in, tensors out: it never sees text, files or the training loop.
 
+mod bert;
 mod config;
 mod dropout;
 mod flops;
@@ -19,16 +20,17 @@ mod spec;
 mod token_rows;
 mod transformer;
 
+pub use bert::BertConfig;
 pub use config::{ModelConfig, parameter_specs};
 pub use dropout::Dropout;
 pub use flops::flops_per_token;
 pub use footprint::{Footprint, footprint};
 pub use gpt2::Gpt2Config;
-pub use head::{Head, Pooling, SCORE_WEIGHT};
+pub use head::{Head, Pooling, is_classification_head, is_head};
 pub use heads::{Classifier, LanguageModel};
 pub use kv_cache::KvCache;
 pub use llama::LlamaConfig;
 pub use lora::LoraConfig;
 pub use params::{Params, Weights};
-pub use spec::{Init, ModelSpec, ParamSpec, Place, Positions, Sizes};
+pub use spec::{Init, ModelSpec, NormSpec, ParamSpec, Place, Positions, Sizes};
 pub use token_rows::TokenRows;

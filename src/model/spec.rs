@@ -4,8 +4,8 @@
 
 use serde_json::Value;
 
-use super::head::{Head, SCORE_WEIGHT};
-use crate::ops::{Traced, WeightLayout};
+use super::head::{CLASSIFIER, Head, Pooling, SCORE};
+use crate::ops::{Mask, Traced, WeightLayout};
 
 /// Sizes in the words of Llama's config.json.
 #[derive(Clone, Copy, Debug)]
@@ -95,8 +95,15 @@ impl ParamSpec {
 pub struct LinearSpec {
     /// Each stored as [`ModelSpec::layout`] says.
     pub weights: Vec<ParamSpec>,
-    /// One for all outputs.
-    pub bias: Option<ParamSpec>,
+    /// None, or one for each weight.
+    pub biases: Vec<ParamSpec>,
+}
+
+impl LinearSpec {
+    /// Weights and biases.
+    pub fn parameters(&self) -> impl Iterator<Item = &ParamSpec> {
+        self.weights.iter().chain(&self.biases)
+    }
 }
 
 /// RMSNorm without, LayerNorm with bias.
@@ -117,16 +124,16 @@ impl NormSpec {
     }
 }
 
-/// A block: x + attention(norm(x)), then x + mlp(norm(x)).
+/// A block: attention, then MLP, each added to what it reads, with a norm before it or after the sum.
 #[derive(Clone, Debug)]
 pub struct BlockSpec {
-    /// Norm before the attention.
+    /// Norm of the attention.
     pub attention_norm: NormSpec,
     /// Queries, keys and values: one map, or one of each.
     pub qkv: LinearSpec,
     /// The attention's output.
     pub attention_output: LinearSpec,
-    /// Norm before the MLP.
+    /// Norm of the MLP.
     pub mlp_norm: NormSpec,
     /// What the activation reads; of a gated one the gate, then the rest.
     pub mlp_input: LinearSpec,
@@ -145,7 +152,7 @@ impl BlockSpec {
 
     /// Every parameter of the block: linear maps, then norms.
     pub fn parameters(&self) -> impl Iterator<Item = &ParamSpec> {
-        let linears = self.linears().into_iter().flat_map(|linear| linear.weights.iter().chain(&linear.bias));
+        let linears = self.linears().into_iter().flat_map(LinearSpec::parameters);
         linears.chain(self.norms().into_iter().flat_map(NormSpec::parameters))
     }
 }
@@ -168,10 +175,20 @@ pub struct ModelSpec {
     pub embedding: ParamSpec,
     /// How the order of tokens is known.
     pub positions: Positions,
+    /// A table (types, C) whose first row is added to every embedding: a text alone is of the first type.
+    pub token_types: Option<ParamSpec>,
+    /// Of the sum of all embeddings.
+    pub embedding_norm: Option<NormSpec>,
     /// In order.
     pub blocks: Vec<BlockSpec>,
+    /// Whether norms stand before attention and MLP, or after what these are added to.
+    pub norm_first: bool,
+    /// Which tokens a token sees.
+    pub mask: Mask,
     /// After the last block.
-    pub final_norm: NormSpec,
+    pub final_norm: Option<NormSpec>,
+    /// What a classifier reads the first token through, by tanh.
+    pub pooler: Option<LinearSpec>,
     /// (V, C); none where the embedding is the head.
     pub lm_head: Option<ParamSpec>,
     /// How linear maps are stored.
@@ -204,21 +221,36 @@ impl ModelSpec {
         if let Positions::Learned(table) = &self.positions {
             all.push(table.clone());
         }
-        for block in &self.blocks {
-            for linear in block.linears() {
-                all.extend(linear.weights.iter().chain(&linear.bias).cloned());
-            }
-        }
-        let norms = self.blocks.iter().flat_map(BlockSpec::norms).chain([&self.final_norm]);
-        all.extend(norms.flat_map(NormSpec::parameters).cloned());
+        all.extend(self.token_types.clone());
+        let linears = self.blocks.iter().flat_map(BlockSpec::linears);
+        all.extend(linears.flat_map(LinearSpec::parameters).cloned());
+        let norms = self.embedding_norm.iter().chain(self.blocks.iter().flat_map(BlockSpec::norms));
+        all.extend(norms.chain(&self.final_norm).flat_map(NormSpec::parameters).cloned());
+        let pooler = self.pooler.iter().flat_map(LinearSpec::parameters).cloned();
         match head {
-            Head::LanguageModel => all.extend(self.lm_head.clone()),
+            Head::LanguageModel => all.extend(pooler.chain(self.lm_head.clone())),
             Head::Classifier { num_labels, pooling } => {
-                let shape = [num_labels, pooling.width() * self.embedding.shape[1]];
-                all.push(ParamSpec::new(Place::Head, SCORE_WEIGHT, &shape, self.head_init));
+                all.extend(pooler.filter(|_| pooling == Pooling::First));
+                all.extend(self.classifier(num_labels, pooling).parameters().cloned());
             }
         }
         all
+    }
+
+    /// The map from what `pooling` gives to class logits.
+    pub fn classifier(&self, num_labels: usize, pooling: Pooling) -> LinearSpec {
+        let shape = [num_labels, pooling.width() * self.embedding.shape[1]];
+        let of = |part: String, shape: &[usize], init| ParamSpec::new(Place::Head, part, shape, init);
+        match pooling {
+            Pooling::First => LinearSpec {
+                weights: vec![of(format!("{CLASSIFIER}.weight"), &shape, self.head_init)],
+                biases: vec![of(format!("{CLASSIFIER}.bias"), &shape[..1], Init::Zeros)],
+            },
+            _ => LinearSpec {
+                weights: vec![of(format!("{SCORE}.weight"), &shape, self.head_init)],
+                biases: Vec::new(),
+            },
+        }
     }
 }
 
@@ -235,16 +267,17 @@ pub struct FamilyKeys {
 #[cfg(test)]
 mod tests {
     use crate::model::{
-        Gpt2Config, Head, LlamaConfig, LoraConfig, ModelConfig, Place, Pooling, parameter_specs,
+        BertConfig, Gpt2Config, Head, LlamaConfig, LoraConfig, ModelConfig, Place, Pooling, parameter_specs,
     };
 
     #[test]
     fn every_parameter_has_its_part() {
         let llama = ModelConfig::Llama(LlamaConfig { num_hidden_layers: 12, ..LlamaConfig::default() });
         let gpt2 = ModelConfig::Gpt2(Gpt2Config { n_layer: 12, ..Gpt2Config::default() });
+        let bert = ModelConfig::Bert(BertConfig { num_hidden_layers: 12, ..BertConfig::default() });
         let head = Head::Classifier { num_labels: 2, pooling: Pooling::Last };
         // Tensors of the embedding, of the final norm, of a block, and low-rank updates of a block.
-        for (config, expected) in [(llama, [1, 1, 9, 4]), (gpt2, [2, 2, 12, 2])] {
+        for (config, expected) in [(llama, [1, 1, 9, 4]), (gpt2, [2, 2, 12, 2]), (bert, [5, 0, 16, 4])] {
             let all = parameter_specs(&config, head);
             let updates = LoraConfig::default().specs(&config).unwrap();
             let [embedding, norm, block, update] = expected;

@@ -11,7 +11,7 @@ use super::layers::{Linear, Norm, Source};
 use super::lora::LoraConfig;
 use super::params::Weights;
 use super::rotary::Rotary;
-use super::spec::{self, BlockSpec, ModelSpec, Sizes};
+use super::spec::{self, BlockSpec, ModelSpec, NormSpec, Sizes};
 use super::token_rows::TokenRows;
 use crate::ops::{self, Mask, Traced};
 
@@ -22,17 +22,19 @@ struct Attention {
     num_heads: usize,
     num_kv_heads: usize,
     head_dim: usize,
+    mask: Mask,
 }
 
 impl Attention {
     /// Errors: a weight is missing.
-    fn new(sizes: &Sizes, spec: &BlockSpec, from: Source) -> Result<Self> {
+    fn new(sizes: &Sizes, mask: Mask, spec: &BlockSpec, from: Source) -> Result<Self> {
         Ok(Self {
             qkv: Linear::new(&spec.qkv, from)?,
             output: Linear::new(&spec.attention_output, from)?,
             num_heads: sizes.num_attention_heads,
             num_kv_heads: sizes.num_key_value_heads,
             head_dim: sizes.head_dim,
+            mask,
         })
     }
 
@@ -45,7 +47,7 @@ impl Attention {
         dropout: &Dropout,
     ) -> Result<Traced> {
         let qkv = self.projected(x, rows, rotary, dropout)?; // (N, (H + 2K) * D)
-        let attended = ops::attention(&qkv, rows.lengths(), self.num_heads, self.num_kv_heads, Mask::Causal)?;
+        let attended = ops::attention(&qkv, rows.lengths(), self.num_heads, self.num_kv_heads, self.mask)?;
         self.output.forward(&attended, dropout)
     }
 
@@ -87,8 +89,9 @@ impl Attention {
     }
 }
 
-/// A pre-norm block: x + attention(norm(x)), then x + mlp(norm(x)).
+/// Attention, then MLP, each added to what it reads.
 struct Block {
+    norm_first: bool,
     attention_norm: Norm,
     attention: Attention,
     mlp_norm: Norm,
@@ -103,8 +106,9 @@ impl Block {
 
     fn new(sizes: &Sizes, model: &ModelSpec, spec: &BlockSpec, from: Source) -> Result<Self> {
         Ok(Self {
+            norm_first: model.norm_first,
             attention_norm: Norm::new(&spec.attention_norm, from)?,
-            attention: Attention::new(sizes, spec, from)?,
+            attention: Attention::new(sizes, model.mask, spec, from)?,
             mlp_norm: Norm::new(&spec.mlp_norm, from)?,
             mlp_input: Linear::new(&spec.mlp_input, from)?,
             activation: model.activation,
@@ -120,10 +124,10 @@ impl Block {
         rotary: Option<&Rotary>,
         dropout: &mut Dropout,
     ) -> Result<Traced> {
-        let attended = self.attention.forward(&self.attention_norm.forward(x)?, rows, rotary, dropout)?;
-        let x = dropout.add(x, &attended)?;
-        let transformed = self.mlp(&x, dropout)?;
-        dropout.add(&x, &transformed)
+        let x = self.with_branch(x, &self.attention_norm, dropout, |x, dropout| {
+            self.attention.forward(x, rows, rotary, dropout)
+        })?;
+        self.with_branch(&x, &self.mlp_norm, dropout, |x, dropout| self.mlp(x, dropout))
     }
 
     /// As `forward`, for new positions after those in `cache`, without dropout.
@@ -135,26 +139,45 @@ impl Block {
         cache: &mut KvCache,
         layer: usize,
     ) -> Result<Traced> {
-        let normed = self.attention_norm.forward(x)?;
-        let attended = self.attention.forward_cached(&normed, rows, rotary, cache, layer)?;
-        let x = ops::add(x, &attended, None)?;
-        let transformed = self.mlp(&x, &Dropout::off())?;
-        ops::add(&x, &transformed, None)
+        let dropout = &mut Dropout::off();
+        let x = self.with_branch(x, &self.attention_norm, dropout, |x, _| {
+            self.attention.forward_cached(x, rows, rotary, cache, layer)
+        })?;
+        self.with_branch(&x, &self.mlp_norm, dropout, |x, dropout| self.mlp(x, dropout))
+    }
+
+    /// x + branch(norm(x)), or norm(x + branch(x)).
+    fn with_branch(
+        &self,
+        x: &Traced,
+        norm: &Norm,
+        dropout: &mut Dropout,
+        branch: impl FnOnce(&Traced, &Dropout) -> Result<Traced>,
+    ) -> Result<Traced> {
+        if self.norm_first {
+            let y = branch(&norm.forward(x)?, dropout)?;
+            return dropout.add(x, &y);
+        }
+        let y = branch(x, dropout)?;
+        norm.forward(&dropout.add(x, &y)?)
     }
 
     fn mlp(&self, x: &Traced, dropout: &Dropout) -> Result<Traced> {
-        let inner = self.mlp_input.forward(&self.mlp_norm.forward(x)?, dropout)?; // (N, I) or, gated, (N, 2 I)
+        let inner = self.mlp_input.forward(x, dropout)?; // (N, I) or, gated, (N, 2 I)
         self.mlp_output.forward(&(self.activation)(&inner)?, dropout)
     }
 }
 
-/// Embedding, blocks and final norm of one model.
+/// Embeddings, blocks and norms of one model.
 pub struct Transformer {
     embedding: Tensor,
     positions: Positions,
+    /// (types, C).
+    token_types: Option<Tensor>,
+    embedding_norm: Option<Norm>,
     blocks: Vec<Arc<Block>>,
     recompute: bool,
-    final_norm: Norm,
+    final_norm: Option<Norm>,
     max_position_embeddings: usize,
 }
 
@@ -183,13 +206,16 @@ impl Transformer {
             }
             spec::Positions::Learned(table) => Positions::Learned(from.get(table)?),
         };
+        let norm = |norm: &Option<NormSpec>| norm.as_ref().map(|norm| Norm::new(norm, from)).transpose();
         let block = |block| Block::new(&sizes, &spec, block, from).map(Arc::new);
         Ok(Self {
             embedding,
             positions,
+            token_types: spec.token_types.as_ref().map(|table| from.get(table)).transpose()?,
+            embedding_norm: norm(&spec.embedding_norm)?,
             blocks: spec.blocks.iter().map(block).collect::<Result<_>>()?,
             recompute: false,
-            final_norm: Norm::new(&spec.final_norm, from)?,
+            final_norm: norm(&spec.final_norm)?,
             max_position_embeddings: sizes.max_position_embeddings,
         })
     }
@@ -209,7 +235,7 @@ impl Transformer {
         self.max_position_embeddings
     }
 
-    /// Hidden states (N, C) after the final norm.
+    /// Hidden states (N, C) after the last norm.
     ///
     /// Errors: a sequence beyond max_position_embeddings; an id outside the vocabulary.
     pub fn forward(&self, rows: &TokenRows, dropout: &mut Dropout) -> Result<Traced> {
@@ -221,7 +247,7 @@ impl Transformer {
                 block.forward(&x, rows, self.rotary(), dropout)?
             };
         }
-        self.final_norm.forward(&x)
+        normed(x, &self.final_norm)
     }
 
     /// A block that keeps its input alone until the backward pass.
@@ -246,7 +272,7 @@ impl Transformer {
             x = block.forward_cached(&x, &rows, self.rotary(), cache, layer)?;
         }
         cache.len += input_ids.dim(1)?;
-        self.final_norm.forward(&x)
+        normed(x, &self.final_norm)
     }
 
     fn rotary(&self) -> Option<&Rotary> {
@@ -264,12 +290,17 @@ impl Transformer {
                 self.max_position_embeddings
             );
         }
-        let x = ops::embedding(&(&self.embedding).into(), rows.ids())?; // (N, C)
-        match &self.positions {
-            Positions::Rotary(_) => Ok(x),
-            Positions::Learned(table) => {
-                ops::add(&x, &ops::embedding(&table.into(), rows.positions())?, None)
-            }
+        let mut x = ops::embedding(&(&self.embedding).into(), rows.ids())?; // (N, C)
+        if let Positions::Learned(table) = &self.positions {
+            x = ops::add(&x, &ops::embedding(&table.into(), rows.positions())?, None)?;
         }
+        if let Some(table) = &self.token_types {
+            x = ops::add(&x, &ops::embedding(&table.into(), &rows.ids().zeros_like()?)?, None)?;
+        }
+        normed(x, &self.embedding_norm)
     }
+}
+
+fn normed(x: Traced, norm: &Option<Norm>) -> Result<Traced> {
+    norm.as_ref().map_or(Ok(x.clone()), |norm| norm.forward(&x))
 }

@@ -8,10 +8,12 @@ mod adamw; // Update of all parameters, with the gradient clipped.
 mod add; // Residual stream plus branch, with dropout.
 mod add_columns; // Low-rank update into the columns of its weight.
 mod attention; // Self-attention over sequences of any lengths.
+mod concat; // Biases of maps that run as one.
 mod cross_entropy; // Loss of each row of logits.
 mod dropout_mask; // Factors of dropout, the same on every device.
 mod embedding; // Rows of a table by id.
 mod gelu; // Activation of GPT-2's MLP.
+mod gelu_erf; // Activation of BERT's MLP.
 mod global_norm; // Norm of all gradients together.
 mod head_cross_entropy; // Language-model head and its loss, a block of rows at a time.
 mod layer_norm; // Rows to zero mean and unit variance.
@@ -21,6 +23,7 @@ mod pool; // One row for each sequence.
 mod rms_norm; // Rows to unit mean square.
 mod rope; // Rotary position embedding of queries and keys.
 mod swiglu; // Activation of Llama's MLP.
+mod tanh; // Activation of BERT's pooler.
 mod weighted_sum; // Loss of a batch from those of its rows.
 
 // No ops: what they are made of, and what holds them against the CPU on another device.
@@ -31,10 +34,12 @@ pub use adamw::{AdamwParam, AdamwStep, Clip, adamw, adamw_all};
 pub use add::add;
 pub use add_columns::add_columns;
 pub use attention::{Mask, attention, attention_cached};
+pub use concat::concat;
 pub use cross_entropy::{IGNORE_INDEX, cross_entropy};
 pub use dropout_mask::dropout_mask;
 pub use embedding::embedding;
 pub use gelu::gelu;
+pub use gelu_erf::gelu_erf;
 pub use global_norm::global_norm;
 pub use head_cross_entropy::{head_cross_entropy, head_losses};
 pub use kernel_checks::{KernelCheck, check_kernels};
@@ -45,6 +50,7 @@ pub use pool::{Pool, pool};
 pub use rms_norm::rms_norm;
 pub use rope::rope;
 pub use swiglu::swiglu;
+pub use tanh::tanh;
 pub use weighted_sum::weighted_sum;
 
 pub use base::check::{Check, check, normal};
@@ -58,6 +64,7 @@ pub mod reference {
     pub use super::attention::reference::attention;
     pub use super::embedding::reference::embedding;
     pub use super::gelu::reference::gelu;
+    pub use super::gelu_erf::reference::gelu_erf;
     pub use super::head_cross_entropy::reference::losses as head_losses;
     pub use super::layer_norm::reference::layer_norm;
     pub use super::linear::reference::linear;

@@ -81,7 +81,6 @@ impl Classifier {
             // With two labels the second is given from a probability of one half on.
             let mut config = FinetuneConfig::default();
             config.train.seq_len = folder.max_tokens;
-            config.classifier.pooling = folder.pooling;
             return Self::new(folder, config, context);
         };
         let positive = folder.label_names.iter().position(|name| *name == results.positive).unwrap_or(0);
@@ -93,7 +92,7 @@ impl Classifier {
         let (device, progress) = (context.open_device("auto")?, context.progress.clone());
         ops::allow_tf32(false);
         let weights = folder.weights_on(&device)?;
-        let network = model::Classifier::new(&folder.config, &weights, config.classifier.pooling)?;
+        let network = model::Classifier::new(&folder.config, &weights, folder.pooling)?;
         let HfFolder { tokenizer, label_names, .. } = folder;
         let threshold = (label_names.len() == 2).then_some(0.5);
         let (positive, validation) = (1, None);

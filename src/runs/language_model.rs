@@ -49,6 +49,10 @@ impl LanguageModel {
             let why = "it is a classifier and writes no text; name a pre-trained run";
             return Err(Error::data(format!("{}: {why}", path.display())));
         }
+        if folder.config.is_encoder() {
+            let why = "it is an encoder, which writes no text; fine-tune it to label texts";
+            return Err(Error::data(format!("{}: {why}", path.display())));
+        }
         let (device, progress) = (context.open_device("auto")?, context.progress.clone());
         ops::allow_tf32(false);
         let network = model::LanguageModel::new(&folder.config, &folder.weights_on(&device)?)?;

@@ -8,7 +8,7 @@ use super::changes;
 use crate::config::SCRATCH;
 use crate::error::{Error, Result};
 use crate::hf_folder::{self, HfFolder};
-use crate::model::{ModelConfig, ParamSpec, Params, SCORE_WEIGHT};
+use crate::model::{ModelConfig, ParamSpec, Params, is_classification_head};
 use crate::tensor_file;
 
 /// The value of `init_from`, resolved.
@@ -77,7 +77,8 @@ impl Start {
     pub fn params(self, specs: &[ParamSpec], seed: u64, device: &Device) -> Result<Params> {
         let params = Params::init(specs, seed, device)?;
         if let Self::Pretrained(folder) = self {
-            let wanted = |name: &str| specs.iter().any(|spec| spec.name == name && name != SCORE_WEIGHT);
+            let wanted =
+                |name: &str| !is_classification_head(name) && specs.iter().any(|spec| spec.name == name);
             params.assign(&folder.weights.into_iter().filter(|(name, _)| wanted(name)).collect())?;
         }
         Ok(params)

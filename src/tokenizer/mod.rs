@@ -261,6 +261,12 @@ impl Tokenizer {
         self.inner.id_to_token(id).unwrap_or_default()
     }
 
+    /// The tokens that begin, end, hide and stand for unknown text in BERT's vocabulary; none where it is another.
+    pub fn encoder_tokens(&self) -> Option<[&'static str; 4]> {
+        let tokens = ["[CLS]", "[SEP]", "[MASK]", "[UNK]"];
+        tokens.iter().all(|token| self.inner.token_to_id(token).is_some()).then_some(tokens)
+    }
+
     /// Ids of each text, in parallel, with the special tokens that the file itself adds (such as `<s>` of
     /// Llama 2). Text that spells `<|pad|>` stays text.
     pub fn encode_batch(&self, texts: &[String]) -> Result<Vec<Vec<u32>>> {

@@ -42,6 +42,10 @@ namespace gelu_ {
 #include "../../src/ops/gelu/cuda.cu"
 #undef KERNELS
 }
+namespace gelu_erf_ {
+#include "../../src/ops/gelu_erf/cuda.cu"
+#undef KERNELS
+}
 namespace layer_norm_ {
 #include "../../src/ops/layer_norm/cuda.cu"
 #undef KERNELS
@@ -116,6 +120,8 @@ __attribute__((constructor)) void list() {
     BOTH(embedding_, embedding_backward)
     ALL(gelu_, gelu_forward)
     ALL(gelu_, gelu_backward)
+    ALL(gelu_erf_, gelu_erf_forward)
+    ALL(gelu_erf_, gelu_erf_backward)
     ALL(layer_norm_, layer_norm_forward)
     ALL(layer_norm_, layer_norm_backward)
     ALL(linear_, column_sums)

@@ -30,6 +30,10 @@ namespace gelus {
 #include "../../src/ops/gelu/cuda.cu"
 #undef KERNELS
 }
+namespace gelu_erfs {
+#include "../../src/ops/gelu_erf/cuda.cu"
+#undef KERNELS
+}
 namespace sums {
 #include "../../src/ops/base/cuda/combine.cu"
 #undef KERNELS
@@ -212,14 +216,28 @@ void swiglu(const char* name, int rows, int columns, int width, F forward, B bac
     expect(name, d_x, d_x_expected);
 }
 
-template <class T, class F, class B> void gelu(const char* name, size_t count, int width, F forward, B backward) {
+struct ValueAndSlope {
+    double value, slope;
+};
+
+ValueAndSlope by_tanh(double x) {
+    const double root = std::sqrt(2 / M_PI), t = std::tanh(root * (x + 0.044715 * x * x * x));
+    return {x / 2 * (1 + t), (1 + t) / 2 + x / 2 * (1 - t * t) * root * (1 + 3 * 0.044715 * x * x)};
+}
+
+ValueAndSlope by_erf(double x) {
+    const double share = std::erfc(-x / std::sqrt(2)) / 2;
+    return {x * share, share + x * std::exp(-x * x / 2) / std::sqrt(2 * M_PI)};
+}
+
+template <class T, class F, class B>
+void gelu(const char* name, ValueAndSlope (*formula)(double), size_t count, int width, F forward, B backward) {
     Numbers x = normal(count), d = normal(count), y_expected, d_x_expected;
     auto x_ = rounded<T>(x), d_ = rounded<T>(d);
     for (size_t i = 0; i < count; i++) {
-        const double root = std::sqrt(2 / M_PI), u = root * (x[i] + 0.044715 * x[i] * x[i] * x[i]), t = std::tanh(u);
-        y_expected.push_back(x[i] / 2 * (1 + t));
-        const double slope = root * (1 + 3 * 0.044715 * x[i] * x[i]);
-        d_x_expected.push_back(d[i] * ((1 + t) / 2 + x[i] / 2 * (1 - t * t) * slope));
+        const ValueAndSlope at = formula(x[i]);
+        y_expected.push_back(at.value);
+        d_x_expected.push_back(d[i] * at.slope);
     }
     auto y = unwritten<T>(count), d_x = unwritten<T>(count);
     const unsigned long long threads = count / width;
@@ -306,21 +324,22 @@ template <class T, class F> void cross_entropy(const char* name, int rows, int v
     expect(name, d, d_expected);
 }
 
-template <class T, class F, class B> void pool(const char* name, int last, F forward, B backward) {
+template <class T, class F, class B> void pool(const char* name, int which, F forward, B backward) {
     const int columns = 300;
     const std::vector<unsigned> offsets = {0, 3, 4, 11};
     Numbers x = normal(11 * columns), d = normal(3 * columns), y_expected(3 * columns), d_x_expected(11 * columns);
     auto x_ = rounded<T>(x), d_ = rounded<T>(d);
     for (int s = 0; s < 3; s++)
-        for (unsigned row = last ? offsets[s + 1] - 1 : offsets[s]; row < offsets[s + 1]; row++)
+        for (unsigned row = offsets[s]; row < offsets[s + 1]; row++)
             for (int c = 0; c < columns; c++) {
-                const double share = last ? 1 : 1.0 / (offsets[s + 1] - offsets[s]);
+                const bool only = which == 1 ? row == offsets[s + 1] - 1 : row == offsets[s];
+                const double share = which == 0 ? 1.0 / (offsets[s + 1] - offsets[s]) : only;
                 y_expected[s * columns + c] += share * x[row * columns + c];
                 d_x_expected[row * columns + c] = share * d[s * columns + c];
             }
     auto y = unwritten<T>(3 * columns), d_x = unwritten<T>(11 * columns);
-    launch(name, dim3(3, 2), 256, 0, {y}, [&] { forward(x_.data(), offsets.data(), y.data(), columns, last); });
-    launch(name, dim3(3, 2), 256, 0, {d_x}, [&] { backward(d_.data(), offsets.data(), d_x.data(), columns, last); });
+    launch(name, dim3(3, 2), 256, 0, {y}, [&] { forward(x_.data(), offsets.data(), y.data(), columns, which); });
+    launch(name, dim3(3, 2), 256, 0, {d_x}, [&] { backward(d_.data(), offsets.data(), d_x.data(), columns, which); });
     expect(name, y, y_expected);
     expect(name, d_x, d_x_expected);
 }
@@ -432,7 +451,9 @@ template <class T, class F> void dropout_mask(const char* name, size_t count, F 
 #define ALL(suffix, T, width, columns)                                                                                  \
     rope<T>("rope " #suffix, 5, columns, width, turn::rope_##suffix);                                                   \
     swiglu<T>("swiglu " #suffix, 5, columns, width, glu::swiglu_forward_##suffix, glu::swiglu_backward_##suffix);       \
-    gelu<T>("gelu " #suffix, 40 * width, width, gelus::gelu_forward_##suffix, gelus::gelu_backward_##suffix);           \
+    gelu<T>("gelu " #suffix, by_tanh, 40 * width, width, gelus::gelu_forward_##suffix, gelus::gelu_backward_##suffix);  \
+    gelu<T>("gelu_erf " #suffix, by_erf, 40 * width, width, gelu_erfs::gelu_erf_forward_##suffix,                       \
+            gelu_erfs::gelu_erf_backward_##suffix);                                                                     \
     add<T>("add " #suffix, 40 * width, width, sums::combine_##suffix);                                                      \
     column_sums<T>("column_sums " #suffix, 70, 9 * columns, width, bias::column_sums_##suffix);                         \
     cross_entropy<T>("cross_entropy " #suffix, 6, 203, width == 1 ? 203 : 208, ce::cross_entropy_##suffix);             \
@@ -450,9 +471,9 @@ int main() {
     embedding<float>("embedding f32", 2100, 36, 4, table::embedding_forward_f32, table::embedding_backward_f32);
     embedding<bf16>("embedding bf16", 50, 40, 8, table::embedding_forward_bf16, table::embedding_backward_bf16);
     embedding<bf16>("embedding bf16_1", 50, 600, 1, table::embedding_forward_bf16_1, table::embedding_backward_bf16);
-    for (int last : {0, 1}) {
-        pool<float>("pool f32", last, pooled::pool_forward_f32, pooled::pool_backward_f32);
-        pool<bf16>("pool bf16", last, pooled::pool_forward_bf16, pooled::pool_backward_bf16);
+    for (int which : {0, 1, 2}) {
+        pool<float>("pool f32", which, pooled::pool_forward_f32, pooled::pool_backward_f32);
+        pool<bf16>("pool bf16", which, pooled::pool_forward_bf16, pooled::pool_backward_bf16);
     }
     for (size_t count : {1, 15, 16, 4800, 4807}) {
         dropout_mask<float>("dropout_mask f32", count, dropout::dropout_mask_f32);

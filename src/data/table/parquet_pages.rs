@@ -220,7 +220,9 @@ fn check_page_size(header: &[u8]) -> Result<()> {
     let [_, unpacked, packed] = first_numbers(header);
     if unpacked > LARGE && unpacked / MOST_TIMES > packed {
         let size = unpacked / MIB;
-        return Err(ParquetError::General(format!("a page of {packed} bytes says that it unpacks to {size} MiB")));
+        return Err(ParquetError::General(format!(
+            "a page of {packed} bytes says that it unpacks to {size} MiB"
+        )));
     }
     Ok(())
 }

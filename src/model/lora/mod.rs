@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::config::ModelConfig;
 use super::dropout::Dropout;
-use super::head::SCORE_WEIGHT;
+use super::head::is_head;
 use super::params::Weights;
 use super::spec::{Init, ParamSpec};
 use crate::error::{Error, Result};
@@ -99,7 +99,7 @@ impl LoraConfig {
 
     /// Whether the parameter called `name` is trained: the updates and the classification head are.
     pub fn trains(&self, name: &str) -> bool {
-        name == SCORE_WEIGHT || is_update(name)
+        is_head(name) || is_update(name)
     }
 
     /// The weights of the plain model that computes the same: W + (lora_alpha / r) B A for each updated map.

@@ -1,13 +1,15 @@
 use candle_core::{DType, Device, Var};
 
 use super::*;
-use crate::model::{Classifier, Gpt2Config, Head, LlamaConfig, Params, Pooling, TokenRows, parameter_specs};
+use crate::model::{
+    BertConfig, Classifier, Gpt2Config, Head, LlamaConfig, Params, Pooling, TokenRows, parameter_specs,
+};
 use crate::ops::GradientSums;
 
 const HEAD: Head = Head::Classifier { num_labels: 3, pooling: Pooling::Last };
 
-/// Both families, two blocks each; Llama with grouped queries.
-fn models() -> [ModelConfig; 2] {
+/// Every family, two blocks each; Llama with grouped queries.
+fn models() -> [ModelConfig; 3] {
     let llama = LlamaConfig {
         vocab_size: 11,
         hidden_size: 12,
@@ -29,7 +31,17 @@ fn models() -> [ModelConfig; 2] {
         initializer_range: 0.3,
         ..Default::default()
     };
-    [ModelConfig::Llama(llama), ModelConfig::Gpt2(gpt2)]
+    let bert = BertConfig {
+        vocab_size: 11,
+        max_position_embeddings: 8,
+        hidden_size: 12,
+        intermediate_size: 10,
+        num_hidden_layers: 2,
+        num_attention_heads: 3,
+        initializer_range: 0.3,
+        ..Default::default()
+    };
+    [ModelConfig::Llama(llama), ModelConfig::Gpt2(gpt2), ModelConfig::Bert(bert)]
 }
 
 fn lora(targets: &[&str]) -> LoraConfig {
@@ -46,6 +58,9 @@ fn choices(config: &ModelConfig) -> Vec<LoraConfig> {
             lora(&["k_proj", "up_proj"]),
         ],
         ModelConfig::Gpt2(_) => vec![lora(&["c_attn", "c_proj", "c_fc"]), lora(&[])],
+        ModelConfig::Bert(_) => {
+            vec![lora(&["query", "key", "value", "dense"]), lora(&[]), lora(&["key", "intermediate.dense"])]
+        }
     }
 }
 
@@ -191,7 +206,7 @@ fn a_starts_uniform_within_the_inverse_root_of_its_inputs() {
 
 #[test]
 fn targets_are_found_by_the_end_of_their_names() {
-    let [llama, gpt2] = models();
+    let [llama, gpt2, _] = models();
     let count = |config: &ModelConfig, targets: &[&str]| {
         lora(targets).specs(config).map(|s| s.len() / 2).map_err(|cause| cause.to_string())
     };

@@ -6,6 +6,7 @@ pub mod elements;
 mod exp;
 pub mod gpu;
 pub mod matmul;
+mod normal;
 pub mod real;
 pub mod rows;
 pub mod tape;

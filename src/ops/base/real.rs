@@ -3,12 +3,15 @@
 //! Kernels are generic over [`Real`], so that the f64 instance of the very same code can be compared with
 //! central differences. Half precision stays on the GPU.
 
+use std::f64::consts::FRAC_1_SQRT_2;
 use std::ops::Neg;
 
 use candle_core::backend::BackendStorage;
+use candle_core::cpu::erf::erfc_f64;
 use candle_core::{CpuStorage, Result, WithDType, bail};
 
 use super::exp::exp_f32;
+use super::normal::cdf_f32;
 
 mod sealed {
     pub trait Sealed {}
@@ -20,6 +23,8 @@ mod sealed {
 pub trait Real: WithDType + Neg<Output = Self> + sealed::Sealed {
     /// e^self; vectorises for f32, libm for f64.
     fn exp(self) -> Self;
+    /// The distribution function of the standard normal; vectorises for f32, libm for f64.
+    fn normal_cdf(self) -> Self;
     /// Natural logarithm, libm.
     fn ln(self) -> Self;
     /// Square root.
@@ -34,6 +39,10 @@ impl Real for f32 {
     #[inline(always)]
     fn exp(self) -> Self {
         exp_f32(self)
+    }
+    #[inline(always)]
+    fn normal_cdf(self) -> Self {
+        cdf_f32(self)
     }
     #[inline(always)]
     fn ln(self) -> Self {
@@ -59,6 +68,10 @@ impl Real for f64 {
     #[inline(always)]
     fn exp(self) -> Self {
         f64::exp(self)
+    }
+    #[inline(always)]
+    fn normal_cdf(self) -> Self {
+        0.5 * erfc_f64(-self * FRAC_1_SQRT_2)
     }
     #[inline(always)]
     fn ln(self) -> Self {

@@ -5,8 +5,9 @@ use candle_core::{DType, Result, Tensor};
 use crate::ops::base::check::normal;
 use crate::ops::base::tape::Traced;
 use crate::ops::{
-    IGNORE_INDEX, Mask, Pool, WeightLayout, add, attention, cross_entropy, dropout_mask, embedding, gelu,
-    head_cross_entropy, layer_norm, linear, multiply, pool, rms_norm, rope, swiglu, upload,
+    IGNORE_INDEX, Mask, Pool, WeightLayout, add, attention, concat, cross_entropy, dropout_mask, embedding,
+    gelu, gelu_erf, head_cross_entropy, layer_norm, linear, multiply, pool, rms_norm, rope, swiglu, tanh,
+    upload,
 };
 use crate::rng::key;
 
@@ -67,6 +68,9 @@ impl Cases {
             layer_norm(&t[0], &t[1], &t[2], 1e-5)
         })?;
         self.add(format!("gelu {of}"), &[&x], |t| gelu(&t[0]))?;
+        self.add(format!("gelu_erf {of}"), &[&x], |t| gelu_erf(&t[0]))?;
+        self.add(format!("tanh {of}"), &[&x], |t| tanh(&t[0]))?;
+        self.add(format!("concat {of}"), &[&[columns], &[3 * columns]], concat)?;
         self.add(format!("swiglu {of}"), &[&[rows, 2 * columns]], |t| swiglu(&t[0]))?;
         self.add(format!("add {of}"), &[&x, &x], |t| add(&t[0], &t[1], None))?;
         self.add(format!("add of masked {of}"), &[&x, &x], |t| {
@@ -129,7 +133,7 @@ impl Cases {
 
     /// Pooling and attention.
     fn of_sequences(&mut self) -> Result<()> {
-        for which in [Pool::Last, Pool::Mean, Pool::Concat] {
+        for which in [Pool::Last, Pool::First, Pool::Mean, Pool::Concat] {
             self.add(format!("pool {which:?}"), &[&[74, 300]], move |t| pool(&t[0], &[3, 1, 70], which))?;
         }
         for (lengths, heads, kv_heads, head_dim) in [

@@ -10,6 +10,7 @@ pub fn forward<T: Real>(x: &[T], lengths: &[usize], columns: usize, which: Pool)
         let rows = &x[rows];
         match which {
             Pool::Last => y.copy_from_slice(last(rows, columns)),
+            Pool::First => y.copy_from_slice(&rows[..columns]),
             Pool::Mean => mean(y, rows),
             Pool::Concat => {
                 let (last_row, others) = y.split_at_mut(columns);
@@ -32,6 +33,7 @@ pub fn backward<T: Real>(d_y: &[T], x: &[T], lengths: &[usize], columns: usize, 
         let (x, d_x) = (&x[rows.clone()], &mut d_x[rows]);
         match which {
             Pool::Last => add_last(d_x, d_y),
+            Pool::First => add_to(&mut d_x[..columns], d_y),
             Pool::Mean => add_mean(d_x, d_y),
             Pool::Concat => {
                 let (of_last, others) = d_y.split_at(columns);

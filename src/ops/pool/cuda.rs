@@ -17,7 +17,11 @@ fn launch(name: &str, x: &Tensor, y: &Tensor, lengths: &[usize], columns: usize,
         Arg::of(&cuda::offsets(lengths, device)?)?,
         Arg::of(y)?,
         Arg::size(columns)?,
-        Arg::U32((which == Pool::Last).into()),
+        Arg::U32(match which {
+            Pool::Mean | Pool::Concat => 0,
+            Pool::Last => 1,
+            Pool::First => 2,
+        }),
     ];
     let suffix = if x.dtype() == DType::F32 { "f32" } else { "bf16" };
     let grid = Grid { blocks: [lengths.len(), columns.div_ceil(256)], threads: [256, 1], shared_bytes: 0 };

@@ -20,6 +20,8 @@ const NAME: &str = "pool";
 pub enum Pool {
     /// The last one.
     Last,
+    /// The first one.
+    First,
     /// All alike.
     Mean,
     /// The last one, then the maximum of each column, then the mean.
@@ -33,7 +35,7 @@ impl Pool {
     }
 }
 
-/// The last row, the mean of the rows, or last, maximum and mean side by side, of each sequence.
+/// The last row, the first row, the mean of the rows, or last, maximum and mean side by side, of each sequence.
 ///
 /// Shapes: x (N, C), where N is the sum of `lengths` -> (lengths.len(), width C).
 /// Dtypes: f32; f64 on the CPU, bf16 on a GPU (sums in f32).

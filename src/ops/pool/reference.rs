@@ -13,6 +13,7 @@ pub fn pool(x: &Tensor, lengths: &[usize], which: Pool) -> Result<Tensor> {
         let mean = || x.narrow(0, start, length)?.mean_keepdim(0);
         rows.push(match which {
             Pool::Last => last()?,
+            Pool::First => x.narrow(0, start, 1)?,
             Pool::Mean => mean()?,
             Pool::Concat => Tensor::cat(&[last()?, maximum(&x.narrow(0, start, length)?)?, mean()?], 1)?,
         });

@@ -6,7 +6,7 @@ use super::{Pool, pool, reference};
 #[test]
 fn agrees_with_the_reference() {
     for (lengths, columns) in [(&[1][..], 1), (&[3, 1, 7], 5), (&[40, 2], 33)] {
-        for which in [Pool::Last, Pool::Mean, Pool::Concat] {
+        for which in [Pool::Last, Pool::First, Pool::Mean, Pool::Concat] {
             let x = seeded("x", &[lengths.iter().sum(), columns]);
             check(&[x], |t| pool(&t[0], lengths, which), |t| reference::pool(&t[0], lengths, which));
         }
@@ -18,6 +18,7 @@ fn each_sequence_has_its_own_row() {
     let x = Tensor::new(&[[1f32], [2.], [6.], [5.]], &Device::Cpu).unwrap();
     let rows = |which| flat(pool(&(&x).into(), &[3, 1], which).unwrap().value());
     assert_eq!(rows(Pool::Last), [6., 5.]);
+    assert_eq!(rows(Pool::First), [1., 5.]);
     assert_eq!(rows(Pool::Mean), [3., 5.]);
     assert_eq!(rows(Pool::Concat), [6., 6., 3., 5., 5., 5.]);
 }

@@ -6,7 +6,7 @@ use crate::analysis::one_sided;
 use crate::config::FinetuneConfig;
 use crate::data::{Example, Examples, LabelledSplit};
 use crate::error::{Error, Result};
-use crate::model::{Head, ModelConfig, parameter_specs};
+use crate::model::{Head, ModelConfig, Pooling, parameter_specs};
 use crate::progress::Progress;
 use crate::runs::lifecycle;
 use crate::runs::start::Start;
@@ -52,6 +52,13 @@ pub struct Material<'a> {
     pub parts: Parts,
     /// Sizes of the model.
     pub model: ModelConfig,
+}
+
+impl Material<'_> {
+    /// What the head reads.
+    pub fn pooling(&self) -> Pooling {
+        self.config.classifier.pooling_of(&self.model)
+    }
 }
 
 /// Notes how many rows and labels there are, and what was left out.
@@ -105,7 +112,7 @@ pub fn tokenizer(config: &FinetuneConfig, start: &Start, split: &LabelledSplit) 
 pub fn state(of: &Material<'_>, start: Start, device: &Device, progress: &Progress) -> Result<State> {
     let Material { config, split, model, .. } = of;
     let num_labels = split.label_names.len();
-    let head = Head::Classifier { num_labels, pooling: config.classifier.pooling };
+    let head = Head::Classifier { num_labels, pooling: of.pooling() };
     let train = &config.train;
     let asked = Asked {
         model,

@@ -106,6 +106,7 @@ pub fn finetune(config: &FinetuneConfig, context: &Context) -> Result<Finetuned>
     let tokenizer = tokenizer(&local, &start, &split)?.ending_texts()?;
     let model = start.model_config(config.model.as_ref(), tokenizer.vocab_size())?;
     config.train.check(model.max_position_embeddings())?;
+    config.classifier.check_for(&model)?;
     let parts = Parts::encode(&split, &tokenizer, config.train.seq_len)?;
     let material = Material { config, split, tokenizer, parts, model };
 
@@ -133,7 +134,7 @@ pub fn finetune(config: &FinetuneConfig, context: &Context) -> Result<Finetuned>
     }
     let classifier = store(&material, &state, commit.as_deref(), dir)?;
     let run = measure(&material, &state, &classifier, audit, dir, progress)?;
-    publish(config, &run, dir)?;
+    publish(&material, &run, dir)?;
     running.done()?;
     Ok(Finetuned { facts: RunFacts::read(dir.path()), ..run })
 }
@@ -197,10 +198,11 @@ fn train(
     Ok(outcome)
 }
 
-fn publish(config: &FinetuneConfig, run: &Finetuned, dir: &RunDir) -> Result<()> {
+fn publish(of: &Material<'_>, run: &Finetuned, dir: &RunDir) -> Result<()> {
+    let config = of.config;
     let data = [config.data.train.clone(), config.data.validation.clone(), config.data.test.clone()];
     let sources = Sources { init_from: &config.init_from, data: &data };
-    write_classifier_card(&dir.model(), dir.name(), &run.results, config.classifier.pooling, &sources)?;
+    write_classifier_card(&dir.model(), dir.name(), &run.results, of.pooling(), &sources)?;
     report::publish(dir.path(), &run.results, &report::finetuned(run))
 }
 

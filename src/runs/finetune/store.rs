@@ -5,7 +5,7 @@ use crate::config::SCRATCH;
 use crate::error::Result;
 use crate::hf_folder::{self, Base, ModelFiles, save_adapter};
 use crate::hub;
-use crate::model::{Classifier, Pooling};
+use crate::model::Classifier;
 use crate::run_dir::RunDir;
 use crate::trainer::State;
 
@@ -16,7 +16,7 @@ pub fn store(of: &Material<'_>, state: &State, commit: Option<&str>, dir: &RunDi
     let trained = ModelFiles {
         config: &of.model,
         label_names: &of.split.label_names,
-        pooling: config.classifier.pooling,
+        pooling: of.pooling(),
         max_tokens: config.train.seq_len,
         weights: &state.params.detached(),
         tokenizer: &of.tokenizer,
@@ -27,7 +27,7 @@ pub fn store(of: &Material<'_>, state: &State, commit: Option<&str>, dir: &RunDi
     };
     hf_folder::save(&dir.model(), &ModelFiles { weights: &weights, ..trained })?;
     // Over random weights nobody could lay it, and other heads than this one transformers does not have.
-    let wanted = config.lora.as_ref().filter(|_| trained.pooling == Pooling::Last);
+    let wanted = config.lora.as_ref().filter(|_| trained.pooling == of.model.pooling_of_transformers());
     if let (Some(lora), Some(name)) = (wanted, base(&config.init_from)?) {
         save_adapter(&dir.adapter(), lora, &Base { name: &name, revision: commit }, &trained)?;
     }

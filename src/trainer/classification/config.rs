@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::metrics::Scores;
-use crate::model::Pooling;
+use crate::model::{ModelConfig, Pooling};
 use crate::ranges;
 
 /// Which parameters of the body stay as they are.
@@ -75,8 +75,9 @@ impl SelectionMetric {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ClassifierConfig {
-    /// `last` or `mean` hidden state, or `concat`: last, maximum and mean side by side.
-    pub pooling: Pooling,
+    /// Which hidden state the head reads: `last`, `first` (through an encoder's pooler), `mean`, or `concat`: last,
+    /// maximum and mean side by side. Left out, `mean` of an encoder, `last` of other models.
+    pub pooling: Option<Pooling>,
     /// Learning rate of the head; 0 takes that of the body.
     #[schemars(range(min = 0, max = 100))]
     pub head_learning_rate: f64,
@@ -107,7 +108,7 @@ pub struct ClassifierConfig {
 impl Default for ClassifierConfig {
     fn default() -> Self {
         Self {
-            pooling: Pooling::Last,
+            pooling: None,
             head_learning_rate: 0.0,
             head_only_fraction: 0.0,
             freeze: Freeze::None,
@@ -137,6 +138,28 @@ impl ClassifierConfig {
             return Err(Error::usage(
                 "classifier.language_model_weight trains the body, which classifier.freeze = \"all_but_head\" keeps \
                  as it is; set the weight to 0 or another freeze",
+            ));
+        }
+        Ok(())
+    }
+
+    /// What the head of such a model reads.
+    pub fn pooling_of(&self, model: &ModelConfig) -> Pooling {
+        self.pooling.unwrap_or(if model.is_encoder() { Pooling::Mean } else { Pooling::Last })
+    }
+
+    /// Errors: settings that such a model cannot follow.
+    pub fn check_for(&self, model: &ModelConfig) -> Result<()> {
+        if self.pooling == Some(Pooling::First) && !model.is_encoder() {
+            return Err(Error::usage(
+                "classifier.pooling = \"first\" reads the first token, which sees nothing of the text in this model; \
+                 take \"last\", \"mean\" or \"concat\"",
+            ));
+        }
+        if self.language_model_weight > 0.0 && model.is_encoder() {
+            return Err(Error::usage(
+                "classifier.language_model_weight trains a model to predict the next token, which an encoder sees; \
+                 set the weight to 0",
             ));
         }
         Ok(())

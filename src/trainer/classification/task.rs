@@ -6,7 +6,7 @@ use super::{ClassifierConfig, probabilities};
 use crate::data::{Batch, Examples, RowSampler};
 use crate::error::{Error, Result};
 use crate::metrics::{Scores, Threshold};
-use crate::model::{Classifier, Dropout, LoraConfig, ModelConfig, Params, SCORE_WEIGHT, Weights};
+use crate::model::{Classifier, Dropout, LoraConfig, ModelConfig, Params, Weights, is_head};
 use crate::ops;
 use crate::optim::Stage;
 use crate::progress::Progress;
@@ -42,7 +42,7 @@ pub struct ClassificationSettings<'a> {
 
 impl ClassificationSettings<'_> {
     fn model_over(&self, weights: &Weights) -> Result<Classifier> {
-        Ok(Classifier::with_lora(self.model, weights, self.classifier.pooling, self.lora)?)
+        Ok(Classifier::with_lora(self.model, weights, self.classifier.pooling_of(self.model), self.lora)?)
     }
 }
 
@@ -68,7 +68,7 @@ struct StageModel {
 
 impl StageModel {
     fn new(settings: &ClassificationSettings<'_>, stage: &Stage, params: &Params) -> Result<Self> {
-        let trains_body = params.iter().any(|(name, _)| name != SCORE_WEIGHT && stage.trains(name));
+        let trains_body = params.iter().any(|(name, _)| !is_head(name) && stage.trains(name));
         let model = settings.model_over(&params.tracked(|name| stage.trains(name)))?;
         Ok(Self { model: model.with_recompute(settings.train.recompute && trains_body), trains_body })
     }

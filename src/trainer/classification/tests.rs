@@ -53,7 +53,7 @@ fn the_loss_of_the_texts_is_that_of_a_language_model() {
     let data =
         ClassificationData { train: &examples, validation: &examples, label_names: &names, positive: 1 };
     let classifier =
-        ClassifierConfig { pooling: Pooling::Mean, language_model_weight: 0.7, ..Default::default() };
+        ClassifierConfig { pooling: Some(Pooling::Mean), language_model_weight: 0.7, ..Default::default() };
     let train = TrainConfig::default();
     let settings =
         ClassificationSettings { model: &model, lora: None, classifier: &classifier, train: &train, seed: 1 };

@@ -1,0 +1,310 @@
+//! Encoders: BERT's mathematics against transformers' own, and folders of the family from start to export.
+
+use std::collections::{BTreeMap, HashMap};
+
+use candle_core::{DType, Device, Tensor};
+use safetensors::tensor::TensorView;
+use serde_json::{Value, json};
+use train::internals::tensor_file;
+use train::model::{
+    BertConfig, Classifier, Dropout, Head, ModelConfig, Params, Pooling, TokenRows, Weights, parameter_specs,
+};
+use train::ops::{self, GradientSums};
+
+use crate::support::{Folder, root};
+
+/// Largest distance to transformers, which computed in f64, as a share of the largest value of the tensor.
+const CLOSE: f64 = 1e-5;
+/// Values below are rounding: a bias of the keys moves no softmax, so its gradient is zero.
+const SMALL: f64 = 1e-2;
+
+/// What `scripts/make_golden_bert.py` wrote.
+struct Golden {
+    weights: Weights,
+    gradients: Weights,
+    values: Weights,
+}
+
+const HEAD: Head = Head::Classifier { num_labels: 3, pooling: Pooling::First };
+
+fn config() -> ModelConfig {
+    ModelConfig::Bert(BertConfig {
+        vocab_size: 61,
+        hidden_size: 24,
+        intermediate_size: 40,
+        num_hidden_layers: 2,
+        num_attention_heads: 3,
+        max_position_embeddings: 16,
+        layer_norm_eps: 2e-2,
+        ..Default::default()
+    })
+}
+
+impl Golden {
+    fn read() -> Self {
+        let path = root().join("tests/fixtures/golden_bert.safetensors");
+        let (mut weights, mut gradients, mut values) = (Weights::new(), Weights::new(), Weights::new());
+        for (name, tensor) in tensor_file::read(&path).unwrap() {
+            match name.strip_prefix("grad.") {
+                Some(name) => gradients.insert(name.to_string(), tensor),
+                None if name.contains('.') => weights.insert(name, tensor),
+                None => values.insert(name, tensor),
+            };
+        }
+        let specs = parameter_specs(&config(), HEAD);
+        let expected: BTreeMap<_, _> = specs.into_iter().map(|spec| (spec.name, spec.shape)).collect();
+        tensor_file::check_shapes(&path, &weights, &expected).unwrap();
+        Self { weights, gradients, values }
+    }
+
+    fn numbers(&self, name: &str) -> Vec<f64> {
+        numbers(&self.values[name])
+    }
+
+    /// The rows that are in `chosen`, without padding.
+    fn rows(&self, chosen: &[usize]) -> TokenRows {
+        let ids = self.values["input_ids"].to_dtype(DType::U32).unwrap();
+        let lengths = self.numbers("lengths");
+        let lengths: Vec<usize> = chosen.iter().map(|row| lengths[*row] as usize).collect();
+        let row = |(row, length): (&usize, &usize)| ids.get(*row).unwrap().narrow(0, 0, *length).unwrap();
+        let rows: Vec<Tensor> = chosen.iter().zip(&lengths).map(row).collect();
+        TokenRows::new(&Tensor::cat(&rows, 0).unwrap(), &lengths, 0).unwrap()
+    }
+}
+
+fn numbers(tensor: &Tensor) -> Vec<f64> {
+    tensor.flatten_all().unwrap().to_dtype(DType::F64).unwrap().to_vec1().unwrap()
+}
+
+fn assert_close(what: &str, found: &[f64], expected: &[f64]) {
+    assert_eq!(found.len(), expected.len(), "{what}");
+    let largest = expected.iter().fold(SMALL, |largest, value| largest.max(value.abs()));
+    let errors = found.iter().zip(expected).map(|(found, expected)| (found - expected).abs() / largest);
+    let worst = errors.fold(0.0, f64::max);
+    assert!(worst <= CLOSE, "{what}: off by {worst:.1e}");
+}
+
+fn logits(model: &Classifier, rows: &TokenRows) -> Vec<f64> {
+    numbers(model.logits(rows, &mut Dropout::off()).unwrap().value())
+}
+
+#[test]
+fn logits_loss_and_every_gradient_equal_those_of_transformers() {
+    let golden = Golden::read();
+    for recompute in [false, true] {
+        let params = Params::init(&parameter_specs(&config(), HEAD), 0, &Device::Cpu).unwrap();
+        params.assign(&golden.weights).unwrap();
+        let model = Classifier::new(&config(), &params.tracked(|_| true), Pooling::First).unwrap();
+        let model = model.with_recompute(recompute);
+        let logits = model.logits(&golden.rows(&[0, 1, 2]), &mut Dropout::off()).unwrap();
+        assert_close("logits", &numbers(logits.value()), &golden.numbers("logits"));
+        let labels: Vec<u32> = golden.numbers("labels").into_iter().map(|label| label as u32).collect();
+        let losses = ops::cross_entropy(&logits, &Tensor::new(labels, &Device::Cpu).unwrap()).unwrap();
+        let mean = Tensor::full(1.0f32 / 3.0, 3, &Device::Cpu).unwrap();
+        let loss = ops::weighted_sum(&losses, &mean).unwrap();
+        assert_close("loss", &numbers(loss.value()), &golden.numbers("loss"));
+        let mut sums = GradientSums::default();
+        sums.backward(&loss).unwrap();
+        for (name, var) in params.iter() {
+            let found = sums.remove(var).unwrap().unwrap_or_else(|| panic!("no gradient for {name}"));
+            assert_close(name, &numbers(&found), &numbers(&golden.gradients[name]));
+        }
+    }
+}
+
+#[test]
+fn other_texts_in_the_batch_do_not_change_an_encoders_logits() {
+    let golden = Golden::read();
+    for pooling in [Pooling::First, Pooling::Last, Pooling::Mean, Pooling::Concat] {
+        let specs = parameter_specs(&config(), Head::Classifier { num_labels: 3, pooling });
+        let mut weights = Params::init(&specs, 1, &Device::Cpu).unwrap().detached();
+        weights.extend(golden.weights.clone());
+        let model = Classifier::new(&config(), &weights, pooling).unwrap();
+        let together = logits(&model, &golden.rows(&[0, 1, 2]));
+        let alone: Vec<f64> = (0..3).flat_map(|row| logits(&model, &golden.rows(&[row]))).collect();
+        assert_close(&format!("{pooling:?}"), &alone, &together);
+    }
+}
+
+#[test]
+fn every_token_of_an_encoder_sees_the_last_one() {
+    let golden = Golden::read();
+    let model = Classifier::new(&config(), &golden.weights, Pooling::First).unwrap();
+    let first_state = |ids: &[u32]| {
+        let rows = TokenRows::new(&Tensor::new(ids, &Device::Cpu).unwrap(), &[ids.len()], 0).unwrap();
+        numbers(&model.hidden(&rows, &mut Dropout::off()).unwrap().value().get(0).unwrap())
+    };
+    let distance = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+    assert!(distance(&first_state(&[5, 6, 7, 8]), &first_state(&[5, 6, 7, 9])) > 1e-3);
+}
+
+/// A WordPiece tokenizer as BERT's: words and letters of the test messages, lower case.
+fn word_piece() -> String {
+    let special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"];
+    let mut tokens: Vec<String> = special.map(str::to_string).to_vec();
+    tokens.extend(["the", "cat", "you", "won", "prize", "free"].map(str::to_string));
+    tokens
+        .extend(('a'..='z').chain('0'..='9').flat_map(|letter| [letter.to_string(), format!("##{letter}")]));
+    let vocabulary: BTreeMap<&String, usize> = tokens.iter().zip(0..).collect();
+    let added: Vec<Value> = special
+        .iter()
+        .enumerate()
+        .map(|(id, content)| {
+            json!({
+                "id": id, "content": content, "special": true, "single_word": false, "lstrip": false,
+                "rstrip": false, "normalized": false,
+            })
+        })
+        .collect();
+    let mark = |token: &str| json!({"SpecialToken": {"id": token, "type_id": 0}});
+    let text = json!({"Sequence": {"id": "A", "type_id": 0}});
+    json!({
+        "version": "1.0", "truncation": null, "padding": null, "added_tokens": added,
+        "normalizer": {"type": "BertNormalizer", "clean_text": true, "handle_chinese_chars": true,
+            "strip_accents": null, "lowercase": true},
+        "pre_tokenizer": {"type": "BertPreTokenizer"},
+        "post_processor": {"type": "TemplateProcessing", "single": [mark("[CLS]"), text, mark("[SEP]")],
+            "pair": [mark("[CLS]"), text, mark("[SEP]")],
+            "special_tokens": {
+                "[CLS]": {"id": "[CLS]", "ids": [2], "tokens": ["[CLS]"]},
+                "[SEP]": {"id": "[SEP]", "ids": [3], "tokens": ["[SEP]"]}}},
+        "decoder": {"type": "WordPiece", "prefix": "##", "cleanup": true},
+        "model": {"type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##",
+            "max_input_chars_per_word": 100, "vocab": vocabulary},
+    })
+    .to_string()
+}
+
+/// A folder `encoder` as transformers writes one of a BERT without a head, its tensors renamed by `name`; empty names
+/// are left out.
+fn folder_with_encoder(name: impl Fn(&str) -> String) -> Folder {
+    let folder = Folder::new();
+    std::fs::create_dir(folder.path("encoder")).unwrap();
+    let keys = json!({
+        "architectures": ["BertModel"], "model_type": "bert", "vocab_size": 83, "hidden_size": 16,
+        "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "max_position_embeddings": 32,
+        "type_vocab_size": 2, "layer_norm_eps": 1e-12, "hidden_act": "gelu", "hidden_dropout_prob": 0.1,
+        "attention_probs_dropout_prob": 0.1, "position_embedding_type": "absolute", "gradient_checkpointing": false,
+        "pad_token_id": 0, "use_cache": true, "initializer_range": 0.02,
+    });
+    folder.write("encoder/config.json", keys.to_string());
+    folder.write("encoder/tokenizer.json", word_piece());
+    let config: ModelConfig = serde_json::from_value(json!({
+        "model_type": "bert", "vocab_size": 83, "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2,
+        "num_attention_heads": 2, "max_position_embeddings": 32, "initializer_range": 0.2,
+    }))
+    .unwrap();
+    let params = Params::init(&parameter_specs(&config, Head::LanguageModel), 5, &Device::Cpu).unwrap();
+    let mut stored: Vec<(String, Vec<usize>, Vec<u8>)> = Vec::new();
+    for (own, tensor) in params.detached() {
+        let values = tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        stored.push((
+            name(&own),
+            tensor.dims().to_vec(),
+            values.into_iter().flat_map(f32::to_le_bytes).collect(),
+        ));
+    }
+    stored.push(("cls.predictions.bias".into(), vec![1], vec![0; 4]));
+    stored.push(("bert.embeddings.position_ids".into(), vec![1], vec![0; 4]));
+    let views = stored.iter().filter(|(name, ..)| !name.is_empty()).map(|(name, shape, bytes)| {
+        (name, TensorView::new(safetensors::Dtype::F32, shape.clone(), bytes).unwrap())
+    });
+    let metadata = HashMap::from([("format".to_string(), "pt".to_string())]);
+    folder.write("encoder/model.safetensors", safetensors::serialize(views, Some(metadata)).unwrap());
+    folder
+}
+
+const LINE: &str = "finetune --config finetune.toml --init-from encoder";
+
+fn probabilities(folder: &Folder, model: &str) -> Vec<Value> {
+    folder.write("texts.txt", "You won a PRIZE\nthe cat sat\n\u{e9}t\u{e9} \u{4f60}\u{597d}\n");
+    let lines = folder.run(&format!("predict {model} --input texts.txt --json")).done().stdout;
+    let of = |line: &str| serde_json::from_str::<Value>(line).unwrap()["probabilities"].clone();
+    lines.lines().map(of).collect()
+}
+
+#[test]
+fn an_encoder_is_fine_tuned_exported_and_labels_the_same() {
+    let folder = folder_with_encoder(str::to_string);
+    folder.run(&format!("{LINE} --set classifier.pooling=first")).done();
+    folder.run("export finetuned --to exported").done();
+    assert_eq!(probabilities(&folder, "exported"), probabilities(&folder, "finetuned"));
+    let keys = folder.json("exported/config.json");
+    assert_eq!(keys["architectures"], json!(["BertForSequenceClassification"]));
+    assert_eq!(keys["hidden_act"], "gelu");
+    let tokens = folder.json("exported/tokenizer_config.json");
+    assert_eq!((&tokens["cls_token"], &tokens["unk_token"]), (&json!("[CLS]"), &json!("[UNK]")));
+    assert_eq!(folder.bytes("exported/tokenizer.json"), folder.bytes("encoder/tokenizer.json"));
+    let tensors = tensor_file::read(&folder.path("exported/model.safetensors")).unwrap();
+    assert_eq!(tensors["classifier.weight"].dims(), [2, 16]);
+    assert!(tensors.contains_key("bert.pooler.dense.weight") && !tensors.contains_key("score.weight"));
+    // As transformers writes it, without a key for the pooling.
+    let mut keys = folder.json("exported/config.json");
+    keys.as_object_mut().unwrap().remove("classifier_pooling");
+    folder.write("exported/config.json", keys.to_string());
+    assert_eq!(probabilities(&folder, "exported"), probabilities(&folder, "finetuned"));
+    // A classifier may be the start of another; its head is drawn anew.
+    folder.run("finetune --config finetune.toml --init-from exported --set output_dir=again").done();
+}
+
+#[test]
+fn names_of_other_writers_mean_the_same_encoder() {
+    let plain = folder_with_encoder(str::to_string);
+    plain.run(LINE).done();
+    let expected = probabilities(&plain, "finetuned");
+    let old = |name: &str| match name.strip_suffix("LayerNorm.weight") {
+        Some(module) => format!("{module}LayerNorm.gamma"),
+        None => name.replace("LayerNorm.bias", "LayerNorm.beta"),
+    };
+    let without_prefix = |name: &str| name.replacen("bert.", "", 1);
+    let without_pooler = |name: &str| if name.contains("pooler") { String::new() } else { name.to_string() };
+    for folder in
+        [folder_with_encoder(old), folder_with_encoder(without_prefix), folder_with_encoder(without_pooler)]
+    {
+        folder.run(LINE).done();
+        assert_eq!(probabilities(&folder, "finetuned"), expected);
+    }
+}
+
+#[test]
+fn an_encoder_is_adapted_by_low_rank_updates() {
+    let folder = folder_with_encoder(str::to_string);
+    folder
+        .run(&format!("{LINE} --set classifier.pooling=first --set lora.r=2 --set output_dir=adapted"))
+        .done();
+    let keys = folder.json("adapted/adapter/adapter_config.json");
+    assert_eq!(keys["target_modules"], json!(["query", "value"]));
+    assert_eq!(keys["modules_to_save"], json!(["classifier", "pooler"]));
+    let adapter = tensor_file::read(&folder.path("adapted/adapter/adapter_model.safetensors")).unwrap();
+    let updates = adapter.keys().filter(|name| name.contains("lora_")).count();
+    assert_eq!((updates, adapter.len()), (2 * 2 * 2, 2 * 2 * 2 + 4));
+    assert!(adapter.contains_key("base_model.model.bert.pooler.dense.bias"));
+}
+
+#[test]
+fn an_encoder_is_refused_where_text_is_to_be_written() {
+    let folder = folder_with_encoder(str::to_string);
+    folder.run("generate encoder --prompt cat").fails(65, &["encoder", "fine-tune"]);
+    folder.run("evaluate encoder --data corpus.txt").fails(65, &["encoder", "fine-tune"]);
+    folder.run("export encoder --to model.gguf").fails(65, &["encoder", "GGUF"]);
+    let line = "pretrain --config pretrain.toml --set";
+    folder.run(&format!("{line} model={{model_type=\"bert\"}}")).fails(2, &["model_type", "llama"]);
+    folder
+        .run(&format!("{LINE} --set classifier.language_model_weight=0.5"))
+        .fails(2, &["language_model_weight"]);
+}
+
+#[test]
+fn the_first_token_of_a_causal_model_is_no_pooling() {
+    let folder = Folder::new();
+    let line = "finetune --config finetune.toml --init-from scratch --set classifier.pooling=first";
+    folder.run(line).fails(2, &["classifier.pooling", "sees nothing", "last"]);
+}
+
+#[test]
+fn an_encoder_that_averages_its_tokens_is_not_exported() {
+    let folder = folder_with_encoder(str::to_string);
+    folder.run(LINE).done();
+    assert_eq!(folder.json("finetuned/model/config.json")["classifier_pooling"], "mean");
+    folder.run("export finetuned --to exported").fails(65, &["reads all tokens", "\"first\""]);
+}
