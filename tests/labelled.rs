@@ -320,7 +320,7 @@ fn the_parts_of_one_file_share_no_text_and_lose_no_row() {
     assert_eq!(texts.len(), 1000);
     // Four standard deviations of a binomial count.
     assert!(counts[1].abs_diff(100) < 38 && counts[2].abs_diff(200) < 51, "{counts:?}");
-    assert_eq!(split.label_names[split.positive], "spam");
+    assert_eq!((&split.label_names[split.positive][..], split.positive_leads), ("spam", true));
 }
 
 #[test]
@@ -364,7 +364,11 @@ fn rows_of_held_out_files_leave_training() {
         test: write("even_t.tsv", "yes\tf\n"),
         ..Default::default()
     };
-    assert_eq!(LabelledSplit::load(&even).unwrap().positive, 1, "of equally rare labels the last");
+    let of_even = LabelledSplit::load(&even).unwrap();
+    assert_eq!((of_even.positive, of_even.positive_leads), (1, false), "of equally rare labels the last");
+    let named = LabelledConfig { positive_label: "no".into(), ..even };
+    let of_named = LabelledSplit::load(&named).unwrap();
+    assert_eq!((of_named.positive, of_named.positive_leads), (0, true));
 
     let unknown = LabelledConfig { validation: write("v.tsv", "ham\ta\nmail\tb\n"), ..config };
     let path = PathBuf::from(&unknown.validation);

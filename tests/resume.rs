@@ -262,7 +262,7 @@ const OTHER_ORDER: f64 = 1e-5;
 #[test]
 fn one_large_micro_batch_is_eight_small_ones() {
     let folder = Folder::pretrained();
-    let finetune = "finetune --set classifier.language_model_weight=0.5 --set data.label_budget=24";
+    let finetune = "finetune --set train.dropout=0 --set classifier.language_model_weight=0.5 --set data.label_budget=24";
     for (phase, command) in [("pretrain", "pretrain"), ("finetune", finetune)] {
         let losses = [(8, 1), (4, 2), (1, 8)].map(|(rows, times)| {
             let sizes = format!("--set train.micro_batch_size={rows} --set train.grad_accum_steps={times}");

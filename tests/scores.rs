@@ -71,6 +71,33 @@ fn a_label_without_test_rows_lowers_no_mean() {
 }
 
 #[test]
+fn of_two_common_labels_the_likelier_is_given_unless_one_is_named() {
+    let folder = Folder::new();
+    let row = |i: usize| match i % 2 {
+        0 => format!("good\ta fine day number {i}, we like it\n"),
+        _ => format!("bad\tan awful night over {i}, we left\n"),
+    };
+    folder.write("even.tsv", (0..80).map(row).collect::<String>());
+    let line = format!("{SCRATCH} --set data.train=even.tsv --set train.max_steps=8");
+    let outcome = folder.run(&line).done();
+    assert!(outcome.stderr.contains("macro F1 leads"), "{}", outcome.stderr);
+    let results = folder.json("finetuned/results.json");
+    for part in ["validation", "test"] {
+        assert_eq!(results[part]["threshold"], Value::Null);
+        assert_eq!(results[part]["f1"], results[part]["macro_f1"]);
+    }
+    let answer = folder.run("predict finetuned --json fine").done().object();
+    assert_eq!(answer["threshold"], Value::Null);
+    assert!(answer["probability"].as_f64().unwrap() >= 0.5);
+    folder.run("evaluate finetuned --data even.tsv").done();
+    folder.run("report finetuned").done();
+    let decision = "--set decision.min_recall=0.9 --overwrite";
+    folder.run(&format!("{line} {decision}")).fails(2, &["[decision]", "data.positive_label"]);
+    folder.run(&format!("{line} {decision} --set data.positive_label=bad")).done();
+    assert!(folder.json("finetuned/results.json")["test"]["threshold"].is_f64());
+}
+
+#[test]
 fn a_split_has_rows_in_each_part_and_each_class_in_training_or_is_refused() {
     let folder = Folder::new();
     let word = |n: usize| ["ab", "cd", "ef", "gh", "ij", "kl", "mn"][n % 7].repeat(n / 7 + 1);

@@ -145,11 +145,11 @@ fn the_head_can_be_trained_alone_first() {
     assert!(!same(&half["score.weight"], &end["score.weight"]));
     assert_eq!(at(4, "optimizer").keys().collect::<Vec<_>>(), ["score.weight"]);
     assert_eq!(at(8, "optimizer").len(), end.len());
-    // Moments of one gradient g are 0.1 g and 0.05 g^2: those of the head alone are gone.
+    // Moments of one gradient g are 0.1 g and 0.02 g^2: those of the head alone are gone.
     let moments = values(&at(5, "optimizer")["score.weight"]);
     let (first, second) = moments.split_at(moments.len() / 2);
     for (first, second) in first.iter().zip(second) {
-        assert!((first * first - 0.2 * second).abs() <= 1e-4 * second, "{first} and {second}");
+        assert!((first * first - 0.5 * second).abs() <= 1e-4 * second, "{first} and {second}");
     }
     let rates: Vec<f64> = folder
         .json_lines("finetuned/metrics.jsonl")
@@ -268,7 +268,12 @@ fn results_and_progress_keep_to_their_streams() {
     let finetuned = folder.run("finetune --config finetune.toml").done();
     plain(&finetuned);
     assert!(finetuned.stdout.contains("Verdict: ") && !finetuned.stderr.contains("Verdict"));
-    let quiet = folder.run("finetune --config finetune.toml --overwrite -q --json --set audit=off").done();
+    // Nothing to warn of: texts that fit.
+    let row = |i: usize| if i % 3 == 0 { format!("spam\twin {i}\n") } else { format!("ham\tday {i}\n") };
+    folder.write("short.tsv", (0..60).map(row).collect::<String>());
+    let line =
+        "finetune --config finetune.toml --overwrite -q --json --set audit=off --set data.train=short.tsv";
+    let quiet = folder.run(line).done();
     assert_eq!(quiet.stderr, "");
     assert_eq!(quiet.object()["phase"], "finetune");
 }

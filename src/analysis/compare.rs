@@ -47,7 +47,7 @@ pub fn compare(spec: &ComparisonSpec<'_>, cells: &Cells) -> Result<CompareResult
         phase: "compare".into(),
         seeds: spec.seeds.to_vec(),
         budgets: spec.budgets.to_vec(),
-        positive: first.positive().into(),
+        positive: first.test().threshold.map(|_| first.positive().into()).unwrap_or_default(),
         scores: scores(spec, cells, &(0..rows).collect::<Vec<_>>()),
         clean: clean.as_ref().map(|clean| scores(spec, cells, clean)),
         audit: spec.audit.clone(),

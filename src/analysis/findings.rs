@@ -59,7 +59,7 @@ fn answer(results: &CompareResults) -> String {
             parts.push(format!("{what} with {}", listed(budgets)));
         }
     }
-    format!("Pre-training {} (F1 of {} on test).", parts.join("; it "), results.positive)
+    format!("Pre-training {} ({} on test).", parts.join("; it "), results.leading_score())
 }
 
 /// How many labels pre-training is worth, over all budgets.

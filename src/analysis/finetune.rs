@@ -17,6 +17,8 @@ pub struct FinetuneRun<'a> {
     pub seed: u64,
     /// Number of the label that precision, recall and the threshold are about.
     pub positive: usize,
+    /// Whether it leads, by a threshold.
+    pub positive_leads: bool,
     /// How the threshold is chosen.
     pub decision: &'a DecisionConfig,
     /// Answers to the validation rows.
@@ -53,16 +55,19 @@ pub fn one_sided(labels: &[u32], label_names: &[String]) -> Option<String> {
 ///
 /// Errors: answers that cannot be scored, such as probabilities that are none.
 pub fn finetune(run: FinetuneRun<'_>) -> Result<FinetuneResults> {
-    let FinetuneRun { seed, positive, validation, test, .. } = run;
+    let FinetuneRun { seed, positive, positive_leads, validation, test, .. } = run;
     let (of_validation, of_test) = (validation.one_label(positive), test.one_label(positive));
     let (rows, test_rows) = ((&of_validation.0[..], &of_validation.1[..]), (&of_test.0[..], &of_test.1[..]));
-    let frozen = Threshold::Fixed(run.decision.rule().choose(rows).0);
-    let binary = test.label_names.len() == 2;
+    let frozen = Threshold::from(positive_leads.then(|| run.decision.rule().choose(rows).0));
     let scores = FinetuneScores {
         validation: validation.scores(positive, frozen, seed)?,
         test: test.scores(positive, frozen, seed)?,
         per_class: Vec::new(),
-        operating_points: if binary { operating_points(run.decision, rows, test_rows) } else { Vec::new() },
+        operating_points: if positive_leads {
+            operating_points(run.decision, rows, test_rows)
+        } else {
+            Vec::new()
+        },
         calibration: Some(Calibration::measure(validation.answered(), test.answered(), positive)),
     };
     let scores = FinetuneScores { per_class: scores.test.per_class.clone(), ..scores };

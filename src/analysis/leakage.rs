@@ -1,7 +1,7 @@
 //! What an audit means for the scores: which test rows are clean, and what to say.
 
 use crate::error::Result;
-use crate::metrics::{Scores, Threshold, Verdict};
+use crate::metrics::{Scores, Verdict};
 use crate::results::{AuditResults, Leakage, Predictions};
 
 /// Puts an audit beside the scores of a run on test: the scores of the clean rows, and the findings into `verdict`,
@@ -45,7 +45,7 @@ pub fn clean_scores(
     threshold: Option<f64>,
     seed: u64,
 ) -> Result<Scores> {
-    answers.only(rows).scores(positive, Threshold::Fixed(threshold.unwrap_or(0.5)), seed)
+    answers.only(rows).scores(positive, threshold.into(), seed)
 }
 
 /// The findings of an audit.

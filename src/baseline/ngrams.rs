@@ -44,7 +44,7 @@ impl Ngrams {
     /// Learns from `train`, each a text with its label below `num_labels`; deterministic.
     ///
     /// Of the penalties tried, the one of best validation score is kept, the heaviest of equals: F1 of label
-    /// `positive` at its best threshold for two labels, accuracy for more. The scores of a support vector
+    /// `positive` at its best threshold, accuracy where there is none. The scores of a support vector
     /// machine become probabilities by a sigmoid fitted on the validation rows.
     /// Errors: fewer than two labels, no training or validation rows, a label out of range.
     pub fn fit(
@@ -52,7 +52,7 @@ impl Ngrams {
         train: &[(String, u32)],
         validation: &[(String, u32)],
         num_labels: usize,
-        positive: usize,
+        positive: Option<usize>,
     ) -> Result<Self> {
         check(train, validation, num_labels, positive)?;
         let tfidf = Tfidf::fit(features, &texts(train));
@@ -114,8 +114,12 @@ pub(super) fn probabilities(models: &[Scored], rows: &[SparseRow]) -> Vec<Vec<f6
     rows.par_iter().map(of_row).collect()
 }
 
-fn validation_score(probabilities: &[Vec<f64>], validation: &[(String, u32)], positive: usize) -> f64 {
-    if probabilities[0].len() == 2 {
+fn validation_score(
+    probabilities: &[Vec<f64>],
+    validation: &[(String, u32)],
+    positive: Option<usize>,
+) -> f64 {
+    if let Some(positive) = positive {
         let of_positive: Vec<f64> = probabilities.iter().map(|row| row[positive]).collect();
         return best_f1_threshold(&is_label(validation, positive), &of_positive).f1;
     }
@@ -136,12 +140,13 @@ fn check(
     train: &[(String, u32)],
     validation: &[(String, u32)],
     num_labels: usize,
-    positive: usize,
+    positive: Option<usize>,
 ) -> Result<()> {
-    if num_labels < 2 || positive >= num_labels {
-        return Err(Error::data(format!(
-            "{num_labels} labels with label {positive} as the positive one; need two or more"
-        )));
+    if let Some(positive) = positive.filter(|positive| *positive >= num_labels) {
+        return Err(Error::data(format!("label {positive}, the positive one, is outside 0..{num_labels}")));
+    }
+    if num_labels < 2 {
+        return Err(Error::data(format!("{num_labels} labels; need two or more")));
     }
     if train.is_empty() || validation.is_empty() {
         return Err(Error::data(format!(

@@ -130,7 +130,7 @@ const WORD_LOGISTIC: NgramKind = NgramKind { features: Features::Words, loss: Li
 fn three_labels_are_learnt_and_fitting_twice_gives_the_same_bits() {
     let vector = vector();
     for kind in [CHAR_LOGISTIC, CHAR_SVM, WORD_LOGISTIC] {
-        let fit = || Ngrams::fit(kind, &vector.train, &vector.train, 3, 1).unwrap();
+        let fit = || Ngrams::fit(kind, &vector.train, &vector.train, 3, None).unwrap();
         let probabilities = fit().probabilities(&vector.unseen);
         assert_eq!(probabilities, fit().probabilities(&vector.unseen), "{kind:?}");
         assert!(probabilities.iter().all(|row| (row.iter().sum::<f64>() - 1.0).abs() < 1e-12));
@@ -156,9 +156,9 @@ fn rows_that_cannot_be_learnt_from_are_refused() {
     for (train, validation, num_labels, positive) in
         [(&row[..0], &row[..], 2, 1), (&row, &row[..0], 2, 1), (&row, &row, 1, 0), (&row, &row, 2, 2)]
     {
-        assert!(Ngrams::fit(CHAR_LOGISTIC, train, validation, num_labels, positive).is_err());
+        assert!(Ngrams::fit(CHAR_LOGISTIC, train, validation, num_labels, Some(positive)).is_err());
     }
-    assert!(Ngrams::fit(CHAR_LOGISTIC, &row, &[("b".to_owned(), 2)], 2, 1).is_err());
+    assert!(Ngrams::fit(CHAR_LOGISTIC, &row, &[("b".to_owned(), 2)], 2, Some(1)).is_err());
 }
 
 #[test]
@@ -176,7 +176,7 @@ fn read_tsv(path: &Path) -> Vec<(String, u32)> {
 fn test_f1(folder: &Path, kind: NgramKind, train: &str) -> f64 {
     let [train, validation, test] =
         [train, "validation.tsv", "test.tsv"].map(|name| read_tsv(&folder.join(name)));
-    let model = Ngrams::fit(kind, &train, &validation, 2, 1).unwrap();
+    let model = Ngrams::fit(kind, &train, &validation, 2, Some(1)).unwrap();
     let names = ["ham".to_owned(), "spam".to_owned()];
     let score = |rows: &[(String, u32)], threshold| {
         let (texts, labels): (Vec<&String>, Vec<u32>) =

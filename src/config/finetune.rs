@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::loadable::Config;
 use super::pretrain::SCRATCH;
-use crate::data::LabelledConfig;
+use crate::data::{LabelledConfig, LabelledSplit};
 use crate::error::{Error, Result};
 use crate::metrics::decision::DecisionConfig;
 use crate::model::{LoraConfig, ModelConfig};
@@ -51,9 +51,9 @@ pub struct FinetuneConfig {
     pub audit_threshold: f64,
     /// Most confident wrong answers kept with their texts in mistakes.jsonl and the report; 0 keeps none.
     pub mistakes: usize,
-    /// Loop.
+    /// Loop; length of texts and run are left to the data where nothing is said.
     pub train: TrainConfig,
-    /// Optimizer.
+    /// Optimizer; a `learning_rate` of 0 takes what suits the start.
     pub optim: OptimConfig,
 }
 
@@ -89,20 +89,29 @@ impl Default for FinetuneConfig {
             audit: AuditMode::Warn,
             audit_threshold: AUDIT_THRESHOLD,
             mistakes: 20,
-            train: TrainConfig {
-                micro_batch_size: 16,
-                dropout: 0.1,
-                max_epochs: 10.0,
-                ..TrainConfig::default()
-            },
+            train: TrainConfig { micro_batch_size: 16, dropout: 0.1, seq_len: 0, ..TrainConfig::default() },
             optim: OptimConfig {
-                learning_rate: 5e-4,
+                learning_rate: 0.0,
                 warmup_steps: 20,
                 weight_decay: 0.05,
                 beta2: 0.98,
                 ..OptimConfig::default()
             },
         }
+    }
+}
+
+impl FinetuneConfig {
+    /// Errors: a rule for a threshold where neither of two labels leads (2).
+    pub fn check_decision(&self, split: &LabelledSplit) -> Result<()> {
+        if self.decision == DecisionConfig::default() || split.positive_leads || split.label_names.len() != 2
+        {
+            return Ok(());
+        }
+        Err(Error::usage(
+            "[decision] asks for a threshold, but both labels are common and neither is named by data.positive_label; \
+             name the one that the threshold is about",
+        ))
     }
 }
 
@@ -126,7 +135,7 @@ impl Config for FinetuneConfig {
             model.check()?;
         }
         let positions = self.model.as_ref().map_or(usize::MAX, ModelConfig::max_position_embeddings);
-        self.train.check(positions)?;
+        self.train.check_open(positions)?;
         self.optim.check()
     }
 }

@@ -141,24 +141,25 @@ fn parse<C: Config>(name: &str, text: &str, overrides: &[Override]) -> Result<C>
     };
     let mut table: Table = toml::from_str(text).map_err(wrong)?;
     let known = known_keys::<C>();
-    let typed = check_keys(&table, &known, place).and_then(|()| toml::from_str(text).map_err(wrong));
-    let mut config: C = typed.map_err(|cause| match command_of(&table) {
+    let typed = check_keys(&table, &known, place).and_then(|()| toml::from_str::<C>(text).map_err(wrong));
+    typed.map_err(|cause| match command_of(&table) {
         Some(command) => {
             let why = format!("{name} is a config of `train {command}`, not of `train {}`", C::COMMAND);
             Error::usage(format!("{why}; name another file"))
         }
         None => cause,
     })?;
+    let mut config: C = over_defaults(&table).map_err(wrong)?;
     for one in overrides {
         let before = table.clone();
         one.insert(&mut table, one.value.clone())?;
         check_keys(&table, &known, |_| one.typed.clone())?;
-        config = table.clone().try_into().or_else(|cause: toml::de::Error| {
+        config = over_defaults(&table).or_else(|cause: toml::de::Error| {
             // A key that wants a text takes what was typed as it stands, a number too.
             let as_text = one.text.as_ref().and_then(|text| {
                 table = before;
                 one.insert(&mut table, Value::String(text.clone())).ok()?;
-                table.clone().try_into().ok()
+                over_defaults(&table).ok()
             });
             let wrong = || Error::usage(format!("{}: {}", one.typed, cause.message())).caused_by(cause);
             as_text.ok_or_else(wrong)
@@ -171,6 +172,22 @@ fn parse<C: Config>(name: &str, text: &str, overrides: &[Override]) -> Result<C>
     }
     config.check_sections()?;
     Ok(config)
+}
+
+/// The config of these keys, every other one as in the defaults of the whole: a section has other defaults in one command
+/// than in another. A model is taken as it is, since another family has other keys.
+fn over_defaults<C: Config>(table: &Table) -> std::result::Result<C, toml::de::Error> {
+    fn overlay(defaults: &mut Table, table: &Table) {
+        for (key, value) in table {
+            match (defaults.get_mut(key), value) {
+                (Some(Value::Table(inner)), Value::Table(own)) if key != "model" => overlay(inner, own),
+                _ => drop(defaults.insert(key.clone(), value.clone())),
+            }
+        }
+    }
+    let mut all = Table::try_from(C::default()).unwrap_or_default();
+    overlay(&mut all, table);
+    all.try_into()
 }
 
 fn check_keys(table: &Table, known: &[String], place: impl Fn(&str) -> String) -> Result<()> {

@@ -33,7 +33,8 @@ pub struct LabelledConfig {
     pub label_column: String,
     /// Names of labels that are numbers from 0; empty takes those a Parquet file of the Hub holds, or the numbers.
     pub label_names: Vec<String>,
-    /// The class that precision, recall and F1 are about; empty is the rarer one.
+    /// The class of two that precision, recall, F1 and the threshold are about; empty takes the rarer one where it has
+    /// less than 40 % of the training rows, and else none: the likelier label is given, and these scores are means.
     pub positive_label: String,
     /// Share of `train` in validation when it has no file of its own.
     pub validation_fraction: f64,

@@ -17,6 +17,7 @@ use super::near::normalised;
 use super::spelling::as_seen;
 use super::table::{listed, quoted, quoted_all};
 use crate::error::{Error, Result};
+use crate::metrics::Threshold;
 use crate::{files, rng};
 
 /// The three parts of a labelled data set.
@@ -34,6 +35,9 @@ pub struct LabelledSplit {
     pub label_names: Vec<String>,
     /// The label that precision, recall and F1 are about.
     pub positive: usize,
+    /// Whether that label leads: it was named, or it is much rarer than the only other one. Otherwise no label is more
+    /// important than another.
+    pub positive_leads: bool,
     /// SHA-256 over the file contents and the keys that decide which row is where.
     pub sha256: String,
     /// Rows of the training file dropped for an earlier one with the same text and label.
@@ -94,6 +98,7 @@ impl LabelledSplit {
         check_classes(&sources.train, &train, &label_names, &first_lines)?;
         check_parts(&sources.train, [train.len(), validation.len(), test.len()])?;
         let positive = positive_label(&config.positive_label, &train, &label_names)?;
+        let positive_leads = leads(&config.positive_label, positive, &train, label_names.len());
         apply_budget(config, &mut train, label_names.len())?;
         let mut split = Self {
             train,
@@ -101,6 +106,7 @@ impl LabelledSplit {
             test,
             label_names,
             positive,
+            positive_leads,
             sha256: sources.sha256(config)?,
             duplicates_dropped,
             contradictions,
@@ -108,16 +114,26 @@ impl LabelledSplit {
             left_out: [0, 0],
             warnings,
         };
-        if !config.leave_out.is_empty() {
-            let list = files::read_text(Path::new(&config.leave_out))?;
-            split.leave_out(&list.lines().map(str::to_string).collect())?;
-        }
+        split.leave_out_listed(&config.leave_out)?;
         Ok(split)
+    }
+
+    /// How validation rows choose what is answered.
+    pub fn threshold(&self) -> Threshold {
+        if self.positive_leads { Threshold::BestF1 } else { Threshold::Likeliest }
     }
 
     /// Errors: `key`, a number of training labels, is not 0 for all and is below one per class or above the rows (2).
     pub fn check_budget(&self, key: &str, budget: usize) -> Result<()> {
         check_budget(key, budget, self.label_names.len(), self.train.len())
+    }
+
+    fn leave_out_listed(&mut self, path: &str) -> Result<()> {
+        if path.is_empty() {
+            return Ok(());
+        }
+        let list = files::read_text(Path::new(path))?;
+        self.leave_out(&list.lines().map(str::to_string).collect())
     }
 
     /// Leaves rows out of validation and test by the SHA-256 of their texts; training keeps its rows.
@@ -327,6 +343,15 @@ fn check_parts(source: &Source, rows: [usize; 3]) -> Result<()> {
     let hint = "use more rows, other fractions, or data.validation and data.test";
     Err(Error::data(format!("{}: {why}; {hint}", source.name())))
 }
+
+/// Whether a label of two was named, or is rare.
+fn leads(name: &str, positive: usize, train: &[Example], num_labels: usize) -> bool {
+    let share = class_counts(train, num_labels)[positive] as f64 / train.len() as f64;
+    num_labels == 2 && (!name.is_empty() || share < RARE)
+}
+
+/// Share of the training rows below which one label of two is rare.
+const RARE: f64 = 0.4;
 
 /// The label named, else the rarer one of training; of equally rare ones the last.
 fn positive_label(name: &str, train: &[Example], names: &[String]) -> Result<usize> {

@@ -76,13 +76,23 @@ pub struct Estimate {
     pub ci95: [f64; 2],
 }
 
-/// When a row of a two-label task is predicted positive. More than two labels take the likeliest one instead.
+/// How a label follows from probabilities. More than two labels always take the likeliest one.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Threshold {
     /// At this probability or above, such as one chosen on validation rows before.
     Fixed(f64),
     /// Where F1 is best on these very rows: for validation rows, never for test rows.
     BestF1,
+    /// Nowhere: the likeliest label, as no label is more important than another. Precision, recall and F1 are means
+    /// over the labels then.
+    Likeliest,
+}
+
+impl From<Option<f64>> for Threshold {
+    /// A threshold that was chosen before; without one the likeliest label.
+    fn from(chosen: Option<f64>) -> Self {
+        chosen.map_or(Self::Likeliest, Self::Fixed)
+    }
 }
 
 impl Scores {
@@ -101,13 +111,15 @@ impl Scores {
         intervals_seed: Option<u64>,
     ) -> Result<Self> {
         check(labels, probabilities, label_names, positive)?;
-        let threshold = (label_names.len() == 2).then(|| match threshold {
-            Threshold::Fixed(threshold) => threshold,
+        let threshold = match threshold {
+            _ if label_names.len() != 2 => None,
+            Threshold::Likeliest => None,
+            Threshold::Fixed(threshold) => Some(threshold),
             Threshold::BestF1 => {
                 let of_positive = column(probabilities, positive);
-                best_f1_threshold(&is_label(labels, positive), &of_positive).threshold
+                Some(best_f1_threshold(&is_label(labels, positive), &of_positive).threshold)
             }
-        });
+        };
         let rows = Rows::new(labels, probabilities, label_names.len(), positive, threshold);
         let once = vec![1; labels.len()];
         let (matrix, headline) = (rows.confusion(&once), rows.headline(&once));
@@ -191,7 +203,8 @@ pub struct Rows<'a> {
     predictions: Vec<u32>,
     nats: Vec<f64>,
     num_labels: usize,
-    positive: usize,
+    /// The label that precision, recall and F1 are of; none where they are means over the labels.
+    positive: Option<usize>,
     rankings: Vec<Ranking>,
 }
 
@@ -206,14 +219,15 @@ impl<'a> Rows<'a> {
         threshold: Option<f64>,
     ) -> Self {
         let predict = |row: &Vec<f64>| predict_label(row, positive, threshold) as u32;
-        let ranked = if num_labels == 2 { positive..positive + 1 } else { 0..num_labels };
+        let positive_leads = threshold.is_some();
+        let ranked = if positive_leads { positive..positive + 1 } else { 0..num_labels };
         let ranking = |label| Ranking::new(&is_label(labels, label), &column(probabilities, label));
         Self {
             labels,
             predictions: probabilities.iter().map(predict).collect(),
             nats: nats(labels, probabilities),
             num_labels,
-            positive,
+            positive: positive_leads.then_some(positive),
             rankings: ranked.map(ranking).collect(),
         }
     }
@@ -245,10 +259,9 @@ impl<'a> Rows<'a> {
         Headline {
             loss: nats.sum::<f64>() / weights.iter().sum::<u32>() as f64,
             accuracy: matrix.accuracy(),
-            class: if self.num_labels == 2 {
-                matrix.one_versus_rest(self.positive).scores()
-            } else {
-                matrix.macro_average()
+            class: match self.positive {
+                Some(positive) => matrix.one_versus_rest(positive).scores(),
+                None => matrix.macro_average(),
             },
             mcc: matrix.mcc(),
             balanced_accuracy: matrix.balanced_accuracy(),

@@ -52,10 +52,10 @@ pub fn compared(run: &Comparison) -> Document {
 fn about(run: &Comparison) -> String {
     let results = &run.results;
     let what = format!(
-        "{} seeds, {} test rows, positive label {}, {:.0} s",
+        "{} seeds, {} test rows, {} leads, {:.0} s",
         results.seeds.len(),
         results.scores.test_rows,
-        results.positive,
+        results.leading_score(),
         results.wall_secs
     );
     let Some(of) = &run.facts.manifest else { return what };

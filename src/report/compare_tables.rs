@@ -34,10 +34,11 @@ pub fn scores(results: &CompareResults, of: &ArmScores) -> Table {
         }
     }
     table.note(format!(
-        "Mean ± standard deviation over {} seeds on {} test rows, with the 95 % interval of the mean F1; the best F1 of \
-         each budget is bold.",
+        "Mean ± standard deviation over {} seeds on {} test rows, with the 95 % interval of the mean F1, which is {}; the \
+         best of each budget is bold.",
         results.seeds.len(),
-        of.test_rows
+        of.test_rows,
+        results.leading_score()
     ))
 }
 

@@ -104,7 +104,7 @@ pub struct CompareResults {
     pub seeds: Vec<u64>,
     /// Budgets in rising order.
     pub budgets: Vec<String>,
-    /// The label that precision, recall and F1 are about.
+    /// The label that precision, recall and F1 are about; empty where they are means over the labels.
     pub positive: String,
     /// Scores and differences.
     #[serde(flatten)]
@@ -127,6 +127,16 @@ pub struct CompareResults {
     pub methods: Vec<String>,
     /// Seconds of the whole comparison.
     pub wall_secs: f64,
+}
+
+impl CompareResults {
+    /// The score that differences, labels saved and the verdict are about.
+    pub fn leading_score(&self) -> String {
+        match &self.positive[..] {
+            "" => "macro F1".into(),
+            positive => format!("F1 of {positive}"),
+        }
+    }
 }
 
 /// How the runs of an arm and budget went, as means over seeds.

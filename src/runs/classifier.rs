@@ -23,6 +23,8 @@ pub struct Classifier {
     network: model::Classifier,
     tokenizer: Tokenizer,
     label_names: Vec<String>,
+    /// Longest text, tokens.
+    longest: usize,
     config: FinetuneConfig,
     positive: usize,
     threshold: Option<f64>,
@@ -79,8 +81,7 @@ impl Classifier {
         }
         let Some((results, config)) = run else {
             // With two labels the second is given from a probability of one half on.
-            let mut config = FinetuneConfig::default();
-            config.train.seq_len = folder.max_tokens;
+            let config = FinetuneConfig::default();
             return Self::new(folder, config, context);
         };
         let positive = folder.label_names.iter().position(|name| *name == results.positive).unwrap_or(0);
@@ -93,13 +94,14 @@ impl Classifier {
         ops::allow_tf32(false);
         let weights = folder.weights_on(&device)?;
         let network = model::Classifier::new(&folder.config, &weights, folder.pooling)?;
-        let HfFolder { tokenizer, label_names, .. } = folder;
+        let HfFolder { tokenizer, label_names, max_tokens: longest, .. } = folder;
         let threshold = (label_names.len() == 2).then_some(0.5);
         let (positive, validation) = (1, None);
         Ok(Self {
             network,
             tokenizer,
             label_names,
+            longest,
             config,
             positive,
             threshold,
@@ -141,7 +143,7 @@ impl Classifier {
         let examples = self.encoded(|take| for_each_labelled_text(path, data, |text| take(text.into())))?;
         let probabilities = self.probabilities(&examples)?;
         drop(examples);
-        let (threshold, seed) = (Threshold::Fixed(self.threshold.unwrap_or(0.5)), Some(self.config.seed));
+        let (threshold, seed) = (Threshold::from(self.threshold), Some(self.config.seed));
         let scores = Scores::compute(&labels, &probabilities, names, self.positive, threshold, seed)?;
         let verdict = Verdict::judge(&scores, None);
         Ok(Evaluation { scores, verdict })
@@ -153,7 +155,7 @@ impl Classifier {
         read: impl FnOnce(&mut dyn FnMut(String) -> Result<()>) -> Result<()>,
     ) -> Result<Examples> {
         let (mut examples, mut texts) = (Examples::default(), Vec::new());
-        let longest = self.config.train.seq_len;
+        let longest = self.longest;
         read(&mut |text| {
             texts.push(text);
             if texts.len() < TEXTS_AT_ONCE {

@@ -54,6 +54,7 @@ struct Material<'a> {
 /// Errors: bad input, a directory in use, a signal, divergence, each with its kind.
 pub fn pretrain(config: &PretrainConfig, context: &Context) -> Result<Pretrained> {
     config.check()?;
+    let config = &PretrainConfig { train: config.train.or_epochs(1.0), ..config.clone() };
     let Some(opened) = lifecycle::open("pretrain", &config.output_dir, config, context)? else {
         return Pretrained::load(config.output_dir.as_ref());
     };

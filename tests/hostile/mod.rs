@@ -135,6 +135,14 @@ fn a_page_that_says_it_unpacks_to_far_more_than_it_holds_is_refused() {
 }
 
 #[test]
+fn a_list_that_is_longer_than_its_file_is_not_counted_through() {
+    let folder = Folder::new();
+    let file = root().join("tests/corpus/parquet/a-list-of-a-billion-in-a-footer");
+    std::fs::copy(file, folder.path("x.parquet")).unwrap();
+    folder.run("data inspect x.parquet").fails(65, &["a list says that it has", "elements in"]);
+}
+
+#[test]
 fn a_compression_that_is_not_read_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("x.parquet");

@@ -8,6 +8,7 @@ mod jsonl_rows;
 mod parquet_pages;
 mod parquet_rows;
 mod rows;
+mod thrift;
 mod tsv_rows;
 
 use std::path::Path;

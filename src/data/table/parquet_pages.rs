@@ -14,6 +14,7 @@ use parquet::record::reader::RowIter;
 use parquet::schema::types::Type;
 
 use super::rows::quoted;
+use super::thrift::{Endless, check_lists, first_numbers, varint};
 
 /// A reader that fails where the crate would look for minutes or take memory for values that cannot be there.
 pub(super) struct Checked(SerializedFileReader<Ending>);
@@ -22,10 +23,31 @@ impl Checked {
     /// Errors: not Parquet; a column that does not lie in the file.
     pub(super) fn open(file: File) -> Result<Self> {
         let bytes = file.metadata()?.len();
+        check_footer(&file, bytes)?;
         let reader = SerializedFileReader::new(Ending(file))?;
         check_places(reader.metadata(), bytes)?;
         Ok(Self(reader))
     }
+}
+
+/// Errors: a list of the footer that is longer than it, which the crate counts through.
+fn check_footer(mut file: &File, bytes: u64) -> Result<()> {
+    // The footer, its length, and the mark at the end.
+    const ENDING: u64 = 8;
+    let Some(end) = bytes.checked_sub(ENDING) else { return Ok(()) };
+    let mut length = [0; 4];
+    file.seek(SeekFrom::Start(end))?;
+    file.read_exact(&mut length)?;
+    let length = u64::from(u32::from_le_bytes(length));
+    let Some(start) = end.checked_sub(length) else { return Ok(()) };
+    let mut footer = Vec::new();
+    file.seek(SeekFrom::Start(start))?;
+    file.take(length).read_to_end(&mut footer)?;
+    check_lists(&footer).map_err(endless)
+}
+
+fn endless(Endless { count, bytes }: Endless) -> ParquetError {
+    ParquetError::General(format!("a list says that it has {count} elements in {bytes} bytes"))
 }
 
 /// Errors: a column that does not lie between the marks at both ends of the file.
@@ -168,14 +190,6 @@ fn deltas(bytes: &[u8]) -> Option<(u64, &[u8])> {
     Some((count, rest))
 }
 
-/// A number in groups of seven bits, lowest first.
-fn varint(bytes: &[u8]) -> Option<(u64, &[u8])> {
-    let length = bytes.iter().take(10).position(|byte| byte & 0x80 == 0)? + 1;
-    let (own, rest) = bytes.split_at(length);
-    let number = own.iter().rev().fold(0_u64, |number, byte| number << 7 | u64::from(byte & 0x7f));
-    Some((number, rest))
-}
-
 impl PageReader for Pages {
     fn get_next_page(&mut self) -> Result<Option<Page>> {
         let page = self.pages.get_next_page()?;
@@ -207,16 +221,17 @@ impl Iterator for Pages {
     }
 }
 
-/// Bytes of a page header that hold its sizes.
-const HEADER_BEGINNING: u64 = 64;
+/// Bytes of a page header that are looked at; most are shorter.
+const HEADER_BEGINNING: u64 = 1024;
 
 /// Errors: a page so large, for what it is compressed to, that it cannot be text. The crate takes memory for what the
-/// page says before it unpacks it.
-fn check_page_size(header: &[u8]) -> Result<()> {
+/// page says before it unpacks it. And a list of the header that is longer than it, which the crate counts through.
+fn check_page_header(header: &[u8]) -> Result<()> {
     const MIB: u64 = 1 << 20;
     const LARGE: u64 = 64 * MIB;
     // Deflate packs no more than 1,032 bytes in one.
     const MOST_TIMES: u64 = 1032;
+    check_lists(header).map_err(endless)?;
     let [_, unpacked, packed] = first_numbers(header);
     if unpacked > LARGE && unpacked / MOST_TIMES > packed {
         let size = unpacked / MIB;
@@ -225,30 +240,6 @@ fn check_page_size(header: &[u8]) -> Result<()> {
         )));
     }
     Ok(())
-}
-
-/// The first three fields of a page header: its type, its size and its compressed size; 0 for what is not there.
-///
-/// Source: the compact protocol of Thrift. A field begins with the step from the last number of a field and its kind, or
-/// with no step and the number; a 32-bit number is of kind 5.
-fn first_numbers(header: &[u8]) -> [u64; 3] {
-    let mut numbers = [0; 3];
-    let (mut rest, mut field) = (header, 0);
-    while let Some((start, after)) = rest.split_first().filter(|(start, _)| *start & 15 == 5) {
-        let Some((number, after)) = (match u64::from(start >> 4) {
-            0 => varint(after).map(|(zigzag, rest)| (zigzag / 2, rest)),
-            step => Some((field + step, after)),
-        }) else {
-            break;
-        };
-        let Some((zigzag, after)) = varint(after) else { break };
-        field = number;
-        if let Some(slot) = (field as usize).checked_sub(1).and_then(|at| numbers.get_mut(at)) {
-            *slot = zigzag / 2;
-        }
-        rest = after;
-    }
-    numbers
 }
 
 /// A file whose end may be met twice; then reading fails. A damaged page header may name billions of things to pass over
@@ -284,7 +275,7 @@ impl ChunkReader for Ending {
         let mut beginning = Vec::new();
         file.seek(SeekFrom::Start(start))?;
         file.by_ref().take(HEADER_BEGINNING).read_to_end(&mut beginning)?;
-        check_page_size(&beginning)?;
+        check_page_header(&beginning)?;
         file.seek(SeekFrom::Start(start))?;
         Ok(BufReader::new(FromPlace { file, at_end: false }))
     }

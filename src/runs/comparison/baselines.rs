@@ -49,7 +49,8 @@ fn baseline(arm: Arm, split: &LabelledSplit, seed: u64, made_from: &str, folder:
     let (setting, on_validation, on_test) = if let Some(kind) = kind {
         let pairs =
             |rows: &[Example]| rows.iter().map(|row| (row.text.clone(), row.label)).collect::<Vec<_>>();
-        let model = Ngrams::fit(kind, &pairs(&split.train), &pairs(&split.validation), num_labels, positive)?;
+        let leading = split.positive_leads.then_some(positive);
+        let model = Ngrams::fit(kind, &pairs(&split.train), &pairs(&split.validation), num_labels, leading)?;
         let said = |rows: &[Example]| model.probabilities(&texts(rows));
         (format!("{}, C {}", arm.name(), model.c()), said(&split.validation), said(&split.test))
     } else {
@@ -62,9 +63,9 @@ fn baseline(arm: Arm, split: &LabelledSplit, seed: u64, made_from: &str, folder:
         Scores::compute(&labels(rows), probabilities, &split.label_names, positive, threshold, Some(seed))
     };
     // It predicts the majority class; a moved threshold would call everything positive.
-    let choice = if kind.is_some() { Threshold::BestF1 } else { Threshold::Fixed(0.5) };
+    let choice = if kind.is_some() { split.threshold() } else { Threshold::Fixed(0.5) };
     let validation = scores(&split.validation, &on_validation, choice)?;
-    let test = scores(&split.test, &on_test, Threshold::Fixed(validation.threshold.unwrap_or(0.5)))?;
+    let test = scores(&split.test, &on_test, validation.threshold.into())?;
 
     let predictions = Predictions {
         label_names: split.label_names.clone(),

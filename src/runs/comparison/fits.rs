@@ -16,8 +16,9 @@ pub fn check(config: &CompareConfig, split: &LabelledSplit) -> Result<()> {
     let FinetuneConfig { classifier, train, lora, .. } = &config.finetune;
     let labels: Vec<u32> = split.train.iter().map(|row| row.label).collect();
     classifier.weights(&labels, split.label_names.len()).map_err(within)?;
+    config.finetune.check_decision(split).map_err(within)?;
     let model = model(config)?;
-    train.check(model.max_position_embeddings()).map_err(within)?;
+    train.check_open(model.max_position_embeddings()).map_err(within)?;
     lora.as_ref().map_or(Ok(Vec::new()), |lora| lora.specs(&model)).map_err(within).map(drop)
 }
 

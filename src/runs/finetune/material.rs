@@ -2,6 +2,7 @@
 
 use candle_core::Device;
 
+use super::recipe::{self, Facts};
 use crate::analysis::one_sided;
 use crate::config::FinetuneConfig;
 use crate::data::{Example, Examples, LabelledSplit};
@@ -11,7 +12,7 @@ use crate::progress::Progress;
 use crate::runs::lifecycle;
 use crate::runs::start::Start;
 use crate::tokenizer::Tokenizer;
-use crate::trainer::{Asked, Freeze, State, stages};
+use crate::trainer::{self, Freeze, State, stages};
 
 /// Said where low-rank updates begin from random weights.
 const LORA_FROM_SCRATCH: &str = "[lora] from scratch: the random weights stay as they are, only their low-rank updates \
@@ -37,6 +38,35 @@ impl Parts {
             validation: encode(&split.validation)?,
             test: encode(&split.test)?,
         })
+    }
+}
+
+/// What a fine-tuning is asked to do with which rows.
+pub struct Asked<'a> {
+    /// All settings, some of them open.
+    pub config: &'a FinetuneConfig,
+    /// Rows as texts.
+    pub split: &'a LabelledSplit,
+    /// Makes ids of texts.
+    pub tokenizer: &'a Tokenizer,
+    /// Sizes of the model.
+    pub model: &'a ModelConfig,
+}
+
+impl Asked<'_> {
+    /// The settings with what the rows say of those left open, and the rows as ids.
+    pub fn completed(&self, from_scratch: bool) -> Result<(FinetuneConfig, Parts)> {
+        let longest = recipe::longest_text(self.config, self.model);
+        let parts = Parts::encode(self.split, self.tokenizer, longest)?;
+        let facts = Facts { lengths: &parts.train.lengths(), model: self.model, from_scratch };
+        let completed = recipe::completed(self.config, &facts);
+        match completed.train.seq_len {
+            fitting if fitting < longest => {
+                let parts = Parts::encode(self.split, self.tokenizer, fitting)?;
+                Ok((completed, parts))
+            }
+            _ => Ok((completed, parts)),
+        }
     }
 }
 
@@ -67,8 +97,11 @@ pub fn describe_data(split: &LabelledSplit, progress: &Progress) {
     progress.note(format!("data: {train} rows to train on, {validation} to validate on, {test} to test on"));
     let count = |label: usize| split.train.iter().filter(|row| row.label as usize == label).count();
     let shares = split.label_names.iter().enumerate().map(|(label, name)| format!("{name} {}", count(label)));
-    let positive = &split.label_names[split.positive];
-    progress.note(format!("labels: {}; positive: {positive}", shares.collect::<Vec<_>>().join(", ")));
+    let leading = match split.positive_leads {
+        true => format!("F1 of {}", split.label_names[split.positive]),
+        false => "macro F1".into(),
+    };
+    progress.note(format!("labels: {}; {leading} leads", shares.collect::<Vec<_>>().join(", ")));
     if split.duplicates_dropped + split.leaked_dropped + split.contradictions > 0 {
         progress.note(format!(
             "dropped {} duplicates, {} training rows that are in validation or test, {} contradictory labels",
@@ -114,7 +147,7 @@ pub fn state(of: &Material<'_>, start: Start, device: &Device, progress: &Progre
     let num_labels = split.label_names.len();
     let head = Head::Classifier { num_labels, pooling: of.pooling() };
     let train = &config.train;
-    let asked = Asked {
+    let asked = trainer::Asked {
         model,
         head,
         train,

@@ -44,6 +44,7 @@ pub fn measure(
         init_from: &config.init_from,
         seed: config.seed,
         positive: split.positive,
+        positive_leads: split.positive_leads,
         decision: &config.decision,
         validation: &validation,
         test: &test,

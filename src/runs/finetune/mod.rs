@@ -2,12 +2,13 @@
 
 mod material;
 mod measure;
+mod recipe;
 mod store;
 
 use std::path::Path;
 
 pub(super) use self::material::warn_of_labels;
-use self::material::{Material, Parts, describe_data, state, tokenizer};
+use self::material::{Asked, Material, describe_data, state, tokenizer};
 use self::measure::measure;
 use self::store::store;
 use super::Context;
@@ -97,6 +98,7 @@ pub fn finetune(config: &FinetuneConfig, context: &Context) -> Result<Finetuned>
     let start = Start::open(&local.init_from)?;
 
     let mut split = LabelledSplit::load(&local.data)?;
+    config.check_decision(&split)?;
     let audit = audited(config, &mut split, &mut fetcher, progress)?;
     describe_data(&split, progress);
     // A comparison warns for all its runs.
@@ -105,10 +107,12 @@ pub fn finetune(config: &FinetuneConfig, context: &Context) -> Result<Finetuned>
     }
     let tokenizer = tokenizer(&local, &start, &split)?.ending_texts()?;
     let model = start.model_config(config.model.as_ref(), tokenizer.vocab_size())?;
-    config.train.check(model.max_position_embeddings())?;
+    config.train.check_open(model.max_position_embeddings())?;
     config.classifier.check_for(&model)?;
-    let parts = Parts::encode(&split, &tokenizer, config.train.seq_len)?;
-    let material = Material { config, split, tokenizer, parts, model };
+    let asked = Asked { config, split: &split, tokenizer: &tokenizer, model: &model };
+    let (completed, parts) = asked.completed(matches!(start, Start::Scratch))?;
+    recipe::tell(config, &completed, &parts.train, progress);
+    let material = Material { config: &completed, split, tokenizer, parts, model };
 
     let start_sha256 = start.sha256()?;
     let mut state = state(&material, start, &device, progress)?;
@@ -168,6 +172,7 @@ fn train(
         validation: &parts.validation,
         label_names: &split.label_names,
         positive: split.positive,
+        threshold: split.threshold(),
     };
     let settings = ClassificationSettings {
         model,

@@ -23,6 +23,8 @@ pub struct ClassificationData<'a> {
     pub label_names: &'a [String],
     /// Label that precision and recall are about.
     pub positive: usize,
+    /// How an evaluation answers.
+    pub threshold: Threshold,
 }
 
 /// The sections of the config that a classification follows, and its seed.
@@ -149,10 +151,9 @@ impl Task for ClassificationTask<'_> {
     }
 
     fn evaluate(&self, progress: &Progress) -> Result<Evaluation> {
-        let ClassificationData { validation, label_names, positive, .. } = self.data;
+        let ClassificationData { validation, label_names, positive, threshold, .. } = self.data;
         let (model, rows) = (&self.eval_model, self.settings.train.micro_batch_size);
         let probabilities = probabilities(model, validation, rows, model.device(), progress)?;
-        let threshold = Threshold::BestF1;
         let scores =
             Scores::compute(validation.labels(), &probabilities, label_names, positive, threshold, None)?;
         let mut fields = Map::new();

@@ -50,8 +50,13 @@ fn the_loss_of_the_texts_is_that_of_a_language_model() {
     let params = Params::init(&specs, 1, &Device::Cpu).unwrap();
     let state = State::of_all(params, &specs, &OptimConfig::default());
     let names = ["ham".to_string(), "spam".to_string()];
-    let data =
-        ClassificationData { train: &examples, validation: &examples, label_names: &names, positive: 1 };
+    let data = ClassificationData {
+        train: &examples,
+        validation: &examples,
+        label_names: &names,
+        positive: 1,
+        threshold: Threshold::BestF1,
+    };
     let classifier =
         ClassifierConfig { pooling: Some(Pooling::Mean), language_model_weight: 0.7, ..Default::default() };
     let train = TrainConfig::default();
