@@ -269,7 +269,8 @@ fn results_and_progress_keep_to_their_streams() {
     plain(&finetuned);
     assert!(finetuned.stdout.contains("Verdict: ") && !finetuned.stderr.contains("Verdict"));
     // Nothing to warn of: texts that fit.
-    let row = |i: usize| if i % 3 == 0 { format!("spam\twin {i}\n") } else { format!("ham\tday {i}\n") };
+    let row =
+        |i: usize| if i.is_multiple_of(3) { format!("spam\twin {i}\n") } else { format!("ham\tday {i}\n") };
     folder.write("short.tsv", (0..60).map(row).collect::<String>());
     let line =
         "finetune --config finetune.toml --overwrite -q --json --set audit=off --set data.train=short.tsv";

@@ -33,6 +33,7 @@ pub fn verdict(results: &CompareResults, judged: &[Scores]) -> Verdict {
     findings.extend(results.budgets.iter().filter_map(|budget| budget_finding(scores, budget)));
     findings.extend(scores.label_efficiency.iter().filter_map(ratio_finding));
     findings.extend(results.budgets.iter().filter_map(|budget| baseline_finding(scores, budget)));
+    findings.extend(results.budgets.last().and_then(|budget| combined_finding(scores, budget)));
     findings.extend(transfer_finding(results));
     findings.extend(results.clean.as_ref().and_then(|clean| clean_finding(results, clean)));
     findings.extend(results.audit.iter().flat_map(leakage::words));
@@ -237,6 +238,17 @@ fn baseline_finding(scores: &ArmScores, budget: &str) -> Option<String> {
             "With {labels} the transformer and the best baseline, {name}, are not shown to differ ({figures})."
         ),
     })
+}
+
+/// The pre-trained arm and the n-grams as one answer.
+fn combined_finding(scores: &ArmScores, budget: &str) -> Option<String> {
+    let f1 = |arm| Some(scores.f1(arm, budget)?.mean);
+    let (both, alone, ngrams) = (f1(Arm::PretrainedNgrams)?, f1(Arm::Pretrained)?, f1(Arm::CharSvm)?);
+    Some(format!(
+        "With {} the pre-trained classifier and the character n-grams as one answer have F1 {both:.3}; alone they have \
+         {alone:.3} and {ngrams:.3}.",
+        labels(budget)
+    ))
 }
 
 /// Loss beside score over pre-training checkpoints.

@@ -8,7 +8,7 @@ mod platt;
 mod tfidf;
 
 pub use linear::LinearLoss;
-pub use ngrams::{NgramKind, Ngrams};
+pub use ngrams::{NgramKind, Ngrams, SETTINGS_TRIED};
 pub use tfidf::{Features, nearest};
 
 /// Answers every text with the label shares of the training rows.

@@ -10,11 +10,13 @@ use crate::metrics::classification::argmax;
 use crate::metrics::curves::best_f1_threshold;
 use crate::metrics::stats;
 
+/// Penalties tried by each kind.
+pub const SETTINGS_TRIED: usize = 4;
 /// Candidates for C, rising so that each fit starts at the one before. From a heavy penalty to almost none:
 /// rows have length one, so C = 1 keeps probabilities near the label shares.
-const LOGISTIC_GRID: [f64; 4] = [1.0, 10.0, 100.0, 1000.0];
+const LOGISTIC_GRID: [f64; SETTINGS_TRIED] = [1.0, 10.0, 100.0, 1000.0];
 /// The squared hinge pulls harder on wrong rows than the logistic loss, so its useful range lies lower.
-const HINGE_GRID: [f64; 4] = [0.1, 1.0, 10.0, 100.0];
+const HINGE_GRID: [f64; SETTINGS_TRIED] = [0.1, 1.0, 10.0, 100.0];
 
 /// What is counted and how it is weighed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,6 +6,7 @@ pub mod bleu;
 pub mod bootstrap;
 pub mod calibration;
 pub mod classification;
+pub mod combination;
 pub mod curves;
 pub mod decision;
 pub mod efficiency;

@@ -10,8 +10,11 @@ use crate::analysis::labels;
 use crate::metrics::{Scores, stats};
 use crate::results::{Arm, Cells, CompareResults, Summary};
 
+/// One of each arm and baseline; what is combined has that of its arm.
 fn colour(arm: Arm) -> usize {
-    Arm::ALL.iter().position(|other| *other == arm).unwrap_or(7)
+    let arm = arm.combines().unwrap_or(arm);
+    let mut own = Arm::ALL.into_iter().filter(|arm| arm.combines().is_none());
+    own.position(|other| other == arm).unwrap_or(7)
 }
 
 /// Labels of each budget, with the name of the budget.
@@ -34,9 +37,9 @@ pub fn efficiency(results: &CompareResults) -> Plot {
             budgets.filter_map(|(budget, tick)| Some((tick.0, results.scores.f1(arm, budget)?))).collect();
         let colour = colour(arm);
         let band = points.iter().map(|(x, f1)| (*x, f1.ci95[0], f1.ci95[1])).collect();
-        let band = (!arm.is_baseline()).then(|| Series::new(colour, Shape::Band(band)));
+        let band = arm.is_trained().then(|| Series::new(colour, Shape::Band(band)));
         let line = points.iter().map(|(x, f1)| (*x, f1.mean)).collect();
-        let line = if arm.is_baseline() { Shape::Dashed(line) } else { Shape::Line(line) };
+        let line = if arm.is_trained() { Shape::Line(line) } else { Shape::Dashed(line) };
         let says = |(x, f1): &(f64, &Summary)| {
             let ([low, high], name) = (f1.ci95, arm.name());
             (*x, f1.mean, format!("{name}, {x:.0} labels: F1 {:.3} [{low:.3}, {high:.3}]", f1.mean))
@@ -48,7 +51,7 @@ pub fn efficiency(results: &CompareResults) -> Plot {
     let x = Axis::logarithmic("labels", ticks.clone());
     Plot::new("label-efficiency", "F1 on test by number of labels", x, Axis::values("F1"))
         .describe(
-            "Mean F1 over seeds for every arm and baseline by number of labels; bands hold 95 % of resamples of rows \
+            "Mean F1 over seeds for every arm, alone and with n-grams, and baseline by number of labels; bands hold 95 % of resamples of rows \
              and seeds.",
         )
         .series(Arm::ALL.into_iter().filter(|arm| *arm != Arm::Majority).flat_map(of_arm))
@@ -132,7 +135,7 @@ fn of_budget(cells: &Cells, budget: &str) -> Vec<Markup> {
     let runs = [Arm::Pretrained, Arm::Scratch, Arm::CharSvm];
     let runs = runs.map(|arm| Runs { arm, colour: colour(arm), cells: cells.of(arm, budget) });
     let runs: Vec<Runs<'_>> = runs.into_iter().filter(|runs| !runs.cells.is_empty()).collect();
-    let arms: Vec<Runs<'_>> = runs.iter().filter(|runs| !runs.arm.is_baseline()).copied().collect();
+    let arms: Vec<Runs<'_>> = runs.iter().filter(|runs| runs.arm.is_trained()).copied().collect();
     let mut plots = vec![
         seed_curves::precision_recall(&runs, budget),
         seed_curves::roc(&runs, budget),

@@ -290,7 +290,7 @@ pub fn runs(results: &CompareResults, cells: &Cells) -> Table {
     let mut table = Table::new("Runs", 3, &["labels", "model", "report"]);
     for budget in &results.budgets {
         table.begin_group();
-        for arm in cells.arms().filter(|arm| !arm.is_baseline()) {
+        for arm in cells.arms().filter(|arm| arm.is_trained()) {
             let page = |seed: &u64| {
                 (format!("seed {seed}"), format!("{}/report.html", cell_folder(arm, budget, *seed).display()))
             };

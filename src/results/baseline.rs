@@ -9,19 +9,21 @@ use crate::error::Result;
 use crate::metrics::Scores;
 use crate::run_dir::read_json;
 
-/// A fitted baseline as a value.
+/// A fitted baseline, or one combined with a transformer, as a value.
 #[derive(Clone, Debug)]
 pub struct Baselined {
     /// `results.json`.
     pub results: BaselineResults,
     /// `predictions.jsonl`: its answers to the test rows.
     pub predictions: Predictions,
+    /// `validation_predictions.jsonl`: its answers to the validation rows.
+    pub validation_predictions: Predictions,
 }
 
 /// `results.json` of a baseline.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct BaselineResults {
-    /// `baseline`.
+    /// `baseline` or `combined`.
     pub phase: String,
     /// SHA-256 over what it was made from: rows, seed and program; empty where an older version did not say.
     #[serde(default)]
@@ -45,7 +47,11 @@ impl Baselined {
     ///
     /// Errors: missing (66), damaged (65).
     pub fn read(path: &Path) -> Result<Self> {
-        let predictions = Predictions::read(&path.join("predictions.jsonl"))?;
-        Ok(Self { results: read_json(path, "results.json")?, predictions })
+        let predictions = |name: &str| Predictions::read(&path.join(name));
+        Ok(Self {
+            results: read_json(path, "results.json")?,
+            predictions: predictions("predictions.jsonl")?,
+            validation_predictions: predictions("validation_predictions.jsonl")?,
+        })
     }
 }

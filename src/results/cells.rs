@@ -15,7 +15,7 @@ use crate::metrics::Scores;
 pub enum Cell {
     /// Of an arm.
     Finetuned(Box<Finetuned>),
-    /// Of a baseline.
+    /// Of a baseline, or of one combined with an arm.
     Baseline(Box<Baselined>),
 }
 
@@ -30,10 +30,10 @@ impl Cell {
     ///
     /// Errors: missing (66), damaged (65).
     pub fn read(arm: Arm, path: &Path) -> Result<Self> {
-        if arm.is_baseline() {
-            return Baselined::read(path).map(|run| Self::Baseline(Box::new(run)));
+        match arm.is_trained() {
+            true => Finetuned::load(path).map(Box::new).map(Self::Finetuned),
+            false => Baselined::read(path).map(Box::new).map(Self::Baseline),
         }
-        Finetuned::load(path).map(Box::new).map(Self::Finetuned)
     }
 
     /// Answers to the test rows.

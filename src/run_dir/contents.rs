@@ -321,8 +321,17 @@ fn is_cell(path: &Path) -> bool {
 }
 
 /// What the names of the runs in a comparison begin with.
-const KINDS: [&str; 7] =
-    ["pretrained", "scratch", "scratch_matched", "char_svm", "char_ngram", "word_ngram", "majority"];
+const KINDS: [&str; 9] = [
+    "pretrained",
+    "scratch",
+    "scratch_matched",
+    "pretrained_ngrams",
+    "scratch_ngrams",
+    "char_svm",
+    "char_ngram",
+    "word_ngram",
+    "majority",
+];
 
 #[cfg(test)]
 mod tests {
@@ -330,8 +339,12 @@ mod tests {
 
     #[test]
     fn the_runs_of_a_comparison_are_known_by_their_names() {
-        let known =
-            ["pretrained-20-seed1", "scratch_matched-all-seed12", "search/scratch-all-lr0.001-epochs2-head0"];
+        let known = [
+            "pretrained-20-seed1",
+            "scratch_matched-all-seed12",
+            "baselines/scratch_ngrams-20-seed1",
+            "search/scratch-all-lr0.001-epochs2-head0",
+        ];
         let others =
             ["pretrained", "scratch-20", "pretrained-20-seed1-backup", "mine-20-seed1", "scratch-some-seed1"];
         assert!(known.iter().all(|name| is_cell(Path::new(name))));

@@ -9,7 +9,7 @@ use crate::config::CompareConfig;
 use crate::data::{Example, LabelledSplit};
 use crate::error::{Error, Result};
 use crate::files;
-use crate::metrics::{Scores, Threshold};
+use crate::metrics::Threshold;
 use crate::results::{Arm, BaselineResults, Baselined, Predictions, cell_folder};
 use crate::run_dir::Manifest;
 
@@ -58,36 +58,79 @@ fn baseline(arm: Arm, split: &LabelledSplit, seed: u64, made_from: &str, folder:
         let said = |rows: &[Example]| model.probabilities(rows.len());
         (arm.name().to_string(), said(&split.validation), said(&split.test))
     };
-    let wall_secs = started.elapsed().as_secs_f64();
-    let scores = |rows: &[Example], probabilities: &[Vec<f64>], threshold| {
-        Scores::compute(&labels(rows), probabilities, &split.label_names, positive, threshold, Some(seed))
-    };
-    // It predicts the majority class; a moved threshold would call everything positive.
-    let choice = if kind.is_some() { split.threshold() } else { Threshold::Fixed(0.5) };
-    let validation = scores(&split.validation, &on_validation, choice)?;
-    let test = scores(&split.test, &on_test, validation.threshold.into())?;
-
-    let predictions = Predictions {
+    let predictions = |rows: &[Example], probabilities| Predictions {
         label_names: split.label_names.clone(),
-        labels: labels(&split.test),
-        probabilities: on_test,
-        text_sha256: split.test.iter().map(|row| files::sha256(row.text.as_bytes())).collect(),
+        labels: labels(rows),
+        probabilities,
+        text_sha256: rows.iter().map(|row| files::sha256(row.text.as_bytes())).collect(),
     };
+    let answers = Answers {
+        validation: predictions(&split.validation, on_validation),
+        test: predictions(&split.test, on_test),
+        positive,
+        // The majority class is what it predicts; a moved threshold would call everything positive.
+        choice: if kind.is_some() { split.threshold() } else { Threshold::Fixed(0.5) },
+    };
+    let facts = Facts {
+        phase: "baseline",
+        made_from,
+        setting,
+        train_rows: split.train.len(),
+        seed,
+        wall_secs: started.elapsed().as_secs_f64(),
+    };
+    store(answers, facts, folder)
+}
+
+/// What was answered, and how labels follow from it.
+pub struct Answers {
+    /// To the validation rows.
+    pub validation: Predictions,
+    /// To the test rows.
+    pub test: Predictions,
+    /// Label that the threshold is about.
+    pub positive: usize,
+    /// Applied to validation; what it chooses there holds on test.
+    pub choice: Threshold,
+}
+
+/// Where answers come from.
+pub struct Facts<'a> {
+    /// `baseline` or `combined`.
+    pub phase: &'a str,
+    /// SHA-256 over what they were made from.
+    pub made_from: &'a str,
+    /// What was chosen on validation, in words.
+    pub setting: String,
+    /// Rows fitted on.
+    pub train_rows: usize,
+    /// Draws the resamples of the intervals.
+    pub seed: u64,
+    /// Seconds of fitting.
+    pub wall_secs: f64,
+}
+
+/// Scores the answers and writes them and their results into `folder`.
+pub fn store(answers: Answers, facts: Facts<'_>, folder: &Path) -> Result<Baselined> {
+    let Answers { validation: on_validation, test: on_test, positive, choice } = answers;
+    let validation = on_validation.scores(positive, choice, facts.seed)?;
+    let test = on_test.scores(positive, validation.threshold.into(), facts.seed)?;
     std::fs::create_dir_all(folder).map_err(|cause| Error::writing(folder, &cause))?;
     files::sweep(folder);
-    predictions.write(&folder.join("predictions.jsonl"), positive, test.threshold)?;
+    on_test.write(&folder.join("predictions.jsonl"), positive, test.threshold)?;
+    on_validation.write(&folder.join("validation_predictions.jsonl"), positive, test.threshold)?;
     let results = BaselineResults {
-        phase: "baseline".into(),
-        made_from: made_from.into(),
-        setting,
-        positive: split.label_names[positive].clone(),
-        train_rows: split.train.len(),
+        phase: facts.phase.into(),
+        made_from: facts.made_from.into(),
+        setting: facts.setting,
+        positive: on_test.label_names[positive].clone(),
+        train_rows: facts.train_rows,
         validation,
         test,
-        wall_secs,
+        wall_secs: facts.wall_secs,
     };
     let json = serde_json::to_vec_pretty(&results).map_err(Error::data)?;
     // Last, so that results stand for a baseline that is complete.
     files::write_atomic(&folder.join("results.json"), &json)?;
-    Ok(Baselined { results, predictions })
+    Ok(Baselined { results, predictions: on_test, validation_predictions: on_validation })
 }

@@ -1,6 +1,7 @@
 //! A comparison: pre-train once, then fine-tune from it and from scratch on every seed and label budget.
 
 mod baselines;
+mod combined;
 mod fits;
 mod plan;
 mod rows;
@@ -12,6 +13,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use self::baselines::baselines;
+use self::combined::combined;
 use self::plan::{Cell, Plan, arms, budget_name, budgets};
 use self::search::Choice;
 use super::changes::{self, Change};
@@ -28,7 +30,8 @@ use crate::files;
 use crate::hf_folder;
 use crate::report;
 use crate::results::{
-    self, Arm, AuditResults, Cells, Comparison, Finetuned, Pretrained, RunFacts, TransferPoint,
+    self, Arm, AuditResults, Baselined, Cells, Comparison, Finetuned, Pretrained, RunFacts, TransferPoint,
+    cell_folder,
 };
 use crate::run_dir::{Existing, Manifest, RunDir, Status, copy_run, is_done, read_json};
 
@@ -233,13 +236,38 @@ impl Table {
                 done += 1;
                 bar.advance_to(done, || format!("F1 {f1:.3}"));
             }
-            for &seed in &config.seeds {
-                for (arm, fitted) in baselines(config, budget, seed)? {
+            for (at, &seed) in config.seeds.iter().enumerate() {
+                let fitted = baselines(config, budget, seed)?;
+                for (arm, combined) in table.combined(config, budget, at, &fitted)? {
+                    table.cells.push(arm, &name, seed, results::Cell::Baseline(Box::new(combined)))?;
+                }
+                for (arm, fitted) in fitted {
                     table.cells.push(arm, &name, seed, results::Cell::Baseline(Box::new(fitted)))?;
                 }
             }
         }
         Ok(table)
+    }
+
+    /// The arms of the seed in this place, each combined with its character n-grams.
+    fn combined(
+        &self,
+        config: &CompareConfig,
+        budget: usize,
+        at: usize,
+        fitted: &[(Arm, Baselined)],
+    ) -> Result<Vec<(Arm, Baselined)>> {
+        let Some((_, ngrams)) = fitted.iter().find(|(arm, _)| *arm == Arm::CharSvm) else {
+            return Ok(Vec::new());
+        };
+        let name = budget_name(budget);
+        let combined = |arm: Arm| {
+            let run = self.cells.finetuned(arm.combines()?, &name).get(at).copied()?;
+            let folder = cell_folder(arm, &name, config.seeds[at]);
+            let both = combined(run, ngrams, &Path::new(&config.output_dir).join(folder));
+            Some(both.map(|both| (arm, both)))
+        };
+        Arm::ALL.into_iter().filter_map(combined).collect()
     }
 
     /// The run of a cell: the one that is there, the one that a search made with the same seed, or a new one.
