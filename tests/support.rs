@@ -69,6 +69,9 @@ init_from = "pretrained"
 [data]
 train = "messages.tsv"
 
+[classifier]
+pooling = "last"
+
 [train]
 micro_batch_size = 8
 seq_len = 24

@@ -5,14 +5,17 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
-use super::folder::ModelFiles;
+use super::folder::{Decision, ModelFiles};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::model::{ModelConfig, Pooling};
 use crate::tokenizer::Tokenizer;
 
-/// Where config.json says how the classifier pools; transformers does not know the key.
+/// Where config.json says how the classifier pools and answers; transformers does not know these keys.
 const POOLING: &str = "classifier_pooling";
+const POSITIVE: &str = "classifier_positive_id";
+const THRESHOLD: &str = "classifier_threshold";
+const TEMPERATURE: &str = "classifier_temperature";
 
 /// Sizes and classes of a folder.
 pub struct FolderConfig {
@@ -22,6 +25,8 @@ pub struct FolderConfig {
     pub label_names: Vec<String>,
     /// How a classifier pools.
     pub pooling: Pooling,
+    /// How it answers.
+    pub decision: Decision,
 }
 
 /// The content of config.json.
@@ -52,8 +57,45 @@ pub(super) fn config_json(model: &ModelFiles) -> Value {
         keys.insert("label2id".into(), Value::Object(label2id));
         keys.insert("problem_type".into(), json!("single_label_classification"));
         keys.insert(POOLING.into(), json!(model.pooling));
+        keys.extend(model.decision.map(decision_keys).unwrap_or_default());
     }
     Value::Object(keys)
+}
+
+fn decision_keys(decision: &Decision) -> Map<String, Value> {
+    let numbers = [(THRESHOLD, decision.threshold), (TEMPERATURE, decision.temperature)];
+    let numbers = numbers.into_iter().filter_map(|(key, number)| Some((key.to_string(), json!(number?))));
+    let positive = decision.positive.iter().map(|id| (POSITIVE.to_string(), json!(id)));
+    positive.chain(numbers).collect()
+}
+
+/// The keys of a config.json with how the classifier answers.
+pub(super) fn with_decision(config_json: &[u8], decision: &Decision) -> serde_json::Result<Value> {
+    let mut keys: Map<String, Value> = serde_json::from_slice(config_json)?;
+    keys.extend(decision_keys(decision));
+    Ok(Value::Object(keys))
+}
+
+/// How a classifier of so many labels answers.
+///
+/// Errors: a positive label that is none of them, a number out of range.
+fn read_decision(keys: &Map<String, Value>, num_labels: usize) -> std::result::Result<Decision, String> {
+    let number = |key: &str, fits: fn(f64) -> bool| match keys.get(key).filter(|value| !value.is_null()) {
+        None => Ok(None),
+        Some(value) => match value.as_f64().filter(|number| fits(*number)) {
+            Some(number) => Ok(Some(number)),
+            None => Err(format!("{key} is {value}; train the classifier again or remove the key")),
+        },
+    };
+    let positive = number(POSITIVE, |number| number >= 0.0 && number.fract() == 0.0)?;
+    if let Some(positive) = positive.filter(|positive| num_labels > 0 && *positive >= num_labels as f64) {
+        return Err(format!("{POSITIVE} is {positive}, but there are {num_labels} labels, numbered from 0"));
+    }
+    Ok(Decision {
+        positive: positive.map(|positive| positive as usize),
+        threshold: number(THRESHOLD, |number| (0.0..=1.0).contains(&number))?,
+        temperature: number(TEMPERATURE, |number| number > 0.0 && number.is_finite())?,
+    })
 }
 
 /// `model_type` and the family's keys.
@@ -124,7 +166,7 @@ const AS_BUILT: [(&str, &[&str]); 6] = [
 ];
 
 /// Keys without an effect on logits: what files are called, dropout, and how transformers generates or reports.
-const WITHOUT_EFFECT: [&str; 72] = [
+const WITHOUT_EFFECT: [&str; 75] = [
     "architectures",
     "attention_dropout",
     "attention_probs_dropout_prob",
@@ -197,6 +239,9 @@ const WITHOUT_EFFECT: [&str; 72] = [
     "torchscript",
     "use_cache",
     POOLING,
+    POSITIVE,
+    TEMPERATURE,
+    THRESHOLD,
 ];
 
 /// Sizes, label names and pooling of a folder.
@@ -250,7 +295,8 @@ pub(super) fn read(folder: &Path) -> Result<FolderConfig> {
     }
     let pooling = keys.get(POOLING).cloned().map(serde_json::from_value).transpose();
     let pooling = pooling.map_err(|cause| wrong(format!("{POOLING}: {cause}")))?.unwrap_or_default();
-    Ok(FolderConfig { config, label_names, pooling })
+    let decision = read_decision(&keys, label_names.len()).map_err(wrong)?;
+    Ok(FolderConfig { config, label_names, pooling, decision })
 }
 
 /// The model config of these keys.

@@ -6,6 +6,17 @@ use crate::error::Result;
 use crate::model::{ModelConfig, Pooling, Weights};
 use crate::tokenizer::Tokenizer;
 
+/// How a classifier of two labels answers, beside its weights.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Decision {
+    /// Number of the label that the threshold is about.
+    pub positive: Option<usize>,
+    /// From this probability of it on it is given; none where the likeliest label is.
+    pub threshold: Option<f64>,
+    /// Logits divided by it make probabilities that can be believed.
+    pub temperature: Option<f64>,
+}
+
 /// A model on disk with its tokenizer.
 pub struct HfFolder {
     /// Sizes.
@@ -14,6 +25,8 @@ pub struct HfFolder {
     pub label_names: Vec<String>,
     /// How a classifier pools.
     pub pooling: Pooling,
+    /// How it answers.
+    pub decision: Decision,
     /// Longest text in tokens.
     pub max_tokens: usize,
     /// Tensors by name.
@@ -31,6 +44,8 @@ pub struct ModelFiles<'a> {
     pub label_names: &'a [String],
     /// How a classifier pools.
     pub pooling: Pooling,
+    /// How it answers, where that is known.
+    pub decision: Option<&'a Decision>,
     /// Longest text in tokens.
     pub max_tokens: usize,
     /// Tensors by name.
@@ -40,12 +55,18 @@ pub struct ModelFiles<'a> {
 }
 
 impl HfFolder {
+    /// Number of the label that is given from a threshold on, and the threshold, where config.json says so.
+    pub fn decided(&self) -> Option<(usize, f64)> {
+        Some((self.decision.positive?, self.decision.threshold?)).filter(|_| self.label_names.len() == 2)
+    }
+
     /// What a copy is written from.
     pub fn files(&self) -> ModelFiles<'_> {
         ModelFiles {
             config: &self.config,
             label_names: &self.label_names,
             pooling: self.pooling,
+            decision: Some(&self.decision),
             max_tokens: self.max_tokens,
             weights: &self.weights,
             tokenizer: &self.tokenizer,

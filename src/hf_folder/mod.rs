@@ -18,7 +18,7 @@ use serde_json::Value;
 pub use self::adapter::{Base, save_adapter};
 pub use self::card::{Sources, write_classifier_card, write_language_card};
 pub use self::config::FolderConfig;
-pub use self::folder::{HfFolder, ModelFiles};
+pub use self::folder::{Decision, HfFolder, ModelFiles};
 pub use self::gguf::{Quantization, write_gguf};
 pub use self::weights::shards;
 use crate::error::{Error, ErrorKind, Result};
@@ -72,6 +72,17 @@ fn write_tokenizer(folder: &Path, tokenizer: &Tokenizer) -> Result<()> {
     files::write_synced(&folder.join("tokenizer.json"), tokenizer.json())
 }
 
+/// Says in the config.json of a classifier how it answers.
+///
+/// Errors: no config.json there (66), damaged (65), the place cannot be written (73, 74).
+pub fn save_decision(folder: &Path, decision: &Decision) -> Result<()> {
+    let path = folder.join("config.json");
+    let keys = config::with_decision(&files::read(&path)?, decision)
+        .map_err(|cause| Error::data(format!("{}: {cause}", path.display())))?;
+    let text = serde_json::to_vec_pretty(&keys).map_err(Error::data)?;
+    files::write_atomic(&path, &text)
+}
+
 /// Sizes and label names of a folder.
 ///
 /// Errors: as `load`.
@@ -83,7 +94,7 @@ pub fn read_config(folder: &Path) -> Result<FolderConfig> {
 ///
 /// Errors: a file is missing (66), damaged, or asks for something that is not built (65).
 pub fn load(folder: &Path) -> Result<HfFolder> {
-    let FolderConfig { config, mut label_names, mut pooling } = config::read(folder)?;
+    let FolderConfig { config, mut label_names, mut pooling, decision } = config::read(folder)?;
     let tokenizer = Tokenizer::load(folder)?;
     let path = weights::locate(folder)?;
     let mut weights = weights::read(&path, &config)?;
@@ -122,5 +133,5 @@ pub fn load(folder: &Path) -> Result<HfFolder> {
         return Err(Error::data(format!("{} does not fit together: {why}", folder.display())));
     }
     let max_tokens = config::longest_text(folder)?.min(config.max_position_embeddings());
-    Ok(HfFolder { config, label_names, pooling, max_tokens, weights, tokenizer })
+    Ok(HfFolder { config, label_names, pooling, decision, max_tokens, weights, tokenizer })
 }

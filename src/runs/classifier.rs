@@ -82,7 +82,12 @@ impl Classifier {
         let Some((results, config)) = run else {
             // With two labels the second is given from a probability of one half on.
             let config = FinetuneConfig::default();
-            return Self::new(folder, config, context);
+            let decided = folder.decided();
+            let plain = Self::new(folder, config, context)?;
+            return Ok(match decided {
+                Some((positive, threshold)) => Self { positive, threshold: Some(threshold), ..plain },
+                None => plain,
+            });
         };
         let positive = folder.label_names.iter().position(|name| *name == results.positive).unwrap_or(0);
         let (threshold, validation) = (results.scores.validation.threshold, Some(results.scores.validation));

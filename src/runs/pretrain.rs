@@ -54,7 +54,6 @@ struct Material<'a> {
 /// Errors: bad input, a directory in use, a signal, divergence, each with its kind.
 pub fn pretrain(config: &PretrainConfig, context: &Context) -> Result<Pretrained> {
     config.check()?;
-    let config = &PretrainConfig { train: config.train.or_epochs(1.0), ..config.clone() };
     let Some(opened) = lifecycle::open("pretrain", &config.output_dir, config, context)? else {
         return Pretrained::load(config.output_dir.as_ref());
     };
@@ -67,6 +66,7 @@ pub fn pretrain(config: &PretrainConfig, context: &Context) -> Result<Pretrained
 
     let data = data(&local, &start, progress)?;
     let corpus = data.corpus();
+    let config = &completed(config, corpus.train.counts.tokens, progress);
     let asked = matches!(start, Start::Scratch).then_some(&config.model);
     let model = start.model_config(asked, corpus.tokenizer.vocab_size())?;
     config.train.check(model.max_position_embeddings())?;
@@ -111,6 +111,28 @@ pub fn pretrain(config: &PretrainConfig, context: &Context) -> Result<Pretrained
     publish(config, &run, dir)?;
     running.done()?;
     Ok(Pretrained { facts: RunFacts::read(dir.path()), ..run })
+}
+
+/// Tokens that are seen at least where nothing says when to end, and how often the same text is read for that at most.
+const ENOUGH_TOKENS: f64 = 4e6;
+const MOST_PASSES: f64 = 20.0;
+/// Evaluations of such a run; the best of them is kept.
+const EVALUATIONS: f64 = 10.0;
+
+/// The config with an end that suits so many tokens of training text, where it leaves that open.
+fn completed(config: &PretrainConfig, tokens: u64, progress: &Progress) -> PretrainConfig {
+    let mut config = config.clone();
+    if config.train.is_endless() {
+        let passes = (ENOUGH_TOKENS / tokens.max(1) as f64).ceil().clamp(1.0, MOST_PASSES);
+        config.train.max_epochs = passes;
+        if config.train.eval_interval == 0 {
+            let per_step = config.train.global_batch_size().saturating_mul(config.train.seq_len);
+            let steps = passes * tokens as f64 / per_step.max(1) as f64;
+            config.train.eval_interval = (steps / EVALUATIONS).ceil().max(1.0) as u64;
+        }
+        progress.note(format!("from the data: {passes} passes over {tokens} tokens"));
+    }
+    config
 }
 
 /// What a run of this config is made from, without a tokenizer that is trained on its text; everything it names is on
@@ -178,6 +200,7 @@ fn store(of: &Material<'_>, state: &State, task: &LanguageTask<'_>, dir: &RunDir
         config: &of.model,
         label_names: &[],
         pooling: Pooling::Last,
+        decision: None,
         max_tokens: of.model.max_position_embeddings(),
         weights: &state.params.detached(),
         tokenizer: &of.data.corpus().tokenizer,

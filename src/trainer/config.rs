@@ -22,8 +22,8 @@ pub enum OnSpike {
     GoBack,
 }
 
-/// `[train]`; 0 sets no limit, the first limit reached ends the run. Without any, pre-training takes one pass and
-/// fine-tuning what suits its rows.
+/// `[train]`; 0 sets no limit, the first limit reached ends the run. Without any, it follows from the data: see
+/// docs/configuration.md.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct TrainConfig {

@@ -23,7 +23,7 @@ use crate::config::{AuditMode, Config, FinetuneConfig};
 use crate::data::LabelledSplit;
 use crate::error::Result;
 use crate::files;
-use crate::hf_folder::{Sources, write_classifier_card};
+use crate::hf_folder::{Decision, Sources, save_decision, write_classifier_card};
 use crate::progress::Progress;
 use crate::report;
 use crate::results::{AuditResults, Finetuned, Pretrained, RunFacts};
@@ -205,6 +205,13 @@ fn train(
 
 fn publish(of: &Material<'_>, run: &Finetuned, dir: &RunDir) -> Result<()> {
     let config = of.config;
+    let scores = &run.results.scores;
+    let decision = Decision {
+        positive: scores.test.threshold.map(|_| of.split.positive),
+        threshold: scores.test.threshold,
+        temperature: scores.calibration.as_ref().map(|found| found.temperature),
+    };
+    save_decision(&dir.model(), &decision)?;
     let data = [config.data.train.clone(), config.data.validation.clone(), config.data.test.clone()];
     let sources = Sources { init_from: &config.init_from, data: &data };
     write_classifier_card(&dir.model(), dir.name(), &run.results, of.pooling(), &sources)?;

@@ -17,6 +17,7 @@ pub fn store(of: &Material<'_>, state: &State, commit: Option<&str>, dir: &RunDi
         config: &of.model,
         label_names: &of.split.label_names,
         pooling: of.pooling(),
+        decision: None,
         max_tokens: config.train.seq_len,
         weights: &state.params.detached(),
         tokenizer: &of.tokenizer,

@@ -76,7 +76,9 @@ impl SelectionMetric {
 #[serde(default, deny_unknown_fields)]
 pub struct ClassifierConfig {
     /// Which hidden state the head reads: `last`, `first` (through an encoder's pooler), `mean`, or `concat`: last,
-    /// maximum and mean side by side. Left out, `mean` of an encoder, `last` of other models.
+    /// maximum and mean side by side. Left out, `mean` of an encoder, `concat` of other models.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Pooling")]
     pub pooling: Option<Pooling>,
     /// Learning rate of the head; 0 takes that of the body.
     #[schemars(range(min = 0, max = 100))]
@@ -145,7 +147,7 @@ impl ClassifierConfig {
 
     /// What the head of such a model reads.
     pub fn pooling_of(&self, model: &ModelConfig) -> Pooling {
-        self.pooling.unwrap_or(if model.is_encoder() { Pooling::Mean } else { Pooling::Last })
+        self.pooling.unwrap_or(if model.is_encoder() { Pooling::Mean } else { Pooling::Concat })
     }
 
     /// Errors: settings that such a model cannot follow.

@@ -6,7 +6,8 @@ use super::*;
 use crate::data::{Example, Examples};
 use crate::metrics::{Scores, Threshold};
 use crate::model::{
-    Dropout, Head, LanguageModel, LlamaConfig, ModelConfig, Params, Pooling, TokenRows, parameter_specs,
+    BertConfig, Dropout, Head, LanguageModel, LlamaConfig, ModelConfig, Params, Pooling, TokenRows,
+    parameter_specs,
 };
 use crate::ops;
 use crate::optim::OptimConfig;
@@ -80,4 +81,16 @@ fn the_loss_of_the_texts_is_that_of_a_language_model() {
     let value = |tensor: &candle_core::Tensor| f64::from(tensor.to_scalar::<f32>().unwrap());
     let beside = value(loss.total.value()) - value(&loss.of_targets);
     assert!((beside - expected).abs() < 1e-4 && expected > 5.0, "{beside} and {expected}");
+}
+
+#[test]
+fn what_the_head_reads_follows_from_the_family_where_nothing_is_said() {
+    let (llama, bert) = (ModelConfig::default(), ModelConfig::Bert(BertConfig::default()));
+    let open = ClassifierConfig::default();
+    assert_eq!((open.pooling_of(&llama), open.pooling_of(&bert)), (Pooling::Concat, Pooling::Mean));
+    let first = ClassifierConfig { pooling: Some(Pooling::First), ..open.clone() };
+    assert_eq!(first.pooling_of(&bert), Pooling::First);
+    assert!(first.check_for(&bert).is_ok() && first.check_for(&llama).is_err());
+    let texts = ClassifierConfig { language_model_weight: 0.5, ..open };
+    assert!(texts.check_for(&llama).is_ok() && texts.check_for(&bert).is_err());
 }
