@@ -56,6 +56,31 @@ fn differences_come_with_intervals_tests_and_the_predictions_they_rest_on() {
 }
 
 #[test]
+fn each_arm_and_the_ngrams_answer_as_one_no_worse_on_validation_than_either() {
+    let folder = Folder::new();
+    let results = folder.run("compare --config compare.toml --json").done().object();
+    for (combined, arm) in [("pretrained_ngrams", "pretrained"), ("scratch_ngrams", "scratch")] {
+        for budget in ["20", "all"] {
+            let stored = |name: &str| folder.json(&format!("compared/{name}-{budget}-seed1/results.json"));
+            let loss = |results: &Value| number(&results["validation"]["loss"]);
+            let (both, alone) = (stored(&format!("baselines/{combined}")), stored(arm));
+            assert!(
+                loss(&both) <= loss(&alone) + 1e-9
+                    && loss(&both) <= loss(&stored("baselines/char_svm")) + 1e-9
+            );
+            let setting = both["setting"].as_str().unwrap();
+            assert!(setting.starts_with("weight ") && setting.contains("of the n-grams"), "{setting}");
+            let mean = number(&results["arms"][combined]["budgets"][budget]["f1"]["mean"]);
+            let seeds = results["arms"][combined]["budgets"][budget]["f1"]["per_seed"].as_array().unwrap();
+            assert!((mean - seeds.iter().map(number).sum::<f64>() / seeds.len() as f64).abs() < 1e-12);
+            assert_eq!(number(&seeds[0]), number(&both["test"]["f1"]));
+        }
+    }
+    let shown = folder.text("compared/report.md");
+    assert!(shown.contains("pre-trained with n-grams") && shown.contains("as one answer have F1"), "{shown}");
+}
+
+#[test]
 fn settings_are_chosen_on_validation_and_the_longer_arm_gets_the_tokens_of_pretraining() {
     let folder = Folder::new();
     let line = "compare --config compare.toml --json --set budgets=[0] --set match_compute=true \

@@ -228,8 +228,14 @@ fn an_encoder_is_fine_tuned_exported_and_labels_the_same() {
     let folder = folder_with_encoder(str::to_string);
     folder.run(&format!("{LINE} --set classifier.pooling=first")).done();
     folder.run("export finetuned --to exported").done();
+    let ask = |model: &str| folder.run(&format!("predict {model} prize cat")).done().stdout;
+    assert_eq!(ask("exported"), ask("finetuned"), "the threshold goes along");
     assert_eq!(probabilities(&folder, "exported"), probabilities(&folder, "finetuned"));
     let keys = folder.json("exported/config.json");
+    let results = folder.json("finetuned/results.json");
+    assert_eq!(keys["classifier_threshold"], results["test"]["threshold"]);
+    assert_eq!(keys["classifier_temperature"], results["calibration"]["temperature"]);
+    assert_eq!(keys["classifier_positive_id"], 1);
     assert_eq!(keys["architectures"], json!(["BertForSequenceClassification"]));
     assert_eq!(keys["hidden_act"], "gelu");
     let tokens = folder.json("exported/tokenizer_config.json");

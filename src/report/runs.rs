@@ -163,8 +163,17 @@ fn training(results: &FinetuneResults) -> Vec<Block> {
     let of = &results.training;
     let mut blocks: Vec<Block> = results.learning.iter().map(|curve| Block::Text(curve.words())).collect();
     blocks.push(Block::Text(format!(
-        "{} of {} parameters were trained on {} rows and {} tokens, in {} steps and {:.1} s.",
-        of.trainable_parameters, of.parameters, of.train_rows, of.tokens, of.steps, of.wall_secs
+        "{} of {} parameters were trained on {} rows and {} tokens, in {} steps and {:.1} s; texts of up to {} tokens, \
+         peak learning rate {:.1e}, of the head {:.1e}.",
+        of.trainable_parameters,
+        of.parameters,
+        of.train_rows,
+        of.tokens,
+        of.steps,
+        of.wall_secs,
+        of.seq_len,
+        of.learning_rate,
+        of.head_learning_rate
     )));
     blocks.extend(results.scores.calibration.as_ref().map(|found| {
         Block::Text(format!(

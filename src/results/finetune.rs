@@ -100,6 +100,15 @@ pub struct TrainingFacts {
     pub train_rows: usize,
     /// Mean training loss between the last two evaluations, nats per row.
     pub train_loss: Option<f64>,
+    /// Longest text in tokens; 0 where an older version did not say.
+    #[serde(default)]
+    pub seq_len: usize,
+    /// Peak learning rate of the body.
+    #[serde(default)]
+    pub learning_rate: f64,
+    /// Peak learning rate of the head.
+    #[serde(default)]
+    pub head_learning_rate: f64,
     /// Optimizer steps.
     pub steps: u64,
     /// Step whose weights the model has.

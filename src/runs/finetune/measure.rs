@@ -84,6 +84,12 @@ fn training_facts(config: &FinetuneConfig, state: &State, parts: &Parts) -> Trai
     TrainingFacts {
         train_rows: parts.train.len(),
         train_loss: state.counters.history.last().map(|(train_loss, _)| *train_loss),
+        seq_len: config.train.seq_len,
+        learning_rate: config.optim.learning_rate,
+        head_learning_rate: match config.classifier.head_learning_rate {
+            0.0 => config.optim.learning_rate,
+            own => own,
+        },
         steps: counters.step,
         best_step: best.map_or(counters.step, |best| best.step),
         tokens: counters.tokens,
