@@ -81,6 +81,28 @@ fn each_arm_and_the_ngrams_answer_as_one_no_worse_on_validation_than_either() {
 }
 
 #[test]
+fn of_two_common_labels_every_arm_and_baseline_has_its_macro_f1() {
+    let folder = Folder::new();
+    let row = |i: usize| match i % 2 {
+        0 => format!("good\ta fine day number {i}, we like it\n"),
+        _ => format!("bad\tan awful night over {i}, we left\n"),
+    };
+    folder.write("even.tsv", (0..80).map(row).collect::<String>());
+    let line =
+        "compare --config compare.toml --set finetune.data.train=even.tsv --set budgets=[0] --set seeds=[1]";
+    let results = folder.run(&format!("{line} --json")).done().object();
+    assert_eq!(results["positive"], "");
+    let first = results["verdict"]["findings"][0].as_str().unwrap();
+    assert!(first.contains("macro F1"), "{first}");
+    for table in ["arms", "baselines"] {
+        for (name, of) in results[table].as_object().unwrap() {
+            let scores = &of["budgets"]["all"];
+            assert_eq!(scores["f1"]["mean"], scores["macro_f1"]["mean"], "{name}");
+        }
+    }
+}
+
+#[test]
 fn settings_are_chosen_on_validation_and_the_longer_arm_gets_the_tokens_of_pretraining() {
     let folder = Folder::new();
     let line = "compare --config compare.toml --json --set budgets=[0] --set match_compute=true \

@@ -313,3 +313,16 @@ fn an_encoder_that_averages_its_tokens_is_not_exported() {
     folder.run(&format!("{LINE} --set classifier.pooling=mean")).done();
     folder.run("export finetuned --to exported").fails(65, &["reads all tokens", "\"first\""]);
 }
+
+#[test]
+fn half_a_pooler_and_a_tokenizer_without_a_first_token_are_refused() {
+    let half =
+        |name: &str| if name.ends_with("pooler.dense.bias") { String::new() } else { name.to_string() };
+    let line = format!("{LINE} --set classifier.pooling=first");
+    folder_with_encoder(half).run(&line).fails(65, &["pooler.dense.bias"]);
+    let folder = folder_with_encoder(str::to_string);
+    let mut tokenizer = folder.json("encoder/tokenizer.json");
+    tokenizer["post_processor"] = Value::Null;
+    folder.write("encoder/tokenizer.json", tokenizer.to_string());
+    folder.run(&line).fails(65, &["does not put [CLS] before a text", "post_processor"]);
+}

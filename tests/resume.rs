@@ -364,3 +364,34 @@ mod signals {
         assert_eq!(folder.json("pretrained/results.json")["steps"], saved + 2);
     }
 }
+
+#[test]
+fn what_the_config_leaves_open_is_the_same_when_it_is_asked_again() {
+    let folder = Folder::new();
+    let open = |name: &str| {
+        let text = folder.text(name);
+        let limit = |line: &&str| {
+            !["max_steps", "max_epochs", "eval_interval"].iter().any(|key| line.starts_with(key))
+        };
+        folder.write(name, text.lines().filter(limit).collect::<Vec<_>>().join("\n"));
+    };
+    ["pretrain.toml", "finetune.toml", "compare.toml"].into_iter().for_each(open);
+    folder.run("pretrain --config pretrain.toml").done();
+    let again = folder.run("pretrain --config pretrain.toml --resume").done();
+    assert!(
+        again.stderr.contains("done already") && !again.stderr.contains("resuming with"),
+        "{}",
+        again.stderr
+    );
+    assert_eq!(folder.text("pretrained/config.toml").matches("max_epochs = 0.0").count(), 1);
+    folder.run("finetune --config finetune.toml").done();
+    let again = folder.run("finetune --config finetune.toml --resume").done();
+    assert!(
+        again.stderr.contains("done already") && !again.stderr.contains("resuming with"),
+        "{}",
+        again.stderr
+    );
+    let line = "compare --config compare.toml --set budgets=[20] --set seeds=[1]";
+    folder.run(line).done();
+    folder.run(&format!("{line} --resume")).done();
+}

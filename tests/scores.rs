@@ -89,7 +89,11 @@ fn of_two_common_labels_the_likelier_is_given_unless_one_is_named() {
     let answer = folder.run("predict finetuned --json fine").done().object();
     assert_eq!(answer["threshold"], Value::Null);
     assert!(answer["probability"].as_f64().unwrap() >= 0.5);
-    folder.run("evaluate finetuned --data even.tsv").done();
+    let scored =
+        |model: &str| folder.run(&format!("evaluate {model} --data even.tsv --json")).done().object();
+    folder.run("export finetuned --to exported").done();
+    assert_eq!(scored("exported")["test"], scored("finetuned")["test"]);
+    assert_eq!(folder.json("exported/config.json")["classifier_threshold"], Value::Null);
     folder.run("report finetuned").done();
     let decision = "--set decision.min_recall=0.9 --overwrite";
     folder.run(&format!("{line} {decision}")).fails(2, &["[decision]", "data.positive_label"]);

@@ -27,6 +27,8 @@ pub struct ComparisonSpec<'a> {
     pub settings_tried: usize,
     /// All arms train low-rank updates and the head alone.
     pub lora: bool,
+    /// Whether length or rates of the fine-tunings follow from the data.
+    pub open_settings: bool,
     /// All of them train the head alone first, whatever validation would choose.
     pub head_first: bool,
     /// Scores of further pre-training checkpoints.
@@ -212,6 +214,13 @@ fn methods(spec: &ComparisonSpec<'_>) -> Vec<String> {
          multiplied; the two powers have the least log loss on validation."
             .into(),
     ];
+    if spec.open_settings {
+        methods.push(
+            "Settings that the config leaves open follow from rows and start, so the arms may differ in learning rate \
+             and steps; the results.json of each run has them."
+                .into(),
+        );
+    }
     if spec.lora {
         methods.push(
             "All arms train low-rank updates and the head alone (LoRA); the arm from scratch does so on random \

@@ -76,7 +76,7 @@ impl Config for PretrainConfig {
             let why = "pre-training teaches a model to write text, and an encoder writes none";
             return Err(Error::usage(format!("model.model_type: {why}; take \"llama\" or \"gpt2\"")));
         }
-        self.train.or_epochs(1.0).check(self.model.max_position_embeddings())?;
+        self.train.check(self.model.max_position_embeddings())?;
         self.optim.check()
     }
 }

@@ -34,7 +34,7 @@ pub struct LabelledConfig {
     /// Names of labels that are numbers from 0; empty takes those a Parquet file of the Hub holds, or the numbers.
     pub label_names: Vec<String>,
     /// The class of two that precision, recall, F1 and the threshold are about; empty takes the rarer one where it has
-    /// less than 40 % of the training rows, and else none: the likelier label is given, and these scores are means.
+    /// less than 40 % of all rows, and else none: the likelier label is given, and these scores are means.
     pub positive_label: String,
     /// Share of `train` in validation when it has no file of its own.
     pub validation_fraction: f64,

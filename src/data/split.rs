@@ -98,7 +98,8 @@ impl LabelledSplit {
         check_classes(&sources.train, &train, &label_names, &first_lines)?;
         check_parts(&sources.train, [train.len(), validation.len(), test.len()])?;
         let positive = positive_label(&config.positive_label, &train, &label_names)?;
-        let positive_leads = leads(&config.positive_label, positive, &train, label_names.len());
+        let positive_leads =
+            leads(&config.positive_label, positive, [&train, &validation, &test], label_names.len());
         apply_budget(config, &mut train, label_names.len())?;
         let mut split = Self {
             train,
@@ -345,12 +346,14 @@ fn check_parts(source: &Source, rows: [usize; 3]) -> Result<()> {
 }
 
 /// Whether a label of two was named, or is rare.
-fn leads(name: &str, positive: usize, train: &[Example], num_labels: usize) -> bool {
-    let share = class_counts(train, num_labels)[positive] as f64 / train.len() as f64;
-    num_labels == 2 && (!name.is_empty() || share < RARE)
+fn leads(name: &str, positive: usize, parts: [&Vec<Example>; 3], num_labels: usize) -> bool {
+    let (rows, positives) = parts.iter().fold((0, 0), |(rows, positives), part| {
+        (rows + part.len(), positives + class_counts(part, num_labels)[positive])
+    });
+    num_labels == 2 && (!name.is_empty() || (positives as f64) < RARE * rows as f64)
 }
 
-/// Share of the training rows below which one label of two is rare.
+/// Share of all rows below which one label of two is rare.
 const RARE: f64 = 0.4;
 
 /// The label named, else the rarer one of training; of equally rare ones the last.

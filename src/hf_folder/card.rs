@@ -122,12 +122,15 @@ fn about_classifier(results: &FinetuneResults) -> String {
     let findings = results.verdict.findings.iter().map(|finding| format!("\n- {}", plain(finding)));
     let findings: String = findings.collect();
     let fit = if results.verdict.fit { "fit for use" } else { "not fit for use" };
+    let whose = match results.scores.test.threshold {
+        Some(_) => format!("those of {}", plain(&json!(results.positive).to_string())),
+        None => "means over the labels".into(),
+    };
     format!(
         "A text classifier, fine-tuned by `train` on {} rows, starting from {}. Scores on the test part; precision, \
-         recall and F1 are those of {}.\n\nVerdict: {fit}.{findings}",
+         recall and F1 are {whose}.\n\nVerdict: {fit}.{findings}",
         results.training.train_rows,
         json!(results.init_from),
-        plain(&json!(results.positive).to_string())
     )
 }
 

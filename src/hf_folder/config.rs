@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use super::folder::{Decision, ModelFiles};
 use crate::error::{Error, Result};
 use crate::files;
+use crate::metrics::Threshold;
 use crate::model::{ModelConfig, Pooling};
 use crate::tokenizer::Tokenizer;
 
@@ -39,7 +40,8 @@ pub(super) fn config_json(model: &ModelFiles) -> Value {
     for (key, values) in family.fixed {
         keys.insert((*key).into(), serde_json::from_str(values[0]).unwrap_or_default());
     }
-    keys.insert("architectures".into(), json!([family.architectures[usize::from(classifier)]]));
+    let own_head = classifier && config.is_encoder() && model.pooling != config.pooling_of_transformers();
+    keys.insert("architectures".into(), json!([family.architectures[usize::from(classifier && !own_head)]]));
     // Readers before version 5 of transformers know the second name.
     keys.insert("dtype".into(), json!("float32"));
     keys.insert("torch_dtype".into(), json!("float32"));
@@ -63,10 +65,16 @@ pub(super) fn config_json(model: &ModelFiles) -> Value {
 }
 
 fn decision_keys(decision: &Decision) -> Map<String, Value> {
-    let numbers = [(THRESHOLD, decision.threshold), (TEMPERATURE, decision.temperature)];
-    let numbers = numbers.into_iter().filter_map(|(key, number)| Some((key.to_string(), json!(number?))));
-    let positive = decision.positive.iter().map(|id| (POSITIVE.to_string(), json!(id)));
-    positive.chain(numbers).collect()
+    let threshold = decision.threshold.map(|threshold| match threshold {
+        Threshold::Fixed(threshold) => json!(threshold),
+        _ => Value::Null,
+    });
+    let keys = [
+        (POSITIVE, decision.positive.map(|id| json!(id))),
+        (THRESHOLD, threshold),
+        (TEMPERATURE, decision.temperature.map(|temperature| json!(temperature))),
+    ];
+    keys.into_iter().filter_map(|(key, value)| Some((key.to_string(), value?))).collect()
 }
 
 /// The keys of a config.json with how the classifier answers.
@@ -91,9 +99,13 @@ fn read_decision(keys: &Map<String, Value>, num_labels: usize) -> std::result::R
     if let Some(positive) = positive.filter(|positive| num_labels > 0 && *positive >= num_labels as f64) {
         return Err(format!("{POSITIVE} is {positive}, but there are {num_labels} labels, numbered from 0"));
     }
+    let fixed = number(THRESHOLD, |number| (0.0..=1.0).contains(&number))?;
+    if fixed.is_some() && positive.is_none() {
+        return Err(format!("{THRESHOLD} needs {POSITIVE}, the number of the label that it is about"));
+    }
     Ok(Decision {
         positive: positive.map(|positive| positive as usize),
-        threshold: number(THRESHOLD, |number| (0.0..=1.0).contains(&number))?,
+        threshold: keys.contains_key(THRESHOLD).then(|| fixed.into()),
         temperature: number(TEMPERATURE, |number| number > 0.0 && number.is_finite())?,
     })
 }

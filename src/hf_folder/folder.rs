@@ -3,6 +3,7 @@
 use candle_core::Device;
 
 use crate::error::Result;
+use crate::metrics::Threshold;
 use crate::model::{ModelConfig, Pooling, Weights};
 use crate::tokenizer::Tokenizer;
 
@@ -11,8 +12,8 @@ use crate::tokenizer::Tokenizer;
 pub struct Decision {
     /// Number of the label that the threshold is about.
     pub positive: Option<usize>,
-    /// From this probability of it on it is given; none where the likeliest label is.
-    pub threshold: Option<f64>,
+    /// How a label follows; none where the folder does not say so.
+    pub threshold: Option<Threshold>,
     /// Logits divided by it make probabilities that can be believed.
     pub temperature: Option<f64>,
 }
@@ -55,9 +56,15 @@ pub struct ModelFiles<'a> {
 }
 
 impl HfFolder {
-    /// Number of the label that is given from a threshold on, and the threshold, where config.json says so.
-    pub fn decided(&self) -> Option<(usize, f64)> {
-        Some((self.decision.positive?, self.decision.threshold?)).filter(|_| self.label_names.len() == 2)
+    /// Number of the positive label, and from which probability of it on it is given; none for the likeliest label.
+    pub fn decided(&self) -> (usize, Option<f64>) {
+        let binary = self.label_names.len() == 2;
+        match (self.decision.threshold, self.decision.positive) {
+            (Some(Threshold::Fixed(threshold)), Some(positive)) if binary => (positive, Some(threshold)),
+            (Some(Threshold::Likeliest), _) => (1, None),
+            // As transformers does.
+            _ => (1, binary.then_some(0.5)),
+        }
     }
 
     /// What a copy is written from.

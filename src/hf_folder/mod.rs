@@ -49,7 +49,7 @@ pub fn save(folder: &Path, model: &ModelFiles) -> Result<()> {
     write_folder(folder, |folder| {
         write_json(folder, "config.json", &config::config_json(model))?;
         write_json(folder, "tokenizer_config.json", &config::tokenizer_config(model))?;
-        if model.label_names.is_empty() {
+        if model.label_names.is_empty() && !model.config.is_encoder() {
             write_json(folder, "generation_config.json", &config::generation_config(model.tokenizer))?;
         }
         write_tokenizer(folder, model.tokenizer)?;
@@ -122,7 +122,8 @@ pub fn load(folder: &Path) -> Result<HfFolder> {
     }
     let specs = parameter_specs(&config, head);
     // An encoder that is no classifier may come without the pooler.
-    let may_lack = |spec: &ParamSpec| head == Head::LanguageModel && is_head(&spec.name);
+    let lacks_pooler = head == Head::LanguageModel && !weights.keys().any(|name| is_head(name));
+    let may_lack = |spec: &ParamSpec| lacks_pooler && is_head(&spec.name);
     let expected = specs.into_iter().filter(|spec| weights.contains_key(&spec.name) || !may_lack(spec));
     let expected: BTreeMap<_, _> = expected.map(|spec| (spec.name, spec.shape)).collect();
     tensor_file::check_shapes(&path, &weights, &expected)?;

@@ -82,12 +82,7 @@ impl Classifier {
         let Some((results, config)) = run else {
             // With two labels the second is given from a probability of one half on.
             let config = FinetuneConfig::default();
-            let decided = folder.decided();
-            let plain = Self::new(folder, config, context)?;
-            return Ok(match decided {
-                Some((positive, threshold)) => Self { positive, threshold: Some(threshold), ..plain },
-                None => plain,
-            });
+            return Self::new(folder, config, context);
         };
         let positive = folder.label_names.iter().position(|name| *name == results.positive).unwrap_or(0);
         let (threshold, validation) = (results.scores.validation.threshold, Some(results.scores.validation));
@@ -99,9 +94,9 @@ impl Classifier {
         ops::allow_tf32(false);
         let weights = folder.weights_on(&device)?;
         let network = model::Classifier::new(&folder.config, &weights, folder.pooling)?;
+        let (positive, threshold) = folder.decided();
         let HfFolder { tokenizer, label_names, max_tokens: longest, .. } = folder;
-        let threshold = (label_names.len() == 2).then_some(0.5);
-        let (positive, validation) = (1, None);
+        let validation = None;
         Ok(Self {
             network,
             tokenizer,

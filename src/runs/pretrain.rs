@@ -57,8 +57,7 @@ pub fn pretrain(config: &PretrainConfig, context: &Context) -> Result<Pretrained
     let Some(opened) = lifecycle::open("pretrain", &config.output_dir, config, context)? else {
         return Pretrained::load(config.output_dir.as_ref());
     };
-    let dir = &opened.dir;
-    let progress = &context.progress;
+    let (dir, progress) = (&opened.dir, &context.progress);
     let device = context.open_device(&config.device)?;
     let mut fetcher = Fetcher::new(progress);
     let local = fetcher.pretrain(config)?;
@@ -66,6 +65,7 @@ pub fn pretrain(config: &PretrainConfig, context: &Context) -> Result<Pretrained
 
     let data = data(&local, &start, progress)?;
     let corpus = data.corpus();
+    let asked_config = config;
     let config = &completed(config, corpus.train.counts.tokens, progress);
     let asked = matches!(start, Start::Scratch).then_some(&config.model);
     let model = start.model_config(asked, corpus.tokenizer.vocab_size())?;
@@ -83,7 +83,7 @@ pub fn pretrain(config: &PretrainConfig, context: &Context) -> Result<Pretrained
     manifest.hub_commits = fetcher.commits;
     manifest.parameters = Some(state.params.count());
     manifest.trainable_parameters = Some(state.trainable_count());
-    let running = lifecycle::begin(dir, config, manifest, context)?;
+    let running = lifecycle::begin(dir, asked_config, manifest, context)?;
     let material = Material { config, data, model };
     let prompts =
         Prompts { texts: config.prompts.clone(), sampling: config.sampling.clone(), seed: config.seed };
@@ -130,7 +130,8 @@ fn completed(config: &PretrainConfig, tokens: u64, progress: &Progress) -> Pretr
             let steps = passes * tokens as f64 / per_step.max(1) as f64;
             config.train.eval_interval = (steps / EVALUATIONS).ceil().max(1.0) as u64;
         }
-        progress.note(format!("from the data: {passes} passes over {tokens} tokens"));
+        let times = if passes == 1.0 { "once".into() } else { format!("{passes} times") };
+        progress.note(format!("from the data: {tokens} tokens are read {times}"));
     }
     config
 }

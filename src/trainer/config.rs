@@ -110,20 +110,16 @@ impl Default for TrainConfig {
 }
 
 impl TrainConfig {
-    /// Errors: a value outside its range, or no limit, by key.
+    /// Errors: a value outside its range, by key.
     pub fn check(&self, max_position_embeddings: usize) -> Result<()> {
         self.check_open(max_position_embeddings)?;
         if self.seq_len == 0 {
             return Err(Self::wrong_length(0, max_position_embeddings));
         }
-        if self.is_endless() {
-            let keys = "train.max_steps, train.max_tokens, train.max_epochs or train.max_minutes";
-            return Err(Error::usage(format!("the run has no end: set {keys}")));
-        }
         Ok(())
     }
 
-    /// As `check`, where length and limits may be left open.
+    /// As `check`, where the length may be left open.
     pub fn check_open(&self, max_position_embeddings: usize) -> Result<()> {
         ranges::check("train", self)?;
         match self.seq_len {
@@ -138,13 +134,6 @@ impl TrainConfig {
     fn wrong_length(seq_len: usize, max_position_embeddings: usize) -> Error {
         let range = format!("lie in 2..={max_position_embeddings}, the model's number of positions");
         Error::outside("train.seq_len", seq_len, range)
-    }
-
-    /// The same, ending after so many passes where nothing says when to end.
-    #[must_use]
-    pub fn or_epochs(&self, epochs: f64) -> Self {
-        let max_epochs = if self.is_endless() { epochs } else { self.max_epochs };
-        Self { max_epochs, ..self.clone() }
     }
 
     /// Whether nothing says when to end.

@@ -16,9 +16,15 @@ pub(super) struct Endless {
     pub bytes: usize,
 }
 
-/// Looks at every list of a structure. What is no structure, or is cut off, passes: it is left to the crate.
+/// Looks at every list of a structure: all together have no more elements than it has bytes. What is no structure, or is
+/// cut off, passes: it is left to the crate.
 pub(super) fn check_lists(structure: &[u8]) -> Result<(), Endless> {
-    skip_structure(structure, MOST_DEEP).map(drop)
+    Walk { elements_left: structure.len() as u64 }.skip_structure(structure, MOST_DEEP).map(drop)
+}
+
+/// A way through a structure, and how many elements its lists may still have.
+struct Walk {
+    elements_left: u64,
 }
 
 /// The first three fields of a page header: its type, its size and its compressed size; 0 for what is not there.
@@ -53,80 +59,82 @@ fn field(bytes: &[u8], before: u64) -> Option<(Field, &[u8])> {
     }
 }
 
-/// What follows the structure; none where it is cut off.
-fn skip_structure(mut bytes: &[u8], deep: usize) -> Result<Option<&[u8]>, Endless> {
-    loop {
-        let Some((field, rest)) = field(bytes, 0) else { return Ok(None) };
-        if field.kind == STOP {
-            return Ok(Some(rest));
-        }
-        match skip(field.kind, rest, deep)? {
-            Some(rest) => bytes = rest,
-            None => return Ok(None),
+impl Walk {
+    /// What follows the structure; none where it is cut off.
+    fn skip_structure<'a>(&mut self, mut bytes: &'a [u8], deep: usize) -> Result<Option<&'a [u8]>, Endless> {
+        loop {
+            let Some((field, rest)) = field(bytes, 0) else { return Ok(None) };
+            if field.kind == STOP {
+                return Ok(Some(rest));
+            }
+            match self.skip(field.kind, rest, deep)? {
+                Some(rest) => bytes = rest,
+                None => return Ok(None),
+            }
         }
     }
-}
 
-/// What follows a value of this kind; none where it is cut off or of no kind.
-fn skip(kind: u8, bytes: &[u8], deep: usize) -> Result<Option<&[u8]>, Endless> {
-    let Some(deeper) = deep.checked_sub(1) else { return Ok(None) };
-    Ok(match kind {
-        // True and false are said by the kind.
-        1 | 2 => Some(bytes),
-        3 => bytes.get(1..),
-        4..=6 => varint(bytes).map(|(_, rest)| rest),
-        7 => bytes.get(8..),
-        8 => varint(bytes).and_then(|(length, rest)| rest.get(usize::try_from(length).ok()?..)),
-        9 | 10 => return skip_list(bytes, deeper),
-        11 => return skip_map(bytes, deeper),
-        12 => return skip_structure(bytes, deeper),
-        13 => bytes.get(16..),
-        _ => None,
-    })
-}
-
-fn skip_list(bytes: &[u8], deep: usize) -> Result<Option<&[u8]>, Endless> {
-    const COUNT_FOLLOWS: u8 = 15;
-    let Some((head, rest)) = bytes.split_first() else { return Ok(None) };
-    let counted = match head >> 4 {
-        COUNT_FOLLOWS => varint(rest),
-        count => Some((u64::from(count), rest)),
-    };
-    match counted {
-        Some((count, rest)) => skip_all(count, &[head & 15], rest, deep),
-        None => Ok(None),
+    /// What follows a value of this kind; none where it is cut off or of no kind.
+    fn skip<'a>(&mut self, kind: u8, bytes: &'a [u8], deep: usize) -> Result<Option<&'a [u8]>, Endless> {
+        let Some(deeper) = deep.checked_sub(1) else { return Ok(None) };
+        Ok(match kind {
+            // True and false are said by the kind.
+            1 | 2 => Some(bytes),
+            3 => bytes.get(1..),
+            4..=6 => varint(bytes).map(|(_, rest)| rest),
+            7 => bytes.get(8..),
+            8 => varint(bytes).and_then(|(length, rest)| rest.get(usize::try_from(length).ok()?..)),
+            9 | 10 => return self.skip_list(bytes, deeper),
+            11 => return self.skip_map(bytes, deeper),
+            12 => return self.skip_structure(bytes, deeper),
+            13 => bytes.get(16..),
+            _ => None,
+        })
     }
-}
 
-fn skip_map(bytes: &[u8], deep: usize) -> Result<Option<&[u8]>, Endless> {
-    match varint(bytes) {
-        Some((0, rest)) => Ok(Some(rest)),
-        Some((count, rest)) => match rest.split_first() {
-            Some((kinds, rest)) => skip_all(count, &[kinds >> 4, kinds & 15], rest, deep),
+    fn skip_list<'a>(&mut self, bytes: &'a [u8], deep: usize) -> Result<Option<&'a [u8]>, Endless> {
+        const COUNT_FOLLOWS: u8 = 15;
+        let Some((head, rest)) = bytes.split_first() else { return Ok(None) };
+        let counted = match head >> 4 {
+            COUNT_FOLLOWS => varint(rest),
+            count => Some((u64::from(count), rest)),
+        };
+        match counted {
+            Some((count, rest)) => self.skip_all(count, &[head & 15], rest, deep),
             None => Ok(None),
-        },
-        None => Ok(None),
-    }
-}
-
-/// What follows `count` times values of these kinds. True and false take no bytes, which is how the crate passes over
-/// them.
-fn skip_all<'a>(
-    count: u64,
-    kinds: &[u8],
-    mut rest: &'a [u8],
-    deep: usize,
-) -> Result<Option<&'a [u8]>, Endless> {
-    if count > rest.len() as u64 {
-        return Err(Endless { count, bytes: rest.len() });
-    }
-    for kind in (0..count).flat_map(|_| kinds) {
-        match skip(*kind, rest, deep)? {
-            Some(after) => rest = after,
-            None => return Ok(None),
         }
     }
-    Ok(Some(rest))
+
+    fn skip_map<'a>(&mut self, bytes: &'a [u8], deep: usize) -> Result<Option<&'a [u8]>, Endless> {
+        match varint(bytes) {
+            Some((0, rest)) => Ok(Some(rest)),
+            Some((count, rest)) => match rest.split_first() {
+                Some((kinds, rest)) => self.skip_all(count, &[kinds >> 4, kinds & 15], rest, deep),
+                None => Ok(None),
+            },
+            None => Ok(None),
+        }
+    }
+
+    /// What follows `count` times values of these kinds. True and false take no bytes, which is how the crate passes over
+    /// them.
+    fn skip_all<'a>(
+        &mut self,
+        count: u64,
+        kinds: &[u8],
+        mut rest: &'a [u8],
+        deep: usize,
+    ) -> Result<Option<&'a [u8]>, Endless> {
+        let left = self.elements_left.checked_sub(count).filter(|_| count <= rest.len() as u64);
+        self.elements_left = left.ok_or(Endless { count, bytes: rest.len() })?;
+        for kind in (0..count).flat_map(|_| kinds) {
+            match self.skip(*kind, rest, deep)? {
+                Some(after) => rest = after,
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(rest))
+    }
 }
 
 /// A number in groups of seven bits, lowest first.
@@ -161,5 +169,8 @@ mod tests {
         let endless = [0x1c, 0x19, 0xf2, 0xff, 0xff, 0xff, 0xff, 7, 1, 0, 0];
         assert_eq!(check_lists(&endless), Err(Endless { count: (1 << 31) - 1, bytes: 3 }));
         assert_eq!(check_lists(&[0x1c; 100_000]), Ok(()), "too deep to follow");
+        // Many lists of truths, which take no bytes.
+        let many: Vec<u8> = (0..1000).flat_map(|_| [0x19, 0xf1, 0xe8, 7]).collect();
+        assert!(check_lists(&many).is_err());
     }
 }

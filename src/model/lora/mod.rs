@@ -36,7 +36,7 @@ pub struct LoraConfig {
     #[schemars(range(min = 0), extend("exclusiveMaximum" = 1))]
     pub lora_dropout: f64,
     /// Linear maps that get an update, by the last parts of their names; empty takes PEFT's choice, `q_proj` and
-    /// `v_proj` of Llama, `c_attn` of GPT-2.
+    /// `v_proj` of Llama, `c_attn` of GPT-2, `query` and `value` of BERT.
     pub target_modules: Vec<String>,
 }
 

@@ -68,8 +68,11 @@ fn baseline(arm: Arm, split: &LabelledSplit, seed: u64, made_from: &str, folder:
         validation: predictions(&split.validation, on_validation),
         test: predictions(&split.test, on_test),
         positive,
-        // The majority class is what it predicts; a moved threshold would call everything positive.
-        choice: if kind.is_some() { split.threshold() } else { Threshold::Fixed(0.5) },
+        choice: match split.threshold() {
+            // The majority class is what it predicts; a moved threshold would call everything positive.
+            Threshold::BestF1 if kind.is_none() => Threshold::Fixed(0.5),
+            choice => choice,
+        },
     };
     let facts = Facts {
         phase: "baseline",

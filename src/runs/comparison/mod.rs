@@ -154,6 +154,7 @@ fn all_runs(
         pretraining: before.as_ref().map(|run| &run.results),
         settings_tried: plan::settings(config).len(),
         lora: config.finetune.lora.is_some(),
+        open_settings: config.finetune.train.is_endless() || config.finetune.optim.learning_rate == 0.0,
         head_first: plan::always_head_first(config),
         transfer,
         audit,

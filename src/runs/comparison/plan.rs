@@ -74,7 +74,7 @@ pub struct Plan<'a> {
 
 impl Plan<'_> {
     /// One cell of the table. The arms of one seed and budget differ in `init_from` alone, in where they are stored,
-    /// and in what a search chose for each.
+    /// in what a search chose for each, and in what open settings become for each start.
     fn cell(&self, arm: Arm, budget: usize, seed: u64, setting: Setting) -> Cell {
         let output_dir = self.path(cell_folder(arm, &budget_name(budget), seed));
         let mut config = FinetuneConfig {

@@ -58,7 +58,8 @@ impl Asked<'_> {
     pub fn completed(&self, from_scratch: bool) -> Result<(FinetuneConfig, Parts)> {
         let longest = recipe::longest_text(self.config, self.model);
         let parts = Parts::encode(self.split, self.tokenizer, longest)?;
-        let facts = Facts { lengths: &parts.train.lengths(), model: self.model, from_scratch };
+        let lora = self.config.lora.is_some();
+        let facts = Facts { lengths: &parts.train.lengths(), model: self.model, from_scratch, lora };
         let completed = recipe::completed(self.config, &facts);
         match completed.train.seq_len {
             fitting if fitting < longest => {
@@ -138,6 +139,27 @@ pub fn tokenizer(config: &FinetuneConfig, start: &Start, split: &LabelledSplit) 
         }
         (Start::Pretrained(_), Some(named)) => Ok(named),
         (Start::Pretrained(_), None) => Tokenizer::load(config.init_from.as_ref()),
+    }
+}
+
+/// Errors: an encoder whose tokenizer does not put its first token before a text (65), or has none for the head to read
+/// (2).
+pub fn check_first_token(of: &Asked<'_>) -> Result<()> {
+    let Asked { config, tokenizer, model, .. } = of;
+    if !model.is_encoder() {
+        return Ok(());
+    }
+    match tokenizer.encoder_tokens() {
+        Some([first, ..]) => {
+            let begins = tokenizer.encode("")?.first().is_some_and(|id| tokenizer.token(*id) == first);
+            let why = format!("its tokenizer does not put {first} before a text");
+            let hint = "take a tokenizer.json with the post_processor of its model";
+            if begins { Ok(()) } else { Err(Error::data(format!("{}: {why}; {hint}", config.init_from))) }
+        }
+        None if config.classifier.pooling == Some(Pooling::First) => Err(Error::usage(
+            "classifier.pooling = \"first\" reads the token [CLS], which this tokenizer does not have; take \"mean\"",
+        )),
+        None => Ok(()),
     }
 }
 

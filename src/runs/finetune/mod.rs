@@ -8,7 +8,7 @@ mod store;
 use std::path::Path;
 
 pub(super) use self::material::warn_of_labels;
-use self::material::{Asked, Material, describe_data, state, tokenizer};
+use self::material::{Asked, Material, check_first_token, describe_data, state, tokenizer};
 use self::measure::measure;
 use self::store::store;
 use super::Context;
@@ -110,6 +110,7 @@ pub fn finetune(config: &FinetuneConfig, context: &Context) -> Result<Finetuned>
     config.train.check_open(model.max_position_embeddings())?;
     config.classifier.check_for(&model)?;
     let asked = Asked { config, split: &split, tokenizer: &tokenizer, model: &model };
+    check_first_token(&asked)?;
     let (completed, parts) = asked.completed(matches!(start, Start::Scratch))?;
     recipe::tell(config, &completed, &parts.train, progress);
     let material = Material { config: &completed, split, tokenizer, parts, model };
@@ -208,7 +209,7 @@ fn publish(of: &Material<'_>, run: &Finetuned, dir: &RunDir) -> Result<()> {
     let scores = &run.results.scores;
     let decision = Decision {
         positive: scores.test.threshold.map(|_| of.split.positive),
-        threshold: scores.test.threshold,
+        threshold: Some(scores.test.threshold.into()),
         temperature: scores.calibration.as_ref().map(|found| found.temperature),
     };
     save_decision(&dir.model(), &decision)?;

@@ -13,9 +13,12 @@ pub struct Facts<'a> {
     pub model: &'a ModelConfig,
     /// Whether its weights are random.
     pub from_scratch: bool,
+    /// Whether low-rank updates are trained.
+    pub lora: bool,
 }
 
-/// Tokens that a text may have where the config does not say so: attention grows with their square.
+/// Tokens that a text may have where the config does not say so: attention grows with their square. This and the other
+/// numbers are what did well on questions, reviews and messages: docs/results.md.
 const LONGEST_TEXT: usize = 512;
 
 /// The longest text that is looked at where the config leaves it open.
@@ -41,8 +44,7 @@ pub fn completed(config: &FinetuneConfig, facts: &Facts<'_>) -> FinetuneConfig {
         }
     }
     if config.train.is_endless() {
-        let rows_per_step = config.train.global_batch_size().min(facts.lengths.len()).max(1);
-        let steps_per_epoch = facts.lengths.len() as f64 / rows_per_step as f64;
+        let steps_per_epoch = facts.lengths.len().div_ceil(config.train.global_batch_size()) as f64;
         let (epochs, least_steps) = length(facts);
         config.train.max_epochs = (least_steps / steps_per_epoch).max(epochs).ceil();
         if config.train.eval_interval == 0 {
@@ -100,9 +102,11 @@ fn enough_for_most(lengths: &[usize]) -> usize {
 fn learning_rates(facts: &Facts<'_>) -> (f64, f64) {
     const WIDTH: f64 = 150.0;
     let narrowness = (WIDTH / facts.model.sizes().hidden_size as f64).min(1.0);
-    match facts.from_scratch {
-        true => (1e-3 * narrowness, 1e-3 * narrowness),
-        false => (5e-4 * narrowness * narrowness, 1e-3),
+    match (facts.from_scratch, facts.lora) {
+        (true, _) => (1e-3 * narrowness, 1e-3 * narrowness),
+        // Few numbers that start at zero.
+        (false, true) => (1e-3, 1e-3),
+        (false, false) => (5e-4 * narrowness * narrowness, 1e-3),
     }
 }
 
@@ -121,7 +125,7 @@ mod tests {
 
     fn completed_for(rows: usize, model: &ModelConfig, from_scratch: bool) -> FinetuneConfig {
         let lengths: Vec<usize> = (0..rows).map(|row| if row == 0 { 400 } else { 21 }).collect();
-        completed(&FinetuneConfig::default(), &Facts { lengths: &lengths, model, from_scratch })
+        completed(&FinetuneConfig::default(), &Facts { lengths: &lengths, model, from_scratch, lora: false })
     }
 
     #[test]
@@ -144,7 +148,7 @@ mod tests {
         let mut config = FinetuneConfig::default();
         (config.train.seq_len, config.train.max_steps) = (48, 7);
         (config.optim.learning_rate, config.classifier.head_learning_rate) = (3e-4, 2e-3);
-        let facts = Facts { lengths: &[5; 100], model: &model, from_scratch: false };
+        let facts = Facts { lengths: &[5; 100], model: &model, from_scratch: false, lora: false };
         assert_eq!(completed(&config, &facts), config);
         config.classifier.head_learning_rate = 0.0;
         assert_eq!(completed(&config, &facts), config, "the head then has the rate of the body");
@@ -154,7 +158,7 @@ mod tests {
     fn no_text_is_longer_than_the_models_positions() {
         let model = ModelConfig::Llama(LlamaConfig { max_position_embeddings: 40, ..LlamaConfig::default() });
         assert_eq!(longest_text(&FinetuneConfig::default(), &model), 40);
-        let facts = Facts { lengths: &[40; 100], model: &model, from_scratch: true };
+        let facts = Facts { lengths: &[40; 100], model: &model, from_scratch: true, lora: false };
         assert_eq!(completed(&FinetuneConfig::default(), &facts).train.seq_len, 40);
     }
 }
