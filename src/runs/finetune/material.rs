@@ -61,13 +61,12 @@ impl Asked<'_> {
         let lora = self.config.lora.is_some();
         let facts = Facts { lengths: &parts.train.lengths(), model: self.model, from_scratch, lora };
         let completed = recipe::completed(self.config, &facts);
-        match completed.train.seq_len {
-            fitting if fitting < longest => {
-                let parts = Parts::encode(self.split, self.tokenizer, fitting)?;
-                Ok((completed, parts))
-            }
-            _ => Ok((completed, parts)),
+        if completed.train.seq_len == longest {
+            return Ok((completed, parts));
         }
+        drop(parts);
+        let parts = Parts::encode(self.split, self.tokenizer, completed.train.seq_len)?;
+        Ok((completed, parts))
     }
 }
 
