@@ -45,7 +45,7 @@ const GPU_STEPS: usize = 10;
 
 enum Model {
     Language(LanguageModel),
-    Classifier(Classifier),
+    Classifier(Box<Classifier>),
 }
 
 impl Model {
@@ -88,9 +88,9 @@ impl Training {
             Head::LanguageModel => {
                 Model::Language(LanguageModel::new(&config, &weights)?.with_recompute(options.recompute))
             }
-            Head::Classifier { .. } => Model::Classifier(
+            Head::Classifier { .. } => Model::Classifier(Box::new(
                 Classifier::new(&config, &weights, pooling)?.with_recompute(options.recompute),
-            ),
+            )),
         };
         let lengths = match std::env::var("LENGTHS") {
             Ok(path) if shape == "FT-lengths" => {

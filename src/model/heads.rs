@@ -89,7 +89,6 @@ pub struct Classifier {
     /// Width C to num_labels.
     score: Linear,
     pooling: Pooling,
-    device: Device,
 }
 
 impl Classifier {
@@ -114,8 +113,7 @@ impl Classifier {
             (Pooling::First, None) => candle_core::bail!("the model has no pooler for its first token"),
             _ => None,
         };
-        let device = body.embedding().device().clone();
-        Ok(Self { body, pooler, score: Linear::new(&score, from)?, pooling, device })
+        Ok(Self { body, pooler, score: Linear::new(&score, from)?, pooling })
     }
 
     /// This model, computing the activations of each block again for the backward pass where `recompute`.
@@ -126,7 +124,7 @@ impl Classifier {
 
     /// Where the model lives.
     pub fn device(&self) -> &Device {
-        &self.device
+        self.body.embedding().device()
     }
 
     /// Class logits (sequences, num_labels).
