@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::schema::known_keys;
 use super::*;
+use crate::model::{Gpt2Config, ModelConfig};
 
 /// The message of a config that is refused.
 fn refused<C: Config>(text: &str, sets: &[&str], flags: &[Flag]) -> String {
@@ -45,6 +46,20 @@ fn a_mistake_is_placed_by_line_set_or_flag() {
     assert!(typed.starts_with("--device 3: ") && typed.contains("string"), "{typed}");
     let list = refused::<CompareConfig>("", &["search.max_epochs=[1, -2]"], &[]);
     assert!(list.ends_with("search.max_epochs holds -2; it must be above 0"), "{list}");
+}
+
+#[test]
+fn a_section_keeps_the_defaults_of_its_command_beside_the_keys_that_are_given() {
+    let sets = ["train.max_epochs=2", "optim.warmup_steps=3"].map(String::from);
+    let config: FinetuneConfig =
+        load(Source::Text("x.toml", "[train]\nlog_interval = 5\n"), &sets, &[]).unwrap();
+    let mut expected = FinetuneConfig::default();
+    (expected.train.max_epochs, expected.train.log_interval, expected.optim.warmup_steps) = (2.0, 5, 3);
+    assert_eq!(config, expected);
+    let text = "[finetune.train]\nmax_steps = 7\n[pretrain.model]\nmodel_type = \"gpt2\"\n";
+    let compare: CompareConfig = load(Source::Text("x.toml", text), &[], &[]).unwrap();
+    assert_eq!(compare.finetune.train.micro_batch_size, FinetuneConfig::default().train.micro_batch_size);
+    assert_eq!(compare.pretrain.model, ModelConfig::Gpt2(Gpt2Config::default()));
 }
 
 /// The keys of `schema` with their schemas, each shape of a section in turn.

@@ -106,6 +106,11 @@ pub fn load(folder: &Path) -> Result<HfFolder> {
             if *name == config.spec().classifier(1, Pooling::First).weights[0].name {
                 pooling = Pooling::First;
             }
+            if pooling == Pooling::First && !config.is_encoder() {
+                let why =
+                    "its classifier reads the first token, which sees nothing of the text in such a model";
+                return Err(Error::data(format!("{}: {why}", folder.display())));
+            }
             if label_names.is_empty() {
                 // transformers leaves its own default names out.
                 label_names = (0..score.dims()[0]).map(|id| format!("LABEL_{id}")).collect();
