@@ -169,8 +169,9 @@ mod tests {
         let endless = [0x1c, 0x19, 0xf2, 0xff, 0xff, 0xff, 0xff, 7, 1, 0, 0];
         assert_eq!(check_lists(&endless), Err(Endless { count: (1 << 31) - 1, bytes: 3 }));
         assert_eq!(check_lists(&[0x1c; 100_000]), Ok(()), "too deep to follow");
-        // Many lists of truths, which take no bytes.
-        let many: Vec<u8> = (0..1000).flat_map(|_| [0x19, 0xf1, 0xe8, 7]).collect();
+        // Many lists of truths, which take no bytes, each shorter than the text of 1,000 bytes that follows.
+        let lists = (0..1000).flat_map(|_| [0x19, 0xf1, 0xe8, 7]);
+        let many: Vec<u8> = lists.chain([0x18, 0xe8, 7]).chain([b'a'; 1000]).chain([0]).collect();
         assert!(check_lists(&many).is_err());
     }
 }
