@@ -4,11 +4,13 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
+use serde_json::json;
+
 use super::print::print_json;
 use crate::cli::{ExportArgs, Quantize};
 use crate::error::{Error, ErrorKind, Result};
 use crate::files;
-use crate::hf_folder::{self, Quantization, write_gguf};
+use crate::hf_folder::{self, HfFolder, Quantization, write_gguf};
 use crate::model::Pooling;
 use crate::progress::Progress;
 use crate::run_dir::{is_run, run_around};
@@ -48,12 +50,10 @@ pub fn run(args: &ExportArgs, json: bool, progress: &Progress) -> Result<()> {
         write_gguf(to, &name, &folder, quantization)?;
         return written(to, json, progress);
     }
-    let readable = folder.config.pooling_of_transformers();
-    if !folder.label_names.is_empty() && folder.pooling != readable {
-        let key = if readable == Pooling::First { "first" } else { "last" };
-        let why = format!("its classifier reads all tokens, those of transformers the {key} one alone");
-        let hint = format!("fine-tune with classifier.pooling = \"{key}\"");
-        return Err(Error::data(format!("{} cannot be exported: {why}; {hint}", path.display())));
+    if !folder.label_names.is_empty() {
+        check_head(&folder).map_err(|why| {
+            Error::data(format!("{} cannot be exported: its classifier {why}", path.display()))
+        })?;
     }
     let card = from.join("README.md");
     let card = files::exists(&card)?.then(|| files::read(&card)).transpose()?;
@@ -64,9 +64,26 @@ pub fn run(args: &ExportArgs, json: bool, progress: &Progress) -> Result<()> {
     written(to, json, progress)
 }
 
+/// Errors: a classifier that transformers does not have.
+fn check_head(folder: &HfFolder) -> std::result::Result<(), String> {
+    let name = |pooling: Pooling| json!(pooling);
+    let own = folder.pooling;
+    match folder.config.pooling_of_transformers() {
+        Some(theirs) if theirs == own => Ok(()),
+        Some(theirs) => {
+            let (own, theirs) = (name(own), name(theirs));
+            let hint = format!("fine-tune with classifier.pooling = {theirs}");
+            Err(format!("reads by {own}, that of transformers by {theirs}; {hint}"))
+        }
+        None => Err("reads in both directions, which transformers has for Llama alone; fine-tune with \
+                     classifier.attention = \"causal\" and classifier.pooling = \"last\""
+            .into()),
+    }
+}
+
 fn written(to: &Path, json: bool, progress: &Progress) -> Result<()> {
     progress.note(format!("written to {}", to.display()));
-    if json { print_json(&serde_json::json!({"path": to.display().to_string()})) } else { Ok(()) }
+    if json { print_json(&json!({"path": to.display().to_string()})) } else { Ok(()) }
 }
 
 /// Errors: `to` is part of what is exported or of a run, or holds something that is no export (73).

@@ -7,7 +7,6 @@ use serde_json::{Value, json};
 use crate::error::Result;
 use crate::files;
 use crate::metrics::LanguageScores;
-use crate::model::Pooling;
 use crate::results::{FinetuneResults, PretrainResults};
 
 /// What a run was made from, as its config names it.
@@ -18,12 +17,12 @@ pub struct Sources<'a> {
     pub data: &'a [String],
 }
 
-/// Writes README.md of a classifier into its model folder.
+/// Writes README.md of a classifier into its model folder; with how to ask it where that is `by_transformers`.
 pub fn write_classifier_card(
     folder: &Path,
     name: &str,
     results: &FinetuneResults,
-    pooling: Pooling,
+    by_transformers: bool,
     sources: &Sources,
 ) -> Result<()> {
     let test = &results.scores.test;
@@ -36,10 +35,7 @@ pub fn write_classifier_card(
     ];
     figures.extend(test.roc_auc.map(|area| ("roc_auc", area)));
     figures.extend(test.pr_auc.map(|area| ("average_precision", area)));
-    let usage = match pooling {
-        Pooling::Last | Pooling::First => use_classifier(results),
-        Pooling::Mean | Pooling::Concat => USE_OWN.into(),
-    };
+    let usage = if by_transformers { use_classifier(results) } else { USE_OWN.into() };
     let card = Card { task: "text-classification", about: about_classifier(results), figures, usage };
     card.write(folder, name, sources)
 }
@@ -162,5 +158,5 @@ fn use_classifier(results: &FinetuneResults) -> String {
 const USE_LANGUAGE_MODEL: &str = "```python\nfrom transformers import pipeline\n\
     write = pipeline(\"text-generation\", model=FOLDER)\nwrite(\"I was going to\")\n```\n";
 
-const USE_OWN: &str = "Ask it by `train predict`: it reads all tokens of a text, while the classifiers of \
-    transformers read the last one alone and would give other labels.\n";
+const USE_OWN: &str = "Ask it by `train predict`: the classifiers of transformers read other tokens of a text and would \
+    give other labels.\n";

@@ -9,11 +9,13 @@ use super::folder::{Decision, ModelFiles};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::metrics::Threshold;
-use crate::model::{ModelConfig, Pooling};
+use crate::model::{FamilyKeys, ModelConfig, Pooling};
 use crate::tokenizer::Tokenizer;
 
-/// Where config.json says how the classifier pools and answers; transformers does not know these keys.
+/// Where config.json says how the classifier pools and answers; transformers knows the first of EuroBERT alone.
 const POOLING: &str = "classifier_pooling";
+/// What EuroBERT's first files call it.
+const FORMER_POOLING: &str = "clf_pooling";
 const POSITIVE: &str = "classifier_positive_id";
 const THRESHOLD: &str = "classifier_threshold";
 const TEMPERATURE: &str = "classifier_temperature";
@@ -24,8 +26,8 @@ pub struct FolderConfig {
     pub config: ModelConfig,
     /// Class names in label order; empty where none are named.
     pub label_names: Vec<String>,
-    /// How a classifier pools.
-    pub pooling: Pooling,
+    /// How a classifier pools, or why one could not be built.
+    pub pooling: std::result::Result<Pooling, String>,
     /// How it answers.
     pub decision: Decision,
 }
@@ -40,12 +42,14 @@ pub(super) fn config_json(model: &ModelFiles) -> Value {
     for (key, values) in family.fixed {
         keys.insert((*key).into(), serde_json::from_str(values[0]).unwrap_or_default());
     }
-    let own_head = classifier && config.is_encoder() && model.pooling != config.pooling_of_transformers();
-    keys.insert("architectures".into(), json!([family.architectures[usize::from(classifier && !own_head)]]));
+    let own_head = classifier && config.is_encoder() && !config.is_of_transformers(model.pooling);
+    if let Some(classes) = family.architectures {
+        keys.insert("architectures".into(), json!([classes[usize::from(classifier && !own_head)]]));
+    }
     // Readers before version 5 of transformers know the second name.
     keys.insert("dtype".into(), json!("float32"));
     keys.insert("torch_dtype".into(), json!("float32"));
-    if !config.is_encoder() {
+    if !config.is_encoder() || tokenizer.encoder_tokens().is_none() {
         keys.insert("bos_token_id".into(), json!(tokenizer.begin_of_text()));
         keys.insert("eos_token_id".into(), json!(tokenizer.end_of_text()));
     }
@@ -138,6 +142,9 @@ pub(super) fn tokenizer_config(model: &ModelFiles) -> Value {
     });
     if let (Value::Object(keys), Value::Object(special)) = (&mut keys, special_tokens(model.tokenizer)) {
         keys.extend(special);
+        if model.config.is_encoder() && model.config.spec().token_types.is_none() {
+            keys.insert("model_input_names".into(), json!(["input_ids", "attention_mask"]));
+        }
     }
     keys
 }
@@ -267,10 +274,11 @@ pub(super) fn read(folder: &Path) -> Result<FolderConfig> {
         serde_json::from_slice(&bytes).map_err(|cause| wrong(format!("not a JSON object: {cause}")))?;
     let model_type = keys.get("model_type").and_then(Value::as_str).unwrap_or_default();
     let Some(family) = ModelConfig::of_transformers(model_type) else {
-        return Err(wrong(format!("model_type is '{model_type}'; only llama, gpt2 and bert are supported")));
+        let families = "llama, gpt2, bert and eurobert";
+        return Err(wrong(format!("model_type is '{model_type}'; only {families} are supported")));
     };
     let mut ours = object(&family);
-    check_keys(&keys, &ours, family.family_keys().fixed).map_err(wrong)?;
+    check_keys(&keys, &ours, &family.family_keys()).map_err(wrong)?;
     for (key, value) in &mut ours {
         if let Some(given) = keys.get(key).filter(|given| !given.is_null()) {
             *value = given.clone();
@@ -305,10 +313,21 @@ pub(super) fn read(folder: &Path) -> Result<FolderConfig> {
         let why = format!("id2label names two labels {twice:?}");
         return Err(wrong(format!("{why}; give each label a name of its own")));
     }
-    let pooling = keys.get(POOLING).cloned().map(serde_json::from_value).transpose();
-    let pooling = pooling.map_err(|cause| wrong(format!("{POOLING}: {cause}")))?.unwrap_or_default();
+    let pooling = read_pooling(&keys, &family);
     let decision = read_decision(&keys, label_names.len()).map_err(wrong)?;
     Ok(FolderConfig { config, label_names, pooling, decision })
+}
+
+/// How a classifier with these keys pools.
+///
+/// Errors: in a way that is not built.
+fn read_pooling(keys: &Map<String, Value>, family: &ModelConfig) -> std::result::Result<Pooling, String> {
+    let said = [POOLING, FORMER_POOLING].into_iter().find_map(|key| Some((key, keys.get(key)?)));
+    let Some((key, value)) = said else {
+        let why = "is not there, which means a pooling that is not built; only \"mean\" is";
+        return family.pooling_unsaid().ok_or_else(|| format!("{POOLING} {why}"));
+    };
+    serde_json::from_value(value.clone()).map_err(|cause| format!("{key}: {cause}"))
 }
 
 /// The model config of these keys.
@@ -320,16 +339,17 @@ fn parse(keys: &Map<String, Value>) -> serde_json::Result<ModelConfig> {
 fn check_keys(
     keys: &Map<String, Value>,
     ours: &Map<String, Value>,
-    fixed: &[(&str, &[&str])],
+    family: &FamilyKeys,
 ) -> std::result::Result<(), String> {
     for (key, value) in keys {
-        if let Some((_, allowed)) = AS_BUILT.iter().chain(fixed).find(|(name, _)| name == key) {
+        if let Some((_, allowed)) = AS_BUILT.iter().chain(family.fixed).find(|(name, _)| name == key) {
             if !allowed.contains(&value.to_string().as_str()) {
                 return Err(format!("{key} = {value} is not supported, only {}", allowed.join(" or ")));
             }
             continue;
         }
-        let known = ours.contains_key(key) || WITHOUT_EFFECT.contains(&key.as_str());
+        let without_effect = [&WITHOUT_EFFECT[..], family.without_effect];
+        let known = ours.contains_key(key) || without_effect.concat().contains(&key.as_str());
         let known = known || key.starts_with('_') || key.starts_with("summary_");
         let off = match value {
             Value::Null | Value::Bool(false) => true,

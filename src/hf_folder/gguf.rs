@@ -87,7 +87,7 @@ fn architecture(
                 ("rope.freq_base", Value::F32(c.rope_theta as f32)),
             ],
         ),
-        ModelConfig::Bert(_) => {
+        ModelConfig::Bert(_) | ModelConfig::EuroBert(_) | ModelConfig::BidirectionalGpt2(_) => {
             return Err(Error::data("an encoder cannot be written as GGUF, only a language model"));
         }
         ModelConfig::Gpt2(c) => {

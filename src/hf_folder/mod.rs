@@ -23,7 +23,7 @@ pub use self::gguf::{Quantization, write_gguf};
 pub use self::weights::shards;
 use crate::error::{Error, ErrorKind, Result};
 use crate::files;
-use crate::model::{Head, ParamSpec, Pooling, is_classification_head, is_head, parameter_specs};
+use crate::model::{Head, ParamSpec, Pooling, gives_logits, is_head, parameter_specs};
 use crate::run_dir;
 use crate::tensor_file;
 use crate::tokenizer::Tokenizer;
@@ -94,22 +94,17 @@ pub fn read_config(folder: &Path) -> Result<FolderConfig> {
 ///
 /// Errors: a file is missing (66), damaged, or asks for something that is not built (65).
 pub fn load(folder: &Path) -> Result<HfFolder> {
-    let FolderConfig { config, mut label_names, mut pooling, decision } = config::read(folder)?;
+    let FolderConfig { config, mut label_names, pooling, decision } = config::read(folder)?;
     let tokenizer = Tokenizer::load(folder)?;
     let path = weights::locate(folder)?;
     let mut weights = weights::read(&path, &config)?;
-    let head_weight =
-        weights.iter().find(|(name, _)| is_classification_head(name) && name.ends_with(".weight"));
-    let head = match head_weight {
-        Some((name, score)) => {
-            // Written by transformers, an encoder's classifier reads the first token and config.json does not say so.
-            if *name == config.spec().classifier(1, Pooling::First).weights[0].name {
-                pooling = Pooling::First;
-            }
-            if pooling == Pooling::First && !config.is_encoder() {
-                let why =
-                    "its classifier reads the first token, which sees nothing of the text in such a model";
-                return Err(Error::data(format!("{}: {why}", folder.display())));
+    let score = weights.iter().find(|(name, _)| gives_logits(name) && name.ends_with(".weight"));
+    let wrong = |why: &str| Error::data(format!("{}: {why}", folder.display()));
+    let head = match score {
+        Some((_, score)) => {
+            let pooling = pooling.map_err(|why| wrong(&format!("config.json: {why}")))?;
+            if pooling == Pooling::First && config.spec().pooler_of(pooling).is_none() {
+                return Err(wrong("its classifier reads the first token, for which such a model has no pooler"));
             }
             if label_names.is_empty() {
                 // transformers leaves its own default names out.
@@ -139,5 +134,9 @@ pub fn load(folder: &Path) -> Result<HfFolder> {
         return Err(Error::data(format!("{} does not fit together: {why}", folder.display())));
     }
     let max_tokens = config::longest_text(folder)?.min(config.max_position_embeddings());
+    let pooling = match head {
+        Head::Classifier { pooling, .. } => pooling,
+        Head::LanguageModel => Pooling::default(),
+    };
     Ok(HfFolder { config, label_names, pooling, decision, max_tokens, weights, tokenizer })
 }

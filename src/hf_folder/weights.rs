@@ -55,7 +55,7 @@ fn read_index(path: &Path) -> Result<Index> {
 }
 
 /// Every tensor that matters as f32, under the name this program uses: models saved without a head lack the prefix. What
-/// an encoder guesses hidden words with is left out.
+/// an encoder guesses hidden words with is left out: `cls` of BERT, `lm_head` of EuroBERT.
 ///
 /// Errors: as `tensor_file::read`; a tensor that is not in the file the index names (65).
 pub(super) fn read(path: &Path, config: &ModelConfig) -> Result<Weights> {
@@ -72,7 +72,8 @@ pub(super) fn read(path: &Path, config: &ModelConfig) -> Result<Weights> {
         if known.contains(&full) { full } else { name }
     };
     let named = found.into_iter().map(|(name, tensor)| (full_name(name), tensor));
-    Ok(named.filter(|(name, _)| !(config.is_encoder() && name.starts_with("cls."))).collect())
+    let guesses = |name: &str| name.starts_with("cls.") || name.starts_with("lm_head.");
+    Ok(named.filter(|(name, _)| !(config.is_encoder() && guesses(name))).collect())
 }
 
 /// A norm's weight and bias were once called otherwise.

@@ -4,8 +4,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use super::head::Pooling;
 use super::spec::{
-    BlockSpec, FamilyKeys, Init, LinearSpec, ModelSpec, NormSpec, ParamSpec, Place, Positions, Sizes,
+    BlockSpec, FamilyKeys, Init, LinearSpec, ModelSpec, NormSpec, ParamSpec, Place, PoolerSpec, Positions, Sizes,
 };
 use crate::ops::{self, Mask, WeightLayout};
 
@@ -102,7 +103,12 @@ impl BertConfig {
             norm_first: false,
             mask: Mask::Bidirectional,
             final_norm: None,
-            pooler: Some(self.linear(Place::Head, &["bert.pooler.dense"], hidden, hidden)),
+            pooler: Some(PoolerSpec {
+                pooling: Pooling::First,
+                dense: self.linear(Place::Head, &["bert.pooler.dense"], hidden, hidden),
+                activation: ops::tanh,
+                in_body: true,
+            }),
             lm_head: None,
             layout: WeightLayout::OutIn,
             activation: ops::gelu_erf,
@@ -150,12 +156,13 @@ impl BertConfig {
 
     pub(super) fn family_keys(&self) -> FamilyKeys {
         FamilyKeys {
-            architectures: ["BertModel", "BertForSequenceClassification"],
+            architectures: Some(["BertModel", "BertForSequenceClassification"]),
             fixed: &[
                 ("hidden_act", &["\"gelu\""]),
                 ("position_embedding_type", &["\"absolute\""]),
                 ("is_decoder", &["false"]),
             ],
+            without_effect: &[],
             written: json!({
                 "attention_probs_dropout_prob": 0.0, "hidden_dropout_prob": 0.0, "classifier_dropout": 0.0,
             }),

@@ -28,6 +28,11 @@ pub enum ModelConfig {
     Gpt2(Gpt2Config),
     /// An encoder: post-norm, learned positions, token types, GELU by the error function.
     Bert(BertConfig),
+    /// An encoder: Llama's blocks, read in both directions.
+    EuroBert(LlamaConfig),
+    /// An encoder: GPT-2's blocks, read in both directions. A name of its own, so that nothing reads it as GPT-2.
+    #[serde(rename = "gpt2_bidirectional")]
+    BidirectionalGpt2(Gpt2Config),
 }
 
 impl Default for ModelConfig {
@@ -43,6 +48,8 @@ impl ModelConfig {
             "llama" => Some(Self::Llama(LlamaConfig::of_transformers())),
             "gpt2" => Some(Self::Gpt2(Gpt2Config::of_transformers())),
             "bert" => Some(Self::Bert(BertConfig::of_transformers())),
+            "eurobert" => Some(Self::EuroBert(LlamaConfig::of_transformers_eurobert())),
+            "gpt2_bidirectional" => Some(Self::BidirectionalGpt2(Gpt2Config::of_transformers())),
             _ => None,
         }
     }
@@ -50,8 +57,8 @@ impl ModelConfig {
     /// The sizes in the Llama words.
     pub fn sizes(&self) -> Sizes {
         match self {
-            Self::Llama(c) => c.sizes(),
-            Self::Gpt2(c) => c.sizes(),
+            Self::Llama(c) | Self::EuroBert(c) => c.sizes(),
+            Self::Gpt2(c) | Self::BidirectionalGpt2(c) => c.sizes(),
             Self::Bert(c) => c.sizes(),
         }
     }
@@ -62,6 +69,8 @@ impl ModelConfig {
             Self::Llama(c) => c.spec(),
             Self::Gpt2(c) => c.spec(),
             Self::Bert(c) => c.spec(),
+            Self::EuroBert(c) => c.encoder_spec(),
+            Self::BidirectionalGpt2(c) => c.encoder_spec(),
         }
     }
 
@@ -71,6 +80,8 @@ impl ModelConfig {
             Self::Llama(c) => c.family_keys(),
             Self::Gpt2(c) => c.family_keys(),
             Self::Bert(c) => c.family_keys(),
+            Self::EuroBert(c) => c.encoder_keys(),
+            Self::BidirectionalGpt2(c) => c.encoder_keys(),
         }
     }
 
@@ -91,12 +102,40 @@ impl ModelConfig {
 
     /// Whether every token sees the whole text, so that the model labels text and cannot continue it.
     pub fn is_encoder(&self) -> bool {
-        matches!(self, Self::Bert(_))
+        !matches!(self, Self::Llama(_) | Self::Gpt2(_))
     }
 
-    /// What transformers' classifier of the family reads.
-    pub fn pooling_of_transformers(&self) -> Pooling {
-        if self.is_encoder() { Pooling::First } else { Pooling::Last }
+    /// The same blocks, whose tokens see the whole text.
+    #[must_use]
+    pub fn bidirectional(self) -> Self {
+        match self {
+            Self::Llama(c) => Self::EuroBert(c),
+            Self::Gpt2(c) => Self::BidirectionalGpt2(c),
+            encoder => encoder,
+        }
+    }
+
+    /// What transformers' classifier of the family reads, where it has one that is built here.
+    pub fn pooling_of_transformers(&self) -> Option<Pooling> {
+        match self {
+            Self::EuroBert(_) => Some(Pooling::Mean),
+            _ => self.pooling_unsaid(),
+        }
+    }
+
+    /// Whether transformers has a classifier of the family that pools so.
+    pub fn is_of_transformers(&self, pooling: Pooling) -> bool {
+        self.pooling_of_transformers() == Some(pooling)
+    }
+
+    /// What transformers' classifier of the family reads where config.json does not say so; none where that is not
+    /// built here.
+    pub fn pooling_unsaid(&self) -> Option<Pooling> {
+        match self {
+            Self::Llama(_) | Self::Gpt2(_) => Some(Pooling::Last),
+            Self::Bert(_) => Some(Pooling::First),
+            Self::EuroBert(_) | Self::BidirectionalGpt2(_) => None,
+        }
     }
 
     /// Whether the head of the language model is the embedding transposed.
@@ -104,7 +143,7 @@ impl ModelConfig {
         match self {
             Self::Llama(c) => c.tie_word_embeddings,
             Self::Gpt2(c) => c.tie_word_embeddings,
-            Self::Bert(_) => true,
+            Self::Bert(_) | Self::EuroBert(_) | Self::BidirectionalGpt2(_) => true,
         }
     }
 
@@ -112,8 +151,8 @@ impl ModelConfig {
     pub fn with_vocab_size(&self, vocab_size: usize) -> Self {
         let mut config = self.clone();
         match &mut config {
-            Self::Llama(c) => c.vocab_size = vocab_size,
-            Self::Gpt2(c) => c.vocab_size = vocab_size,
+            Self::Llama(c) | Self::EuroBert(c) => c.vocab_size = vocab_size,
+            Self::Gpt2(c) | Self::BidirectionalGpt2(c) => c.vocab_size = vocab_size,
             Self::Bert(c) => c.vocab_size = vocab_size,
         }
         config
@@ -123,8 +162,8 @@ impl ModelConfig {
     pub fn with_num_hidden_layers(&self, layers: usize) -> Self {
         let mut config = self.clone();
         match &mut config {
-            Self::Llama(c) => c.num_hidden_layers = layers,
-            Self::Gpt2(c) => c.n_layer = layers,
+            Self::Llama(c) | Self::EuroBert(c) => c.num_hidden_layers = layers,
+            Self::Gpt2(c) | Self::BidirectionalGpt2(c) => c.n_layer = layers,
             Self::Bert(c) => c.num_hidden_layers = layers,
         }
         config
@@ -144,7 +183,7 @@ impl ModelConfig {
         if h % k != 0 {
             return wrong(format!("{h} attention heads are not divisible by {k} key-value heads"));
         }
-        if matches!(self, Self::Llama(_)) && !sizes.head_dim.is_multiple_of(2) {
+        if matches!(self, Self::Llama(_) | Self::EuroBert(_)) && !sizes.head_dim.is_multiple_of(2) {
             return wrong(format!("rotary positions need an even head_dim, got {}", sizes.head_dim));
         }
         match sizes.about_parameters() {
@@ -175,8 +214,11 @@ impl<'de> Deserialize<'de> for ModelConfig {
             "llama" => keys.try_into().map(Self::Llama).map_err(D::Error::custom),
             "gpt2" => keys.try_into().map(Self::Gpt2).map_err(D::Error::custom),
             "bert" => keys.try_into().map(Self::Bert).map_err(D::Error::custom),
+            "eurobert" => keys.try_into().map(Self::EuroBert).map_err(D::Error::custom),
+            "gpt2_bidirectional" => keys.try_into().map(Self::BidirectionalGpt2).map_err(D::Error::custom),
             other => {
-                let families = "it must be \"llama\", \"gpt2\" or \"bert\"";
+                let families =
+                    "it must be \"llama\", \"gpt2\", \"bert\", \"eurobert\" or \"gpt2_bidirectional\"";
                 Err(D::Error::custom(format!("model_type is '{other}'; {families}")))
             }
         }

@@ -1,4 +1,5 @@
-//! The GPT-2 family: LayerNorm with bias, learned positions, GELU (tanh form).
+//! The GPT-2 family: LayerNorm with bias, learned positions, GELU (tanh form). Read in both directions, the same blocks
+//! are an encoder, which transformers does not have.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -111,6 +112,11 @@ impl Gpt2Config {
         }
     }
 
+    /// The same blocks as an encoder.
+    pub(super) fn encoder_spec(&self) -> ModelSpec {
+        ModelSpec { mask: Mask::Bidirectional, lm_head: None, ..self.spec() }
+    }
+
     /// Weights of what joins the residual stream start smaller by sqrt(2 L): Radford et al. 2019, section 2.3.
     fn block(&self, layer: usize) -> BlockSpec {
         let (hidden, inner) = (self.n_embd, self.sizes().intermediate_size);
@@ -143,16 +149,21 @@ impl Gpt2Config {
 
     pub(super) fn family_keys(&self) -> FamilyKeys {
         FamilyKeys {
-            architectures: ["GPT2LMHeadModel", "GPT2ForSequenceClassification"],
+            architectures: Some(["GPT2LMHeadModel", "GPT2ForSequenceClassification"]),
             fixed: &[
                 ("activation_function", &["\"gelu_new\"", "\"gelu_pytorch_tanh\""]),
                 ("scale_attn_weights", &["true"]),
                 ("scale_attn_by_inverse_layer_idx", &["false"]),
                 ("reorder_and_upcast_attn", &["false"]),
             ],
+            without_effect: &[],
             written: json!({
                 "n_inner": self.sizes().intermediate_size, "attn_pdrop": 0.0, "embd_pdrop": 0.0, "resid_pdrop": 0.0,
             }),
         }
+    }
+
+    pub(super) fn encoder_keys(&self) -> FamilyKeys {
+        FamilyKeys { architectures: None, ..self.family_keys() }
     }
 }

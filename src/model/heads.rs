@@ -9,6 +9,7 @@ use super::kv_cache::KvCache;
 use super::layers::{Linear, Source, weight};
 use super::lora::LoraConfig;
 use super::params::Weights;
+use super::spec::PoolerSpec;
 use super::token_rows::TokenRows;
 use super::transformer::Transformer;
 use crate::ops::{self, Pool, Traced, WeightLayout};
@@ -81,11 +82,17 @@ impl LanguageModel {
     }
 }
 
+/// A map of the pooled state, C to C, and a non-linearity.
+struct Pooler {
+    dense: Linear,
+    activation: fn(&Traced) -> Result<Traced>,
+}
+
 /// Trunk with a classification head.
 pub struct Classifier {
     body: Transformer,
-    /// What the pooled state goes through, by tanh; C to C.
-    pooler: Option<Linear>,
+    /// What the pooled state goes through.
+    pooler: Option<Pooler>,
     /// Width C to num_labels.
     score: Linear,
     pooling: Pooling,
@@ -108,10 +115,14 @@ impl Classifier {
         // The number of labels is that of the weights; names do not depend on it.
         let score = spec.classifier(0, pooling);
         let from = Source { weights, lora: None, layout: WeightLayout::OutIn };
-        let pooler = match (pooling, &spec.pooler) {
-            (Pooling::First, Some(pooler)) => Some(Linear::new(pooler, from)?),
-            (Pooling::First, None) => candle_core::bail!("the model has no pooler for its first token"),
-            _ => None,
+        let pooler = match spec.pooler_of(pooling) {
+            Some(PoolerSpec { dense, activation, .. }) => {
+                Some(Pooler { dense: Linear::new(dense, from)?, activation: *activation })
+            }
+            None if pooling == Pooling::First => {
+                candle_core::bail!("the model has no pooler for its first token")
+            }
+            None => None,
         };
         Ok(Self { body, pooler, score: Linear::new(&score, from)?, pooling })
     }
@@ -147,7 +158,7 @@ impl Classifier {
     pub fn score(&self, hidden: &Traced, rows: &TokenRows, dropout: &mut Dropout) -> Result<Traced> {
         let mut pooled = ops::pool(hidden, rows.lengths(), self.pooling.pool())?;
         if let Some(pooler) = &self.pooler {
-            pooled = ops::tanh(&pooler.forward(&pooled, dropout)?)?;
+            pooled = (pooler.activation)(&pooler.dense.forward(&pooled, dropout)?)?;
         }
         let pooled = dropout.apply(&pooled)?;
         self.score.forward(&pooled, dropout)

@@ -1,15 +1,17 @@
-//! The Llama family: RMSNorm, rotary positions, SwiGLU, grouped-query attention.
+//! The Llama family: RMSNorm, rotary positions, SwiGLU, grouped-query attention. Read in both directions, the same
+//! blocks are an encoder, transformers' EuroBERT.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use super::head::{DENSE, Pooling};
 use super::spec::{
-    BlockSpec, FamilyKeys, Init, LinearSpec, ModelSpec, NormSpec, ParamSpec, Place, Positions, Sizes,
+    BlockSpec, FamilyKeys, Init, LinearSpec, ModelSpec, NormSpec, ParamSpec, Place, PoolerSpec, Positions, Sizes,
 };
 use crate::ops::{self, Mask, WeightLayout};
 
-/// Keys of transformers' `LlamaConfig`.
+/// Keys of transformers' `LlamaConfig` and `EuroBertConfig`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct LlamaConfig {
@@ -86,6 +88,21 @@ impl LlamaConfig {
         }
     }
 
+    /// What transformers takes for keys that the config.json of a EuroBERT leaves out.
+    pub(super) fn of_transformers_eurobert() -> Self {
+        Self {
+            vocab_size: 128_256,
+            hidden_size: 768,
+            intermediate_size: 3072,
+            num_hidden_layers: 12,
+            num_attention_heads: 12,
+            max_position_embeddings: 8192,
+            rms_norm_eps: 1e-5,
+            rope_theta: 250_000.0,
+            ..Self::of_transformers()
+        }
+    }
+
     pub(super) fn sizes(&self) -> Sizes {
         let shared = self.hidden_size / self.num_attention_heads.max(1);
         Sizes {
@@ -124,6 +141,32 @@ impl LlamaConfig {
         }
     }
 
+    /// The same blocks as an encoder, with the head of transformers' EuroBERT: dense, GELU, classifier.
+    ///
+    /// Source: Boizard et al. 2025, arXiv 2503.05500; names and head as transformers' `modeling_eurobert.py`.
+    pub(super) fn encoder_spec(&self) -> ModelSpec {
+        let normal = Init::Normal(self.initializer_range);
+        let of = |part: &str, shape: &[usize], init| {
+            vec![ParamSpec::new(Place::Head, format!("{DENSE}.{part}"), shape, init)]
+        };
+        let hidden = self.hidden_size;
+        let dense = LinearSpec {
+            weights: of("weight", &[hidden, hidden], normal),
+            biases: of("bias", &[hidden], Init::Zeros),
+        };
+        ModelSpec {
+            mask: Mask::Bidirectional,
+            pooler: Some(PoolerSpec {
+                pooling: Pooling::Mean,
+                dense,
+                activation: ops::gelu_erf,
+                in_body: false,
+            }),
+            lm_head: None,
+            ..self.spec()
+        }
+    }
+
     fn block(&self, layer: usize) -> BlockSpec {
         let Sizes { hidden_size: hidden, intermediate_size: inner, head_dim, .. } = self.sizes();
         let (queries, keys) = (self.num_attention_heads * head_dim, self.num_key_value_heads * head_dim);
@@ -158,16 +201,35 @@ impl LlamaConfig {
 
     pub(super) fn family_keys(&self) -> FamilyKeys {
         FamilyKeys {
-            architectures: ["LlamaForCausalLM", "LlamaForSequenceClassification"],
+            architectures: Some(["LlamaForCausalLM", "LlamaForSequenceClassification"]),
             fixed: &[
                 ("hidden_act", &["\"silu\"", "\"swish\""]),
                 ("attention_bias", &["false"]),
                 ("mlp_bias", &["false"]),
             ],
+            without_effect: &[],
             written: json!({
                 "head_dim": self.sizes().head_dim, "attention_dropout": 0.0,
                 "rope_parameters": {"rope_type": "default", "rope_theta": self.rope_theta},
             }),
+        }
+    }
+
+    /// Published checkpoints also name code of their own, which is not run, and their special tokens.
+    pub(super) fn encoder_keys(&self) -> FamilyKeys {
+        FamilyKeys {
+            architectures: Some(["EuroBertModel", "EuroBertForSequenceClassification"]),
+            without_effect: &[
+                "auto_map",
+                "bos_token",
+                "clf_pooling",
+                "eos_token",
+                "hidden_dropout",
+                "mask_token",
+                "mask_token_id",
+                "pad_token",
+            ],
+            ..self.family_keys()
         }
     }
 }

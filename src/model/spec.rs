@@ -124,6 +124,19 @@ impl NormSpec {
     }
 }
 
+/// A map of the pooled state, C to C, and a non-linearity, before the classifier that a family has of its own.
+#[derive(Clone, Debug)]
+pub struct PoolerSpec {
+    /// What is pooled so; a classifier that pools otherwise has neither this nor the family's own map to logits.
+    pub pooling: Pooling,
+    /// The map.
+    pub dense: LinearSpec,
+    /// The non-linearity.
+    pub activation: fn(&Traced) -> candle_core::Result<Traced>,
+    /// Whether a model without a classifier has it too.
+    pub in_body: bool,
+}
+
 /// A block: attention, then MLP, each added to what it reads, with a norm before it or after the sum.
 #[derive(Clone, Debug)]
 pub struct BlockSpec {
@@ -187,8 +200,8 @@ pub struct ModelSpec {
     pub mask: Mask,
     /// After the last block.
     pub final_norm: Option<NormSpec>,
-    /// What a classifier reads the first token through, by tanh.
-    pub pooler: Option<LinearSpec>,
+    /// What the family's own classifier reads the text through.
+    pub pooler: Option<PoolerSpec>,
     /// (V, C); none where the embedding is the head.
     pub lm_head: Option<ParamSpec>,
     /// How linear maps are stored.
@@ -226,27 +239,36 @@ impl ModelSpec {
         all.extend(linears.flat_map(LinearSpec::parameters).cloned());
         let norms = self.embedding_norm.iter().chain(self.blocks.iter().flat_map(BlockSpec::norms));
         all.extend(norms.chain(&self.final_norm).flat_map(NormSpec::parameters).cloned());
-        let pooler = self.pooler.iter().flat_map(LinearSpec::parameters).cloned();
         match head {
-            Head::LanguageModel => all.extend(pooler.chain(self.lm_head.clone())),
+            Head::LanguageModel => {
+                let pooler = self.pooler.iter().filter(|pooler| pooler.in_body);
+                all.extend(pooler.flat_map(|pooler| pooler.dense.parameters()).cloned());
+                all.extend(self.lm_head.clone());
+            }
             Head::Classifier { num_labels, pooling } => {
-                all.extend(pooler.filter(|_| pooling == Pooling::First));
+                let pooler = self.pooler_of(pooling).into_iter();
+                all.extend(pooler.flat_map(|pooler| pooler.dense.parameters()).cloned());
                 all.extend(self.classifier(num_labels, pooling).parameters().cloned());
             }
         }
         all
     }
 
+    /// What a classifier that pools so reads the text through.
+    pub fn pooler_of(&self, pooling: Pooling) -> Option<&PoolerSpec> {
+        self.pooler.as_ref().filter(|pooler| pooler.pooling == pooling)
+    }
+
     /// The map from what `pooling` gives to class logits.
     pub fn classifier(&self, num_labels: usize, pooling: Pooling) -> LinearSpec {
         let shape = [num_labels, pooling.width() * self.embedding.shape[1]];
         let of = |part: String, shape: &[usize], init| ParamSpec::new(Place::Head, part, shape, init);
-        match pooling {
-            Pooling::First => LinearSpec {
+        match self.pooler_of(pooling) {
+            Some(_) => LinearSpec {
                 weights: vec![of(format!("{CLASSIFIER}.weight"), &shape, self.head_init)],
                 biases: vec![of(format!("{CLASSIFIER}.bias"), &shape[..1], Init::Zeros)],
             },
-            _ => LinearSpec {
+            None => LinearSpec {
                 weights: vec![of(format!("{SCORE}.weight"), &shape, self.head_init)],
                 biases: Vec::new(),
             },
@@ -256,10 +278,12 @@ impl ModelSpec {
 
 /// What transformers says of a family beside the keys of its config.
 pub struct FamilyKeys {
-    /// Classes of the language model and of the classifier.
-    pub architectures: [&'static str; 2],
+    /// Classes of the language model or bare encoder and of the classifier; none where transformers has no such model.
+    pub architectures: Option<[&'static str; 2]>,
     /// Keys of config.json with the JSON values that mean what is built here; the first is written.
     pub fixed: &'static [(&'static str, &'static [&'static str])],
+    /// More keys of config.json without an effect on what is computed here.
+    pub without_effect: &'static [&'static str],
     /// More keys that are written.
     pub written: Value,
 }

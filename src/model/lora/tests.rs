@@ -52,12 +52,14 @@ fn lora(targets: &[&str]) -> LoraConfig {
 /// Every linear map, and the first and last of those whose outputs stand side by side.
 fn choices(config: &ModelConfig) -> Vec<LoraConfig> {
     match config {
-        ModelConfig::Llama(_) => vec![
+        ModelConfig::Llama(_) | ModelConfig::EuroBert(_) => vec![
             lora(&["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]),
             lora(&[]),
             lora(&["k_proj", "up_proj"]),
         ],
-        ModelConfig::Gpt2(_) => vec![lora(&["c_attn", "c_proj", "c_fc"]), lora(&[])],
+        ModelConfig::Gpt2(_) | ModelConfig::BidirectionalGpt2(_) => {
+            vec![lora(&["c_attn", "c_proj", "c_fc"]), lora(&[])]
+        }
         ModelConfig::Bert(_) => {
             vec![lora(&["query", "key", "value", "dense"]), lora(&[]), lora(&["key", "intermediate.dense"])]
         }

@@ -49,7 +49,7 @@ pub struct Asked<'a> {
     pub split: &'a LabelledSplit,
     /// Makes ids of texts.
     pub tokenizer: &'a Tokenizer,
-    /// Sizes of the model.
+    /// The model as it starts.
     pub model: &'a ModelConfig,
 }
 
@@ -80,7 +80,7 @@ pub struct Material<'a> {
     pub tokenizer: Tokenizer,
     /// Rows as ids.
     pub parts: Parts,
-    /// Sizes of the model.
+    /// The model as it is trained.
     pub model: ModelConfig,
 }
 

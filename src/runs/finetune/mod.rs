@@ -106,13 +106,14 @@ pub fn finetune(config: &FinetuneConfig, context: &Context) -> Result<Finetuned>
         warn_of_labels(&split, progress);
     }
     let tokenizer = tokenizer(&local, &start, &split)?.ending_texts()?;
-    let model = start.model_config(config.model.as_ref(), tokenizer.vocab_size())?;
-    config.train.check_open(model.max_position_embeddings())?;
-    config.classifier.check_for(&model)?;
-    let asked = Asked { config, split: &split, tokenizer: &tokenizer, model: &model };
+    let found = start.model_config(config.model.as_ref(), tokenizer.vocab_size())?;
+    config.train.check_open(found.max_position_embeddings())?;
+    config.classifier.check_for(&found)?;
+    let asked = Asked { config, split: &split, tokenizer: &tokenizer, model: &found };
     check_first_token(&asked)?;
     let (completed, parts) = asked.completed(matches!(start, Start::Scratch))?;
     recipe::tell(config, &completed, &parts.train, progress);
+    let model = config.classifier.body(found);
     let material = Material { config: &completed, split, tokenizer, parts, model };
 
     let start_sha256 = start.sha256()?;
@@ -215,7 +216,8 @@ fn publish(of: &Material<'_>, run: &Finetuned, dir: &RunDir) -> Result<()> {
     save_decision(&dir.model(), &decision)?;
     let data = [config.data.train.clone(), config.data.validation.clone(), config.data.test.clone()];
     let sources = Sources { init_from: &config.init_from, data: &data };
-    write_classifier_card(&dir.model(), dir.name(), &run.results, of.pooling(), &sources)?;
+    let by_transformers = of.model.is_of_transformers(of.pooling());
+    write_classifier_card(&dir.model(), dir.name(), &run.results, by_transformers, &sources)?;
     report::publish(dir.path(), &run.results, &report::finetuned(run))
 }
 

@@ -9,7 +9,7 @@ use crate::progress::Progress;
 pub struct Facts<'a> {
     /// Tokens of each training row, uncut.
     pub lengths: &'a [usize],
-    /// Sizes of the model.
+    /// The model as it starts: one that read forwards so far is no encoder yet.
     pub model: &'a ModelConfig,
     /// Whether its weights are random.
     pub from_scratch: bool,

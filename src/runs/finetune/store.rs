@@ -27,8 +27,8 @@ pub fn store(of: &Material<'_>, state: &State, commit: Option<&str>, dir: &RunDi
         None => trained.weights.clone(),
     };
     hf_folder::save(&dir.model(), &ModelFiles { weights: &weights, ..trained })?;
-    // Over random weights nobody could lay it, and other heads than this one transformers does not have.
-    let wanted = config.lora.as_ref().filter(|_| trained.pooling == of.model.pooling_of_transformers());
+    // Over random weights nobody could lay it, and over its base it has the head that the base's config.json means.
+    let wanted = config.lora.as_ref().filter(|_| of.model.pooling_unsaid() == Some(trained.pooling));
     if let (Some(lora), Some(name)) = (wanted, base(&config.init_from)?) {
         save_adapter(&dir.adapter(), lora, &Base { name: &name, revision: commit }, &trained)?;
     }

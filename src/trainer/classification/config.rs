@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::metrics::Scores;
-use crate::model::{ModelConfig, Pooling};
+use crate::model::{Attention, ModelConfig, Pooling};
 use crate::ranges;
 
 /// Which parameters of the body stay as they are.
@@ -75,8 +75,13 @@ impl SelectionMetric {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ClassifierConfig {
-    /// Which hidden state the head reads: `last`, `first` (through an encoder's pooler), `mean`, or `concat`: last,
-    /// maximum and mean side by side. Left out, `mean` of an encoder, `concat` of other models.
+    /// What of its text a token sees: `causal`, itself and what stands before it, or `bidirectional`, all of it. Left
+    /// out, the model's own way: causal of Llama and GPT-2, bidirectional of encoders, which know no other.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Attention")]
+    pub attention: Option<Attention>,
+    /// Which hidden state the head reads: `last`, `first` (through BERT's pooler), `mean`, or `concat`: last, maximum
+    /// and mean side by side. Left out, `mean` of a text read in both directions, `concat` of others.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Pooling")]
     pub pooling: Option<Pooling>,
@@ -110,6 +115,7 @@ pub struct ClassifierConfig {
 impl Default for ClassifierConfig {
     fn default() -> Self {
         Self {
+            attention: None,
             pooling: None,
             head_learning_rate: 0.0,
             head_only_fraction: 0.0,
@@ -142,7 +148,21 @@ impl ClassifierConfig {
                  as it is; set the weight to 0 or another freeze",
             ));
         }
+        if self.language_model_weight > 0.0 && self.attention == Some(Attention::Bidirectional) {
+            return Err(Error::usage(
+                "classifier.language_model_weight trains the model to predict the next token, which \
+                 classifier.attention = \"bidirectional\" lets it see; leave one of them out",
+            ));
+        }
         Ok(())
+    }
+
+    /// The model that a classifier on top of such a model is trained as.
+    pub fn body(&self, model: ModelConfig) -> ModelConfig {
+        match self.attention {
+            Some(Attention::Bidirectional) => model.bidirectional(),
+            _ => model,
+        }
     }
 
     /// What the head of such a model reads.
@@ -152,11 +172,20 @@ impl ClassifierConfig {
 
     /// Errors: settings that such a model cannot follow.
     pub fn check_for(&self, model: &ModelConfig) -> Result<()> {
-        if self.pooling == Some(Pooling::First) && !model.is_encoder() {
+        if self.attention == Some(Attention::Causal) && model.is_encoder() {
             return Err(Error::usage(
-                "classifier.pooling = \"first\" reads the first token, which sees nothing of the text in this model; \
-                 take \"last\", \"mean\" or \"concat\"",
+                "classifier.attention = \"causal\" is asked of an encoder, whose tokens see the whole text; leave it \
+                 out",
             ));
+        }
+        let model = &self.body(model.clone());
+        if self.pooling == Some(Pooling::First) && model.spec().pooler_of(Pooling::First).is_none() {
+            let why = match model.is_encoder() {
+                true => "wants a pooler as BERT's, which this model does not have",
+                false => "reads the first token, which sees nothing of the text in this model",
+            };
+            let hint = "take \"last\", \"mean\" or \"concat\"";
+            return Err(Error::usage(format!("classifier.pooling = \"first\" {why}; {hint}")));
         }
         if self.language_model_weight > 0.0 && model.is_encoder() {
             return Err(Error::usage(
