@@ -2,33 +2,19 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::Device;
 use safetensors::tensor::TensorView;
 use serde_json::{Value, json};
 use train::internals::tensor_file;
 use train::model::{
-    BertConfig, Classifier, Dropout, Head, ModelConfig, Params, Pooling, TokenRows, Weights, parameter_specs,
+    BertConfig, Classifier, Dropout, Head, ModelConfig, Params, Pooling, TokenRows, parameter_specs,
 };
-use train::ops::{self, GradientSums};
 
-use crate::support::{Folder, root};
+use crate::golden_classifier::{Golden, assert_close, moved_by_last_token, numbers};
+use crate::support::Folder;
 
-/// Largest distance to transformers, which computed in f64, as a share of the largest value of the tensor.
-const CLOSE: f64 = 1e-5;
-/// Values below are rounding: a bias of the keys moves no softmax, so its gradient is zero.
-const SMALL: f64 = 1e-2;
-
-/// What `scripts/make_golden_bert.py` wrote.
-struct Golden {
-    weights: Weights,
-    gradients: Weights,
-    values: Weights,
-}
-
-const HEAD: Head = Head::Classifier { num_labels: 3, pooling: Pooling::First };
-
-fn config() -> ModelConfig {
-    ModelConfig::Bert(BertConfig {
+fn golden() -> Golden {
+    let config = ModelConfig::Bert(BertConfig {
         vocab_size: 61,
         hidden_size: 24,
         intermediate_size: 40,
@@ -37,51 +23,8 @@ fn config() -> ModelConfig {
         max_position_embeddings: 16,
         layer_norm_eps: 2e-2,
         ..Default::default()
-    })
-}
-
-impl Golden {
-    fn read() -> Self {
-        let path = root().join("tests/fixtures/golden_bert.safetensors");
-        let (mut weights, mut gradients, mut values) = (Weights::new(), Weights::new(), Weights::new());
-        for (name, tensor) in tensor_file::read(&path).unwrap() {
-            match name.strip_prefix("grad.") {
-                Some(name) => gradients.insert(name.to_string(), tensor),
-                None if name.contains('.') => weights.insert(name, tensor),
-                None => values.insert(name, tensor),
-            };
-        }
-        let specs = parameter_specs(&config(), HEAD);
-        let expected: BTreeMap<_, _> = specs.into_iter().map(|spec| (spec.name, spec.shape)).collect();
-        tensor_file::check_shapes(&path, &weights, &expected).unwrap();
-        Self { weights, gradients, values }
-    }
-
-    fn numbers(&self, name: &str) -> Vec<f64> {
-        numbers(&self.values[name])
-    }
-
-    /// The rows that are in `chosen`, without padding.
-    fn rows(&self, chosen: &[usize]) -> TokenRows {
-        let ids = self.values["input_ids"].to_dtype(DType::U32).unwrap();
-        let lengths = self.numbers("lengths");
-        let lengths: Vec<usize> = chosen.iter().map(|row| lengths[*row] as usize).collect();
-        let row = |(row, length): (&usize, &usize)| ids.get(*row).unwrap().narrow(0, 0, *length).unwrap();
-        let rows: Vec<Tensor> = chosen.iter().zip(&lengths).map(row).collect();
-        TokenRows::new(&Tensor::cat(&rows, 0).unwrap(), &lengths, 0).unwrap()
-    }
-}
-
-fn numbers(tensor: &Tensor) -> Vec<f64> {
-    tensor.flatten_all().unwrap().to_dtype(DType::F64).unwrap().to_vec1().unwrap()
-}
-
-fn assert_close(what: &str, found: &[f64], expected: &[f64]) {
-    assert_eq!(found.len(), expected.len(), "{what}");
-    let largest = expected.iter().fold(SMALL, |largest, value| largest.max(value.abs()));
-    let errors = found.iter().zip(expected).map(|(found, expected)| (found - expected).abs() / largest);
-    let worst = errors.fold(0.0, f64::max);
-    assert!(worst <= CLOSE, "{what}: off by {worst:.1e}");
+    });
+    Golden::read("bert", config, Pooling::First)
 }
 
 fn logits(model: &Classifier, rows: &TokenRows) -> Vec<f64> {
@@ -90,36 +33,17 @@ fn logits(model: &Classifier, rows: &TokenRows) -> Vec<f64> {
 
 #[test]
 fn logits_loss_and_every_gradient_equal_those_of_transformers() {
-    let golden = Golden::read();
-    for recompute in [false, true] {
-        let params = Params::init(&parameter_specs(&config(), HEAD), 0, &Device::Cpu).unwrap();
-        params.assign(&golden.weights).unwrap();
-        let model = Classifier::new(&config(), &params.tracked(|_| true), Pooling::First).unwrap();
-        let model = model.with_recompute(recompute);
-        let logits = model.logits(&golden.rows(&[0, 1, 2]), &mut Dropout::off()).unwrap();
-        assert_close("logits", &numbers(logits.value()), &golden.numbers("logits"));
-        let labels: Vec<u32> = golden.numbers("labels").into_iter().map(|label| label as u32).collect();
-        let losses = ops::cross_entropy(&logits, &Tensor::new(labels, &Device::Cpu).unwrap()).unwrap();
-        let mean = Tensor::full(1.0f32 / 3.0, 3, &Device::Cpu).unwrap();
-        let loss = ops::weighted_sum(&losses, &mean).unwrap();
-        assert_close("loss", &numbers(loss.value()), &golden.numbers("loss"));
-        let mut sums = GradientSums::default();
-        sums.backward(&loss).unwrap();
-        for (name, var) in params.iter() {
-            let found = sums.remove(var).unwrap().unwrap_or_else(|| panic!("no gradient for {name}"));
-            assert_close(name, &numbers(&found), &numbers(&golden.gradients[name]));
-        }
-    }
+    golden().assert_holds();
 }
 
 #[test]
 fn other_texts_in_the_batch_do_not_change_an_encoders_logits() {
-    let golden = Golden::read();
+    let golden = golden();
     for pooling in [Pooling::First, Pooling::Last, Pooling::Mean, Pooling::Concat] {
-        let specs = parameter_specs(&config(), Head::Classifier { num_labels: 3, pooling });
+        let specs = parameter_specs(&golden.config, Head::Classifier { num_labels: 3, pooling });
         let mut weights = Params::init(&specs, 1, &Device::Cpu).unwrap().detached();
         weights.extend(golden.weights.clone());
-        let model = Classifier::new(&config(), &weights, pooling).unwrap();
+        let model = Classifier::new(&golden.config, &weights, pooling).unwrap();
         let together = logits(&model, &golden.rows(&[0, 1, 2]));
         let alone: Vec<f64> = (0..3).flat_map(|row| logits(&model, &golden.rows(&[row]))).collect();
         assert_close(&format!("{pooling:?}"), &alone, &together);
@@ -128,14 +52,9 @@ fn other_texts_in_the_batch_do_not_change_an_encoders_logits() {
 
 #[test]
 fn every_token_of_an_encoder_sees_the_last_one() {
-    let golden = Golden::read();
-    let model = Classifier::new(&config(), &golden.weights, Pooling::First).unwrap();
-    let first_state = |ids: &[u32]| {
-        let rows = TokenRows::new(&Tensor::new(ids, &Device::Cpu).unwrap(), &[ids.len()], 0).unwrap();
-        numbers(&model.hidden(&rows, &mut Dropout::off()).unwrap().value().get(0).unwrap())
-    };
-    let distance = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
-    assert!(distance(&first_state(&[5, 6, 7, 8]), &first_state(&[5, 6, 7, 9])) > 1e-3);
+    let golden = golden();
+    let model = Classifier::new(&golden.config, &golden.weights, Pooling::First).unwrap();
+    assert!(moved_by_last_token(&model) > 1e-3);
 }
 
 /// A WordPiece tokenizer as BERT's: words and letters of the test messages, lower case.
@@ -298,6 +217,9 @@ fn an_encoder_is_refused_where_text_is_to_be_written() {
     folder
         .run(&format!("{LINE} --set classifier.language_model_weight=0.5"))
         .fails(2, &["language_model_weight"]);
+    folder
+        .run(&format!("{LINE} --set classifier.attention=causal"))
+        .fails(2, &["classifier.attention", "encoder"]);
 }
 
 #[test]
@@ -311,7 +233,9 @@ fn the_first_token_of_a_causal_model_is_no_pooling() {
 fn an_encoder_that_averages_its_tokens_is_not_exported() {
     let folder = folder_with_encoder(str::to_string);
     folder.run(&format!("{LINE} --set classifier.pooling=mean")).done();
-    folder.run("export finetuned --to exported").fails(65, &["reads all tokens", "\"first\""]);
+    folder
+        .run("export finetuned --to exported")
+        .fails(65, &["reads by \"mean\"", "classifier.pooling = \"first\""]);
 }
 
 #[test]

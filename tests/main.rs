@@ -9,12 +9,14 @@ mod corpus;
 mod cuda;
 mod data;
 mod encoder;
+mod eurobert;
 #[cfg(target_os = "linux")]
 mod faults;
 mod foreign;
 mod formats;
 mod generate;
 mod golden;
+mod golden_classifier;
 mod hostile;
 mod house;
 mod hub;

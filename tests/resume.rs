@@ -55,6 +55,21 @@ fn five_and_five_steps_of_finetuning_are_ten() {
 }
 
 #[test]
+fn a_classifier_that_reads_in_both_directions_goes_on_in_both() {
+    let folder = Folder::pretrained();
+    let line = FINETUNE.replace("classifier.language_model_weight=0.5", "classifier.attention=bidirectional");
+    let line = format!("{line} --set classifier.pooling=mean");
+    folder.run(&format!("{line} --set train.max_steps=5")).done();
+    let causal = line.replace("bidirectional", "causal");
+    folder
+        .run(&format!("{causal} --set train.max_steps=10 --resume"))
+        .fails(2, &["classifier.attention", "bidirectional", "causal"]);
+    folder.run(&format!("{line} --set train.max_steps=10 --resume")).done();
+    folder.run(&format!("{line} --set train.max_steps=10 --set output_dir=whole")).done();
+    assert_same(&folder, "finetuned", "whole", 10);
+}
+
+#[test]
 fn a_done_run_is_not_done_again() {
     let folder = Folder::pretrained();
     let written = || folder.path("pretrained/run.json").metadata().unwrap().modified().unwrap();

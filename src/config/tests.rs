@@ -113,7 +113,12 @@ fn agrees_with_defaults<C: Config>(absent: &[&str]) {
 #[test]
 fn schema_and_defaults_have_the_same_keys() {
     agrees_with_defaults::<PretrainConfig>(&["model."]);
-    agrees_with_defaults::<FinetuneConfig>(&["model.", "lora.", "classifier.pooling", "classifier.attention"]);
+    agrees_with_defaults::<FinetuneConfig>(&[
+        "model.",
+        "lora.",
+        "classifier.pooling",
+        "classifier.attention",
+    ]);
     let of_classifier = ["finetune.classifier.pooling", "finetune.classifier.attention"];
     let absent = [&["pretrain.model.", "finetune.model.", "finetune.lora."][..], &of_classifier].concat();
     agrees_with_defaults::<CompareConfig>(&absent);

@@ -104,7 +104,9 @@ pub fn load(folder: &Path) -> Result<HfFolder> {
         Some((_, score)) => {
             let pooling = pooling.map_err(|why| wrong(&format!("config.json: {why}")))?;
             if pooling == Pooling::First && config.spec().pooler_of(pooling).is_none() {
-                return Err(wrong("its classifier reads the first token, for which such a model has no pooler"));
+                return Err(wrong(
+                    "its classifier reads the first token, for which such a model has no pooler",
+                ));
             }
             if label_names.is_empty() {
                 // transformers leaves its own default names out.

@@ -6,7 +6,8 @@ use serde_json::json;
 
 use super::head::Pooling;
 use super::spec::{
-    BlockSpec, FamilyKeys, Init, LinearSpec, ModelSpec, NormSpec, ParamSpec, Place, PoolerSpec, Positions, Sizes,
+    BlockSpec, FamilyKeys, Init, LinearSpec, ModelSpec, NormSpec, ParamSpec, Place, PoolerSpec, Positions,
+    Sizes,
 };
 use crate::ops::{self, Mask, WeightLayout};
 

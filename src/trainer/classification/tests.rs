@@ -6,8 +6,8 @@ use super::*;
 use crate::data::{Example, Examples};
 use crate::metrics::{Scores, Threshold};
 use crate::model::{
-    BertConfig, Dropout, Head, LanguageModel, LlamaConfig, ModelConfig, Params, Pooling, TokenRows,
-    parameter_specs,
+    Attention, BertConfig, Dropout, Head, LanguageModel, LlamaConfig, ModelConfig, Params, Pooling,
+    TokenRows, parameter_specs,
 };
 use crate::ops;
 use crate::optim::OptimConfig;
@@ -91,6 +91,11 @@ fn what_the_head_reads_follows_from_the_family_where_nothing_is_said() {
     let first = ClassifierConfig { pooling: Some(Pooling::First), ..open.clone() };
     assert_eq!(first.pooling_of(&bert), Pooling::First);
     assert!(first.check_for(&bert).is_ok() && first.check_for(&llama).is_err());
+    let both = ClassifierConfig { attention: Some(Attention::Bidirectional), ..open.clone() };
+    assert_eq!(both.pooling_of(&both.body(llama.clone())), Pooling::Mean);
+    assert!(both.check_for(&llama).is_ok() && both.check_for(&bert).is_ok());
+    let forwards = ClassifierConfig { attention: Some(Attention::Causal), ..open.clone() };
+    assert!(forwards.check_for(&llama).is_ok() && forwards.check_for(&bert).is_err());
     let texts = ClassifierConfig { language_model_weight: 0.5, ..open };
     assert!(texts.check_for(&llama).is_ok() && texts.check_for(&bert).is_err());
 }
