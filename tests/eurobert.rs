@@ -1,4 +1,4 @@
-//! Classifiers that read in both directions: Llama's blocks as transformers' EuroBERT, GPT-2's under a name of their own.
+//! Classifiers that read in both directions: Llama's blocks as transformers' EuroBERT, GPT-2's under another name.
 
 use candle_core::Device;
 use serde_json::{Value, json};

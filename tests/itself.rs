@@ -51,5 +51,6 @@ fn the_schema_tells_an_editor_meaning_range_choices_and_default() {
     );
     let families = schema["properties"]["model"]["oneOf"].as_array().unwrap();
     let family = |shape: &Value| shape["properties"]["model_type"]["const"].as_str().unwrap().to_string();
-    assert_eq!(families.iter().map(family).collect::<Vec<_>>(), ["llama", "gpt2", "bert"]);
+    let known = ["llama", "gpt2", "bert", "eurobert", "gpt2_bidirectional"];
+    assert_eq!(families.iter().map(family).collect::<Vec<_>>(), known);
 }

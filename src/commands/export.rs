@@ -11,7 +11,6 @@ use crate::cli::{ExportArgs, Quantize};
 use crate::error::{Error, ErrorKind, Result};
 use crate::files;
 use crate::hf_folder::{self, HfFolder, Quantization, write_gguf};
-use crate::model::Pooling;
 use crate::progress::Progress;
 use crate::run_dir::{is_run, run_around};
 use crate::runs::fetch;
@@ -66,12 +65,10 @@ pub fn run(args: &ExportArgs, json: bool, progress: &Progress) -> Result<()> {
 
 /// Errors: a classifier that transformers does not have.
 fn check_head(folder: &HfFolder) -> std::result::Result<(), String> {
-    let name = |pooling: Pooling| json!(pooling);
-    let own = folder.pooling;
     match folder.config.pooling_of_transformers() {
-        Some(theirs) if theirs == own => Ok(()),
+        Some(theirs) if theirs == folder.pooling => Ok(()),
         Some(theirs) => {
-            let (own, theirs) = (name(own), name(theirs));
+            let (own, theirs) = (json!(folder.pooling), json!(theirs));
             let hint = format!("fine-tune with classifier.pooling = {theirs}");
             Err(format!("reads by {own}, that of transformers by {theirs}; {hint}"))
         }

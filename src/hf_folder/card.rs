@@ -158,5 +158,5 @@ fn use_classifier(results: &FinetuneResults) -> String {
 const USE_LANGUAGE_MODEL: &str = "```python\nfrom transformers import pipeline\n\
     write = pipeline(\"text-generation\", model=FOLDER)\nwrite(\"I was going to\")\n```\n";
 
-const USE_OWN: &str = "Ask it by `train predict`: the classifiers of transformers read other tokens of a text and would \
-    give other labels.\n";
+const USE_OWN: &str = "Ask it by `train predict`: the classifiers of transformers read other tokens of a text and \
+    would give other labels.\n";

@@ -348,8 +348,8 @@ fn check_keys(
             }
             continue;
         }
-        let without_effect = [&WITHOUT_EFFECT[..], family.without_effect];
-        let known = ours.contains_key(key) || without_effect.concat().contains(&key.as_str());
+        let without_effect = WITHOUT_EFFECT.iter().chain(family.without_effect).any(|name| name == key);
+        let known = ours.contains_key(key) || without_effect;
         let known = known || key.starts_with('_') || key.starts_with("summary_");
         let off = match value {
             Value::Null | Value::Bool(false) => true,

@@ -99,7 +99,6 @@ impl LlamaConfig {
             num_attention_heads: 12,
             max_position_embeddings: 8192,
             rms_norm_eps: 1e-5,
-            rope_theta: 250_000.0,
             ..Self::of_transformers()
         }
     }
@@ -218,6 +217,9 @@ impl LlamaConfig {
 
     /// Published checkpoints also name code of their own, which is not run, and their special tokens.
     pub(super) fn encoder_keys(&self) -> FamilyKeys {
+        let mut keys = self.family_keys();
+        // A classifier hides no token, and the default lies outside of small vocabularies.
+        keys.written["mask_token_id"] = json!(0);
         FamilyKeys {
             architectures: Some(["EuroBertModel", "EuroBertForSequenceClassification"]),
             without_effect: &[
@@ -230,7 +232,7 @@ impl LlamaConfig {
                 "mask_token_id",
                 "pad_token",
             ],
-            ..self.family_keys()
+            ..keys
         }
     }
 }
