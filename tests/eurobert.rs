@@ -124,7 +124,8 @@ fn no_folder_that_is_read_in_both_directions_says_that_it_is_causal() {
         // The last token of one layer sees the whole text anyway.
         let more = "--set classifier.pooling=concat --set lora.r=2";
         folder.run(&format!("{LINE} {more}")).done();
-        assert_eq!(folder.json("finetuned/model/config.json")["model_type"], name);
+        let keys = folder.json("finetuned/model/config.json");
+        assert_eq!((&keys["model_type"], &keys["is_causal"]), (&json!(name), &json!(false)));
         assert!(!folder.path("finetuned/adapter").exists(), "its base is causal");
         assert_eq!(answers(&folder, "finetuned/model"), answers(&folder, "finetuned"));
         folder.run(&format!("finetune --config finetune.toml --set output_dir=causal {more}")).done();
@@ -144,6 +145,9 @@ fn no_folder_that_is_read_in_both_directions_says_that_it_is_causal() {
         assert_eq!(folder.json("again/model/config.json")["model_type"], name);
         assert_eq!(folder.run("generate pretrained --prompt cat --temperature 0").done().stdout, written);
         assert_eq!(folder.run("evaluate pretrained --data corpus.txt --json").done().stdout, bits);
+        // The way in which transformers says it of a causal family.
+        set(&folder, "pretrained/model/config.json", &[("is_causal", json!(false))]);
+        folder.run("generate pretrained --prompt cat").fails(65, &["is_causal = false is not supported"]);
     }
 }
 

@@ -175,7 +175,9 @@ pub(super) fn special_tokens(tokenizer: &Tokenizer) -> Value {
 }
 
 /// Keys of any config.json that change the mathematics, with the values that mean "as built here"; a family has more.
-const AS_BUILT: [(&str, &[&str]); 6] = [
+const AS_BUILT: [(&str, &[&str]); 7] = [
+    // Since its version 5 transformers reads causal families in both directions where this is false.
+    ("is_causal", &["true"]),
     ("sliding_window", &["null"]),
     ("pretraining_tp", &["1"]),
     ("add_cross_attention", &["false"]),
@@ -341,15 +343,15 @@ fn check_keys(
     ours: &Map<String, Value>,
     family: &FamilyKeys,
 ) -> std::result::Result<(), String> {
-    for (key, value) in keys {
+    let of_family = |key: &String| family.without_effect.iter().any(|name| name == key);
+    for (key, value) in keys.iter().filter(|(key, _)| !of_family(key)) {
         if let Some((_, allowed)) = AS_BUILT.iter().chain(family.fixed).find(|(name, _)| name == key) {
             if !allowed.contains(&value.to_string().as_str()) {
                 return Err(format!("{key} = {value} is not supported, only {}", allowed.join(" or ")));
             }
             continue;
         }
-        let without_effect = WITHOUT_EFFECT.iter().chain(family.without_effect).any(|name| name == key);
-        let known = ours.contains_key(key) || without_effect;
+        let known = ours.contains_key(key) || WITHOUT_EFFECT.contains(&key.as_str());
         let known = known || key.starts_with('_') || key.starts_with("summary_");
         let off = match value {
             Value::Null | Value::Bool(false) => true,

@@ -163,7 +163,7 @@ impl BertConfig {
                 ("position_embedding_type", &["\"absolute\""]),
                 ("is_decoder", &["false"]),
             ],
-            without_effect: &[],
+            without_effect: &["is_causal"],
             written: json!({
                 "attention_probs_dropout_prob": 0.0, "hidden_dropout_prob": 0.0, "classifier_dropout": 0.0,
             }),

@@ -164,6 +164,8 @@ impl Gpt2Config {
     }
 
     pub(super) fn encoder_keys(&self) -> FamilyKeys {
-        FamilyKeys { architectures: None, ..self.family_keys() }
+        let mut keys = self.family_keys();
+        keys.written["is_causal"] = json!(false);
+        FamilyKeys { architectures: None, without_effect: &["is_causal"], ..keys }
     }
 }

@@ -220,6 +220,7 @@ impl LlamaConfig {
         let mut keys = self.family_keys();
         // A classifier hides no token, and the default lies outside of small vocabularies.
         keys.written["mask_token_id"] = json!(0);
+        keys.written["is_causal"] = json!(false);
         FamilyKeys {
             architectures: Some(["EuroBertModel", "EuroBertForSequenceClassification"]),
             without_effect: &[
@@ -228,6 +229,7 @@ impl LlamaConfig {
                 "clf_pooling",
                 "eos_token",
                 "hidden_dropout",
+                "is_causal",
                 "mask_token",
                 "mask_token_id",
                 "pad_token",
