@@ -147,7 +147,9 @@ fn no_folder_that_is_read_in_both_directions_says_that_it_is_causal() {
         assert_eq!(folder.run("evaluate pretrained --data corpus.txt --json").done().stdout, bits);
         // The way in which transformers says it of a causal family.
         set(&folder, "pretrained/model/config.json", &[("is_causal", json!(false))]);
-        folder.run("generate pretrained --prompt cat").fails(65, &["is_causal = false is not supported"]);
+        folder
+            .run("generate pretrained/model --prompt cat")
+            .fails(65, &["is_causal = false is not supported"]);
     }
 }
 
