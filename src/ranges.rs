@@ -55,9 +55,10 @@ fn properties<'a>(schema: &'a Schema, values: &toml::Table) -> Option<&'a serde_
 fn search(schema: &Schema, value: &Value, key: &str) -> Option<Outside> {
     match value {
         Value::Table(values) => {
-            let known = properties(schema, values)?;
+            let (known, any) = (properties(schema, values), schema.get("additionalProperties"));
+            let of = |name: &String| known.and_then(|known| known.get(name)).or(any);
             let dot = if key.is_empty() { "" } else { "." };
-            let mut inner = values.iter().filter_map(|(name, value)| Some((name, known.get(name)?, value)));
+            let mut inner = values.iter().filter_map(|(name, value)| Some((name, of(name)?, value)));
             inner.find_map(|(name, schema, value)| search(schema, value, &format!("{key}{dot}{name}")))
         }
         Value::Array(values) => values.iter().find_map(|value| {

@@ -234,3 +234,62 @@ fn what_does_not_fit_the_rows_or_the_model_is_refused_before_the_pretraining() {
     }
     assert!(!folder.path("compared/pretrain").exists());
 }
+
+#[test]
+fn further_starts_are_arms_of_their_own() {
+    let folder = Folder::pretrained();
+    let line = "compare --config compare.toml --set budgets=[20] --set seeds=[1] \
+                --set starts.other.init_from=pretrained --set starts.other.train.max_steps=3";
+    let results = folder.run(&format!("{line} --json")).done().object();
+    let config: toml::Table =
+        toml::from_str(&folder.text("compared/other-20-seed1/config.toml")).expect("a config");
+    assert_eq!(config["init_from"].as_str(), Some("pretrained"));
+    assert_eq!(config["train"]["max_steps"].as_integer(), Some(3));
+    assert_eq!(config["train"]["micro_batch_size"].as_integer(), Some(16), "a fine-tuning's own default");
+    for arm in ["other", "other_ngrams"] {
+        assert!(results["arms"][arm]["budgets"]["20"]["f1"]["mean"].is_number(), "{arm}");
+        assert!(results["paired_with"][arm]["budgets"]["20"]["f1"]["p_value"].is_number(), "{arm}");
+    }
+    let f1 = |arm: &str| number(&results["arms"][arm]["budgets"]["20"]["f1"]["mean"]);
+    let of_start = &results["starts_paired_with"]["other"]["scratch"]["budgets"]["20"]["f1"];
+    assert!((number(&of_start["difference"]) - (f1("other") - f1("scratch"))).abs() < 1e-9);
+    let of_svm = &results["starts_paired_with"]["other"]["char_svm"]["budgets"]["20"]["f1"];
+    assert!(of_svm["p_value_holm"].is_number());
+    assert!(number(&results["costs"]["other"]["20"]["pretraining_tokens"]) > 0.0);
+    let report = folder.text("compared/report.md");
+    for said in
+        ["from other with n-grams", "the classifier from other with 20 labels", "The transformer from other "]
+    {
+        assert!(report.contains(said), "{said}: {report}");
+    }
+    // Another start is one more run; the others stay.
+    let before = folder.bytes("compared/other-20-seed1/run.json");
+    let more = format!("{line} --set starts.second.init_from=pretrained --resume --json");
+    let results = folder.run(&more).done().object();
+    assert!(results["starts_paired_with"]["other"]["second"]["budgets"]["20"]["f1"]["p_value"].is_number());
+    assert_eq!(before, folder.bytes("compared/other-20-seed1/run.json"));
+}
+
+#[test]
+fn a_further_start_that_cannot_be_is_refused_before_any_work() {
+    let folder = Folder::pretrained();
+    folder.run("finetune --config finetune.toml").done();
+    let start = |set: &str| folder.run(&format!("compare --config compare.toml --set {set}"));
+    start("starts.Big.init_from=pretrained").fails(2, &["starts.Big", "small letters"]);
+    start("starts.scratch.init_from=pretrained").fails(2, &["starts.scratch", "another arm"]);
+    start("starts.other.seed=3").fails(2, &["starts.other.seed has no effect", "seeds gives it"]);
+    start("starts.other.train.max_steps=3").fails(2, &["starts.other.init_from must name the model"]);
+    start("starts.other.init_from=finetuned").fails(65, &["finetuned is a classifier"]);
+    start("starts.other.init_from=nowhere").fails(66, &["no model at nowhere"]);
+    let line = "compare --config compare.toml --set starts.other.init_from=pretrained --set";
+    folder
+        .run(&format!("{line} starts.other.train.dropout=3"))
+        .fails(2, &["starts.other.train.dropout is 3"]);
+    folder
+        .run(&format!("{line} starts.other.classifier.pooling=first"))
+        .fails(2, &["[starts.other] classifier.pooling", "first"]);
+    folder
+        .run(&format!("{line} starts.other.trian.max_steps=3"))
+        .fails(2, &["unknown key 'starts.other.trian"]);
+    assert!(!folder.path("compared/pretrain").exists());
+}

@@ -21,8 +21,8 @@ pub struct ComparisonSpec<'a> {
     pub seeds: &'a [u64],
     /// Budgets by rising number of labels, `all` last.
     pub budgets: &'a [String],
-    /// The pre-training; none where a model from elsewhere has no record of it.
-    pub pretraining: Option<&'a PretrainResults>,
+    /// The pre-training of an arm; a model from elsewhere has no record of it.
+    pub pretrainings: &'a BTreeMap<Arm, PretrainResults>,
     /// Settings tried on validation per arm and budget.
     pub settings_tried: usize,
     /// All arms train low-rank updates and the head alone.
@@ -95,18 +95,23 @@ fn scores(spec: &ComparisonSpec<'_>, cells: &Cells, kept: &[usize]) -> ArmScores
             // One seed of the resampling for all: that is what pairs arms and budgets.
             let scores = SeedScores::resample(runs, spec.seeds[0]);
             let table = if arm.is_baseline() { &mut found.baselines } else { &mut found.arms };
-            table.entry(arm.key().into()).or_default().budgets.insert(budget.clone(), summaries(&scores));
-            // The pre-trained arm is the first in the map.
-            if let Some(pretrained) = curves.get(&Arm::Pretrained).and_then(|curve| curve.get(at)) {
-                let differences = differences((pretrained, &rows[&Arm::Pretrained]), (&scores, runs));
-                let by_budget = found.paired_with.entry(arm.key().into()).or_default();
-                by_budget.budgets.insert(budget.clone(), differences);
+            table.entry(arm.key()).or_default().budgets.insert(budget.clone(), summaries(&scores));
+            // Models to start from are the first in the map.
+            for (start, curve) in curves.iter().filter(|(start, _)| start.is_start()) {
+                let Some(of_start) = curve.get(at) else { continue };
+                let differences = differences((of_start, &rows[start]), (&scores, runs));
+                let paired = match start {
+                    Arm::Pretrained => &mut found.paired_with,
+                    _ => found.starts_paired_with.entry(start.key()).or_default(),
+                };
+                paired.entry(arm.key()).or_default().budgets.insert(budget.clone(), differences);
             }
             curves.entry(*arm).or_default().push(scores);
         }
     }
-    found.paired_with.values_mut().for_each(correct);
-    found.paired = found.paired_with.remove(Arm::Scratch.key()).unwrap_or_default();
+    let of_starts = found.starts_paired_with.values_mut().flat_map(BTreeMap::values_mut);
+    found.paired_with.values_mut().chain(of_starts).for_each(correct);
+    found.paired = found.paired_with.remove(&Arm::Scratch.key()).unwrap_or_default();
     found.label_efficiency = label_efficiency(spec, cells, &curves);
     found
 }
@@ -169,7 +174,7 @@ fn labels(runs: &[Cell]) -> f64 {
 
 fn costs(spec: &ComparisonSpec<'_>, cells: &Cells) -> BTreeMap<String, BTreeMap<String, Cost>> {
     let of_arm = |arm: Arm, runs: &[Cell]| {
-        let before = spec.pretraining.filter(|_| arm == Arm::Pretrained);
+        let before = spec.pretrainings.get(&arm);
         Cost {
             labels: labels(runs),
             tokens: stats::mean(runs.iter().map(|cell| cell.tokens() as f64)),
@@ -185,7 +190,7 @@ fn costs(spec: &ComparisonSpec<'_>, cells: &Cells) -> BTreeMap<String, BTreeMap<
     };
     let by_budget = |arm: Arm| {
         let costs = spec.budgets.iter().map(|budget| (budget.clone(), of_arm(arm, cells.of(arm, budget))));
-        (arm.key().into(), costs.collect())
+        (arm.key(), costs.collect())
     };
     cells.arms().map(by_budget).collect()
 }

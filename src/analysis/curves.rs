@@ -16,7 +16,7 @@ pub fn means(cells: &Cells, budgets: &[String]) -> BTreeMap<String, BTreeMap<Str
             let runs: Vec<&FinetuneResults> =
                 cells.finetuned(arm, budget).into_iter().map(|run: &Finetuned| &run.results).collect();
             if let Some(means) = training_means(&runs) {
-                found.entry(arm.key().into()).or_default().insert(budget.clone(), means);
+                found.entry(arm.key()).or_default().insert(budget.clone(), means);
             }
         }
     }

@@ -28,7 +28,14 @@ pub fn verdict(results: &CompareResults, judged: &[Scores]) -> Verdict {
     let fit = !verdicts.is_empty() && verdicts.iter().all(|verdict| verdict.fit);
     let mut findings = vec![answer(results)];
     findings.extend(worth(scores));
-    findings.extend(against_baselines(results));
+    findings.extend(starts(results));
+    findings.extend(
+        results
+            .arms()
+            .into_iter()
+            .filter(|arm| arm.is_start())
+            .filter_map(|arm| against_baselines(results, arm)),
+    );
     findings.extend(fitness(results, &verdicts));
     findings.extend(results.budgets.iter().filter_map(|budget| budget_finding(scores, budget)));
     findings.extend(scores.label_efficiency.iter().filter_map(ratio_finding));
@@ -82,11 +89,37 @@ fn worth(scores: &ArmScores) -> Option<String> {
     (!read.is_empty()).then(|| format!("By F1 pre-training is worth {}.", read.join(", ")))
 }
 
+/// The own pre-training beside each further start, over all budgets.
+fn starts(results: &CompareResults) -> Vec<String> {
+    let of_start = |start: &Arm| {
+        let against = |budget: &String| results.scores.ahead_of(Arm::Pretrained, *start, budget);
+        let name = format!("the classifier {}", start.name());
+        standing(results, &name, against).map(|standing| format!("The pre-trained transformer {standing}."))
+    };
+    let further = |arm: &Arm| arm.is_start() && *arm != Arm::Pretrained;
+    results.arms().iter().filter(|arm| further(arm)).filter_map(of_start).collect()
+}
+
 /// Whether a transformer helps at all, over all budgets.
-fn against_baselines(results: &CompareResults) -> Option<String> {
+fn against_baselines(results: &CompareResults, start: Arm) -> Option<String> {
+    let against = |budget: &String| best_baseline(&results.scores, start, budget).map(|(_, found)| found);
+    let standing = standing(results, "the best baseline", against)?;
+    let which = match start {
+        Arm::Pretrained => "The pre-trained transformer".into(),
+        other => format!("The transformer {}", other.name()),
+    };
+    Some(format!("{which} {standing}."))
+}
+
+/// With which budgets something is ahead of `other`, behind it, or neither.
+fn standing<'a>(
+    results: &'a CompareResults,
+    other: &str,
+    against: impl Fn(&String) -> Option<&'a Difference>,
+) -> Option<String> {
     let (mut ahead, mut behind, mut unclear) = (Vec::new(), Vec::new(), Vec::new());
     for budget in &results.budgets {
-        let Some((_, found)) = best_baseline(&results.scores, budget) else { continue };
+        let Some(found) = against(budget) else { continue };
         match (found.p_value_holm < SIGNIFICANT, found.difference > 0.0) {
             (true, true) => ahead.push(budget.as_str()),
             (true, false) => behind.push(budget.as_str()),
@@ -97,9 +130,9 @@ fn against_baselines(results: &CompareResults) -> Option<String> {
     let parts: Vec<String> = said
         .iter()
         .filter(|(_, budgets)| !budgets.is_empty())
-        .map(|(what, budgets)| format!("{what} the best baseline with {}", listed(budgets)))
+        .map(|(what, budgets)| format!("{what} {other} with {}", listed(budgets)))
         .collect();
-    (!parts.is_empty()).then(|| format!("The pre-trained transformer {}.", parts.join(" and ")))
+    (!parts.is_empty()).then(|| parts.join(" and "))
 }
 
 /// On how many seeds the pre-trained classifier is good, and the first reason why it is not.
@@ -212,17 +245,17 @@ fn ratio_finding(found: &LabelRatio) -> Option<String> {
     }
 }
 
-/// The baseline of highest mean F1, and the pre-trained arm's difference from it.
-fn best_baseline<'a>(scores: &'a ArmScores, budget: &str) -> Option<(Arm, &'a Difference)> {
+/// The baseline of highest mean F1, and the difference of `start` from it.
+fn best_baseline<'a>(scores: &'a ArmScores, start: Arm, budget: &str) -> Option<(Arm, &'a Difference)> {
     let scored = Arm::BASELINES.iter().filter_map(|arm| Some((*arm, scores.f1(*arm, budget)?.mean)));
     let (arm, _) = scored.max_by(|a, b| a.1.total_cmp(&b.1))?;
-    Some((arm, scores.paired_with.get(arm.key())?.budgets.get(budget)?.get("f1")?))
+    Some((arm, scores.ahead_of(start, arm, budget)?))
 }
 
 /// The pre-trained arm beside the best baseline.
 fn baseline_finding(scores: &ArmScores, budget: &str) -> Option<String> {
     let pretrained = scores.f1(Arm::Pretrained, budget)?;
-    let (arm, found) = best_baseline(scores, budget)?;
+    let (arm, found) = best_baseline(scores, Arm::Pretrained, budget)?;
     let mean = scores.f1(arm, budget)?.mean;
     let shown = found.p_value_holm < SIGNIFICANT;
     let (labels, name, p) = (labels(budget), arm.name(), p_words(found.p_value_holm));

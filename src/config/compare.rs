@@ -1,6 +1,6 @@
 //! What `train compare` is told.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -8,8 +8,9 @@ use serde_json::Value;
 
 use super::finetune::{AUDIT_THRESHOLD, AuditMode, FinetuneConfig};
 use super::loadable::Config;
-use super::pretrain::PretrainConfig;
+use super::pretrain::{PretrainConfig, SCRATCH};
 use crate::error::{Error, Result};
+use crate::results::StartName;
 use crate::trainer::ClassifierConfig;
 
 /// Config of `train compare`.
@@ -26,6 +27,10 @@ pub struct CompareConfig {
     pub budgets: Vec<usize>,
     /// A finished pre-training to start from; empty runs the one described in `pretrain`.
     pub pretrained: String,
+    /// Further models to start from, by the names that they have in the tables: each is an arm of its own, fine-tuned
+    /// on the rows of `finetune`. Settings are its own too; those left out follow from the data.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub starts: BTreeMap<String, FinetuneConfig>,
     /// What to do about rows of validation and test that were seen before: `off`, `warn`, `drop`, `deny`.
     pub audit: AuditMode,
     /// Jaccard similarity of word triples from which two texts count as nearly the same.
@@ -59,6 +64,20 @@ const FILLED_IN: [(&str, &str); 12] = [
     ("/pretrain/device", "device is that of all runs"),
 ];
 
+/// Keys of further starts that a comparison sets itself, and from what.
+const FILLED_IN_OF_STARTS: [(&str, &str); 10] = [
+    ("/output_dir", "each run gets a folder in output_dir"),
+    ("/seed", "seeds gives it"),
+    ("/device", "device is that of all runs"),
+    ("/model", "a start has sizes of its own"),
+    ("/tokenizer", "a start has a tokenizer of its own"),
+    ("/audit", "audit is that of the comparison"),
+    ("/audit_threshold", "audit_threshold is that of the comparison"),
+    ("/data", "all arms have the rows of finetune.data"),
+    ("/decision", "all arms answer by finetune.decision"),
+    ("/mistakes", "finetune.mistakes is that of all arms"),
+];
+
 /// `[search]` of compare: every combination is tried, for both arms alike. An empty list keeps the config's value.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -82,6 +101,7 @@ impl Default for CompareConfig {
             seeds: vec![1, 2, 3],
             budgets: vec![100, 0],
             pretrained: String::new(),
+            starts: BTreeMap::new(),
             audit: AuditMode::Warn,
             audit_threshold: AUDIT_THRESHOLD,
             match_compute: false,
@@ -94,22 +114,52 @@ impl Default for CompareConfig {
 }
 
 impl CompareConfig {
+    /// Errors: a further start without a model, or with a name that cannot be one (2).
+    fn check_starts(&self) -> Result<()> {
+        for (name, start) in &self.starts {
+            if StartName::new(name).is_none() {
+                let longest = StartName::LONGEST;
+                let form =
+                    format!("up to {longest} small letters, digits and hyphens, beginning with a letter");
+                let why =
+                    format!("starts.{name}: the name of a start has {form}, and is not that of another arm");
+                return Err(Error::usage(why));
+            }
+            if matches!(&start.init_from[..], "" | SCRATCH) {
+                let why = format!("starts.{name}.init_from must name the model that this arm starts from");
+                return Err(Error::usage(why));
+            }
+            let within = |cause: Error| Error::usage(format!("[starts.{name}] {cause}"));
+            start.check_sections().map_err(within)?;
+        }
+        Ok(())
+    }
+
     /// Errors: a key that the comparison sets itself has a value of its own, which would have no effect (2).
     fn check_filled_in(&self) -> Result<()> {
         let json = |config: &Self| serde_json::to_value(config).map_err(Error::usage);
         let (own, default) = (json(self)?, json(&Self::default())?);
-        let values =
-            |key| (own.pointer(key).unwrap_or(&Value::Null), default.pointer(key).unwrap_or(&Value::Null));
-        for (key, source) in FILLED_IN {
-            let (own, default) = values(key);
-            if own != default {
-                let key = differing(key[1..].replace('/', "."), own, default);
-                let why = format!("{key} has no effect in a comparison: {source}; leave it out");
-                return Err(Error::usage(why));
-            }
+        FILLED_IN.iter().try_for_each(|(key, source)| has_default(&own, &default, "", key, source))?;
+        for name in self.starts.keys() {
+            let (own, section) = (&own["starts"][name], format!("starts.{name}"));
+            let of_start =
+                |(key, source): &(&str, &str)| has_default(own, &default["finetune"], &section, key, source);
+            FILLED_IN_OF_STARTS.iter().try_for_each(of_start)?;
         }
         Ok(())
     }
+}
+
+/// Errors: the value at the pointer `key` of `own`, the part `section` of the config, is not the default (2).
+fn has_default(own: &Value, default: &Value, section: &str, key: &str, source: &str) -> Result<()> {
+    let value = |of: &Value| of.pointer(key).cloned().unwrap_or_default();
+    let (own, default) = (value(own), value(default));
+    if own == default {
+        return Ok(());
+    }
+    let name = format!("{section}{}", key.replace('/', "."));
+    let key = differing(name.trim_start_matches('.').into(), &own, &default);
+    Err(Error::usage(format!("{key} has no effect in a comparison: {source}; leave it out")))
 }
 
 /// The first key in or below `key` whose values differ.
@@ -139,6 +189,7 @@ impl Config for CompareConfig {
             return Err(Error::usage(why));
         }
         self.check_filled_in()?;
+        self.check_starts()?;
         let within = |section: &'static str| move |cause: Error| Error::usage(format!("[{section}] {cause}"));
         self.pretrain.check_sections().map_err(within("pretrain"))?;
         self.finetune.check_sections().map_err(within("finetune"))?;

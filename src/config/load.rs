@@ -11,7 +11,7 @@ use super::compare::CompareConfig;
 use super::finetune::FinetuneConfig;
 use super::loadable::Config;
 use super::pretrain::PretrainConfig;
-use super::schema::known_keys;
+use super::schema::{ANY_NAME, known_keys};
 use crate::error::{Error, Result};
 use crate::{files, ranges};
 
@@ -175,7 +175,8 @@ fn parse<C: Config>(name: &str, text: &str, overrides: &[Override]) -> Result<C>
 }
 
 /// The config of these keys, every other one as in the defaults of the whole: a section has other defaults in one command
-/// than in another. A model is taken as it is, since another family has other keys.
+/// than in another, and a further start of a comparison those of a fine-tuning. A model is taken as it is, since another
+/// family has other keys.
 fn over_defaults<C: Config>(table: &Table) -> std::result::Result<C, toml::de::Error> {
     fn overlay(defaults: &mut Table, table: &Table) {
         for (key, value) in table {
@@ -186,6 +187,11 @@ fn over_defaults<C: Config>(table: &Table) -> std::result::Result<C, toml::de::E
         }
     }
     let mut all = Table::try_from(C::default()).unwrap_or_default();
+    if let (Some(Value::Table(starts)), true) = (table.get("starts"), C::COMMAND == CompareConfig::COMMAND) {
+        let fine_tuning = || Value::try_from(FinetuneConfig::default()).unwrap_or(Value::Table(Table::new()));
+        let starts = starts.keys().map(|name| (name.clone(), fine_tuning())).collect();
+        all.insert("starts".into(), Value::Table(starts));
+    }
     overlay(&mut all, table);
     all.try_into()
 }
@@ -193,13 +199,26 @@ fn over_defaults<C: Config>(table: &Table) -> std::result::Result<C, toml::de::E
 fn check_keys(table: &Table, known: &[String], place: impl Fn(&str) -> String) -> Result<()> {
     let mut keys = Vec::new();
     flatten(table, "", &mut keys);
-    let Some(unknown) = keys.iter().find(|key| !known.contains(key)) else { return Ok(()) };
-    let nearest = known.iter().map(|key| (similarity(unknown, key), key)).max_by(|a, b| a.0.total_cmp(&b.0));
+    let Some(unknown) = keys.iter().find(|key| !known.iter().any(|known| is_named(key, known))) else {
+        return Ok(());
+    };
+    let nearest = known
+        .iter()
+        .filter(|key| !key.contains(ANY_NAME))
+        .map(|key| (similarity(unknown, key), key))
+        .max_by(|a, b| a.0.total_cmp(&b.0));
     let hint = match nearest {
         Some((similarity, key)) if similarity > 0.6 => format!("did you mean '{key}'?"),
         _ => "train config check prints all keys".to_string(),
     };
     Err(Error::usage(format!("{}: unknown key '{unknown}', {hint}", place(unknown))))
+}
+
+/// Whether a key is the known one, but for names of the user's own.
+fn is_named(key: &str, known: &str) -> bool {
+    let parts = |key: &'_ str| key.split('.').count();
+    let agree = |(part, known): (&str, &str)| part == known || known == ANY_NAME;
+    parts(key) == parts(known) && key.split('.').zip(known.split('.')).all(agree)
 }
 
 /// The command that takes such a config, where one does.

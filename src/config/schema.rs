@@ -11,6 +11,10 @@ pub fn schema<C: Serialize + Default + JsonSchema>() -> Value {
     let mut schema = ranges::schema::<C>();
     let defaults = serde_json::to_value(C::default()).unwrap_or_default();
     put_defaults(&mut schema, &defaults);
+    // Further starts of a comparison are fine-tunings.
+    if let Some(start) = schema.pointer_mut("/properties/starts/additionalProperties") {
+        put_defaults(start, &defaults["finetune"]);
+    }
     schema
 }
 
@@ -38,6 +42,9 @@ fn has_keys(schema: &Value) -> bool {
     schema["properties"].is_object()
 }
 
+/// Stands in [`known_keys`] for a name of the user's own.
+pub(super) const ANY_NAME: &str = "*";
+
 /// Dotted names of all keys of a config, of every shape that a section may have.
 pub(super) fn known_keys<C: Serialize + Default + JsonSchema>() -> Vec<String> {
     let mut keys = Vec::new();
@@ -50,6 +57,10 @@ fn flatten(schema: &Value, key: &str, keys: &mut Vec<String>) {
         let dot = if key.is_empty() { "" } else { "." };
         properties.iter().for_each(|(name, schema)| flatten(schema, &format!("{key}{dot}{name}"), keys));
     };
+    // A section whose keys are names of the user's own.
+    if let Some(named) = schema.get("additionalProperties").filter(|named| has_keys(named)) {
+        return flatten(named, &format!("{key}.{ANY_NAME}"), keys);
+    }
     match (&schema["properties"], &schema["oneOf"]) {
         (Value::Object(properties), _) => inside(properties, keys),
         (_, Value::Array(shapes)) if has_keys(&shapes[0]) => {

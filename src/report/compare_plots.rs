@@ -11,16 +11,19 @@ use crate::metrics::{Scores, stats};
 use crate::results::{Arm, Cells, CompareResults, Summary};
 
 /// One of each arm and baseline; what is combined has that of its arm.
-fn colour(arm: Arm) -> usize {
+fn colour(arm: Arm, results: &CompareResults) -> usize {
     let arm = arm.combines().unwrap_or(arm);
-    let mut own = Arm::ALL.into_iter().filter(|arm| arm.combines().is_none());
-    own.position(|other| other == arm).unwrap_or(7)
+    const OWN: [Arm; 6] =
+        [Arm::Pretrained, Arm::Scratch, Arm::ScratchMatched, Arm::CharSvm, Arm::CharNgram, Arm::WordNgram];
+    let mut starts = results.arms().into_iter().filter(|arm| matches!(arm, Arm::Start(_)));
+    // Grey joins the seeds; further starts take the colours after it in turn.
+    let start = || starts.position(|other| other == arm).map_or(OWN.len(), |at| OWN.len() + 1 + at % 3);
+    OWN.iter().position(|other| *other == arm).unwrap_or_else(start)
 }
 
 /// Labels of each budget, with the name of the budget.
 fn label_ticks(results: &CompareResults) -> Vec<(f64, String)> {
-    let costs = results.costs.get(Arm::Pretrained.key());
-    let count = |budget: &String| costs.and_then(|costs| costs.get(budget)).map_or(1.0, |cost| cost.labels);
+    let count = |budget: &String| results.cost(Arm::Pretrained, budget).map_or(1.0, |cost| cost.labels);
     let tick = |budget: &String| {
         let count = count(budget);
         (count, if budget == "all" { format!("all {count:.0}") } else { budget.clone() })
@@ -35,7 +38,7 @@ pub fn efficiency(results: &CompareResults) -> Plot {
         let budgets = results.budgets.iter().zip(&ticks);
         let points: Vec<(f64, &Summary)> =
             budgets.filter_map(|(budget, tick)| Some((tick.0, results.scores.f1(arm, budget)?))).collect();
-        let colour = colour(arm);
+        let colour = colour(arm, results);
         let band = points.iter().map(|(x, f1)| (*x, f1.ci95[0], f1.ci95[1])).collect();
         let band = arm.is_trained().then(|| Series::new(colour, Shape::Band(band)));
         let line = points.iter().map(|(x, f1)| (*x, f1.mean)).collect();
@@ -54,7 +57,7 @@ pub fn efficiency(results: &CompareResults) -> Plot {
             "Mean F1 over seeds for every arm, alone and with n-grams, and baseline by number of labels; bands hold 95 % of resamples of rows \
              and seeds.",
         )
-        .series(Arm::ALL.into_iter().filter(|arm| *arm != Arm::Majority).flat_map(of_arm))
+        .series(results.arms().into_iter().filter(|arm| *arm != Arm::Majority).flat_map(of_arm))
 }
 
 /// Difference of the arms by budget with its interval.
@@ -94,7 +97,7 @@ pub fn strip(results: &CompareResults) -> Plot {
         .map(|(from, to)| Series::new(6, Shape::Thin(vec![(from.0, from.1), (to.0, to.1)])))
         .collect();
     let arms = [(Arm::Pretrained, a), (Arm::Scratch, b)]
-        .map(|(arm, points)| Series::new(colour(arm), Shape::Dots(points)).named(arm.name()));
+        .map(|(arm, points)| Series::new(colour(arm, results), Shape::Dots(points)).named(arm.name()));
     Plot::new("seeds", "Every seed", Axis::places("labels", &results.budgets), Axis::values("F1"))
         .describe(
             "F1 on test of each seed, pre-trained beside from scratch and joined to it, by number of labels.",
@@ -127,14 +130,15 @@ pub fn curves(results: &CompareResults, cells: &Cells) -> Vec<Markup> {
     let mut budgets: Vec<&String> =
         results.budgets.first().into_iter().chain(results.budgets.last()).collect();
     budgets.dedup();
-    budgets.into_iter().flat_map(|budget| of_budget(cells, budget)).collect()
+    budgets.into_iter().flat_map(|budget| of_budget(results, cells, budget)).collect()
 }
 
-/// Both arms, and the baseline that stands for all.
-fn of_budget(cells: &Cells, budget: &str) -> Vec<Markup> {
-    let runs = [Arm::Pretrained, Arm::Scratch, Arm::CharSvm];
-    let runs = runs.map(|arm| Runs { arm, colour: colour(arm), cells: cells.of(arm, budget) });
-    let runs: Vec<Runs<'_>> = runs.into_iter().filter(|runs| !runs.cells.is_empty()).collect();
+/// The arms, but for the longer one, and the baseline that stands for all.
+fn of_budget(results: &CompareResults, cells: &Cells, budget: &str) -> Vec<Markup> {
+    let shown = |arm: &Arm| arm.with_ngrams().is_some() || *arm == Arm::CharSvm;
+    let runs = results.arms().into_iter().filter(shown);
+    let runs = runs.map(|arm| Runs { arm, colour: colour(arm, results), cells: cells.of(arm, budget) });
+    let runs: Vec<Runs<'_>> = runs.filter(|runs| !runs.cells.is_empty()).collect();
     let arms: Vec<Runs<'_>> = runs.iter().filter(|runs| runs.arm.is_trained()).copied().collect();
     let mut plots = vec![
         seed_curves::precision_recall(&runs, budget),

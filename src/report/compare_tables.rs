@@ -17,11 +17,12 @@ const SHOWN_MISTAKES: usize = 12;
 pub fn scores(results: &CompareResults, of: &ArmScores) -> Table {
     let columns = ["labels", "model", "F1", "95 %", "precision", "recall", "PR-AUC", "MCC", "accuracy"];
     let mut table = Table::new("Scores", 2, &columns);
+    let arms = results.arms();
     for budget in &results.budgets {
         table.begin_group();
-        let means = Arm::ALL.map(|arm| of.f1(arm, budget).map(|f1| f1.mean));
-        let best = means.iter().flatten().copied().fold(f64::NEG_INFINITY, f64::max);
-        for arm in Arm::ALL {
+        let means = arms.iter().map(|arm| of.f1(*arm, budget).map(|f1| f1.mean));
+        let best = means.flatten().fold(f64::NEG_INFINITY, f64::max);
+        for &arm in &arms {
             let Some(scores) = of.of(arm, budget) else { continue };
             let cell = |key: &str| scores.get(key).map_or("-".into(), mean_std);
             let f1 = scores.get("f1");
@@ -129,10 +130,8 @@ pub fn costs(results: &CompareResults) -> Table {
     let mut table = Table::new("Costs", 2, &columns);
     for budget in &results.budgets {
         table.begin_group();
-        for arm in Arm::ALL {
-            let Some(cost) = results.costs.get(arm.key()).and_then(|costs| costs.get(budget)) else {
-                continue;
-            };
+        for arm in results.arms() {
+            let Some(cost) = results.cost(arm, budget) else { continue };
             table.row([
                 budget.clone(),
                 arm.name().into(),
@@ -150,8 +149,8 @@ pub fn costs(results: &CompareResults) -> Table {
 /// By budget, then by arm.
 fn means(results: &CompareResults) -> impl Iterator<Item = (&String, Arm, &TrainingMeans)> {
     results.budgets.iter().flat_map(move |budget| {
-        let of_arm = move |arm: Arm| Some((budget, arm, results.runs.get(arm.key())?.get(budget)?));
-        Arm::ALL.into_iter().filter_map(of_arm)
+        let of_arm = move |arm: Arm| Some((budget, arm, results.runs.get(&arm.key())?.get(budget)?));
+        results.arms().into_iter().filter_map(of_arm)
     })
 }
 
@@ -248,7 +247,7 @@ pub fn by_label(results: &CompareResults, cells: &Cells) -> Table {
     let mut table =
         Table::new("Scores by label", 2, &["label", "model", "precision", "recall", "F1", "test rows"]);
     let Some(budget) = results.budgets.last() else { return table };
-    for arm in [Arm::Pretrained, Arm::Scratch] {
+    for arm in results.arms().into_iter().filter(|arm| arm.with_ngrams().is_some()) {
         table.begin_group();
         let runs = cells.of(arm, budget);
         for (at, label) in runs.iter().take(1).flat_map(|run| run.test().per_class.iter().enumerate()) {

@@ -52,7 +52,7 @@ pub struct Plot {
 }
 
 impl Series {
-    /// A shape in the colour of this number, 0 to 7.
+    /// A shape in the colour of this number, 0 to 9.
     pub fn new(colour: usize, shape: Shape) -> Self {
         Self { name: None, colour, shape }
     }

@@ -66,7 +66,7 @@ pub struct PairedByBudget {
 pub struct ArmScores {
     /// Test rows the scores are of.
     pub test_rows: usize,
-    /// `pretrained` and `scratch`, and `scratch_matched` where asked for.
+    /// `pretrained`, `scratch`, further starts by name, and others where asked for.
     pub arms: BTreeMap<String, ByBudget>,
     /// `majority`, `char_ngram` and the others.
     pub baselines: BTreeMap<String, ByBudget>,
@@ -74,6 +74,9 @@ pub struct ArmScores {
     pub paired: PairedByBudget,
     /// Pre-trained minus each other arm or baseline.
     pub paired_with: BTreeMap<String, PairedByBudget>,
+    /// Each further start minus the arms and baselines after it in the tables.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub starts_paired_with: BTreeMap<String, BTreeMap<String, PairedByBudget>>,
     /// How many labels pre-training is worth, by F1.
     pub label_efficiency: Vec<LabelRatio>,
 }
@@ -130,6 +133,18 @@ pub struct CompareResults {
 }
 
 impl CompareResults {
+    /// Arms and baselines in the order of the tables.
+    pub fn arms(&self) -> Vec<Arm> {
+        let mut arms: Vec<Arm> = self.costs.keys().filter_map(|key| Arm::of_key(key)).collect();
+        arms.sort();
+        arms
+    }
+
+    /// What an arm was given with a label budget.
+    pub fn cost(&self, arm: Arm, budget: &str) -> Option<&Cost> {
+        self.costs.get(&arm.key())?.get(budget)
+    }
+
     /// The score that differences, labels saved and the verdict are about.
     pub fn leading_score(&self) -> String {
         match &self.positive[..] {
@@ -207,8 +222,7 @@ impl Comparison {
     /// Errors: results or a run missing (66), damaged or of another kind (65).
     pub fn load(path: &Path) -> Result<Self> {
         let results: CompareResults = read_json(path, "results.json")?;
-        let arms: Vec<Arm> =
-            Arm::ALL.into_iter().filter(|arm| results.costs.contains_key(arm.key())).collect();
+        let arms = results.arms();
         let cells = Cells::read(path, &arms, &results.budgets, &results.seeds)?;
         let pretrained = Pretrained::load(&path.join("pretrain")).ok();
         Ok(Self { dir: path.into(), facts: RunFacts::read(path), results, pretrained, cells })
@@ -219,7 +233,7 @@ impl ArmScores {
     /// Scores of an arm or baseline with a label budget.
     pub fn of(&self, arm: Arm, budget: &str) -> Option<&ScoreSummaries> {
         let table = if arm.is_baseline() { &self.baselines } else { &self.arms };
-        table.get(arm.key())?.budgets.get(budget)
+        table.get(&arm.key())?.budgets.get(budget)
     }
 
     /// Its F1.
@@ -230,6 +244,16 @@ impl ArmScores {
     /// F1 of pre-trained minus that of scratch.
     pub fn difference(&self, budget: &str) -> Option<&Difference> {
         self.paired.budgets.get(budget)?.get("f1")
+    }
+
+    /// F1 of a model to start from minus that of an arm or baseline after it in the tables.
+    pub fn ahead_of(&self, start: Arm, other: Arm, budget: &str) -> Option<&Difference> {
+        let paired = match (start, other) {
+            (Arm::Pretrained, Arm::Scratch) => return self.difference(budget),
+            (Arm::Pretrained, _) => &self.paired_with,
+            _ => self.starts_paired_with.get(&start.key())?,
+        };
+        paired.get(&other.key())?.budgets.get(budget)?.get("f1")
     }
 }
 

@@ -16,7 +16,7 @@ mod mistakes;
 mod predictions;
 mod pretrain;
 
-pub use arm::{Arm, cell_folder};
+pub use arm::{Arm, StartName, cell_folder};
 pub use audit::{AuditResults, Overlap, OverlapExample};
 pub use baseline::{BaselineResults, Baselined};
 pub use cells::{Cell, Cells};

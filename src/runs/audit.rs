@@ -143,6 +143,13 @@ pub struct Known {
 }
 
 impl Known {
+    /// The same with what another model has seen.
+    pub fn add(&mut self, other: Self) {
+        let new = other.corpora.into_iter().filter(|corpus| !self.corpora.contains(corpus));
+        self.corpora.extend(new.collect::<Vec<_>>());
+        self.unknown_text |= other.unknown_text;
+    }
+
     /// Follows `init_from` from run to run.
     ///
     /// Errors: as fetching texts from the Hub.

@@ -86,6 +86,10 @@ fn inputs(prefix: &str, table: &Table) -> Vec<(String, String)> {
 
 /// Whether `key` is `name`, alone or in the section of a comparison.
 fn is_key(key: &str, name: &str) -> bool {
+    let of_start = key.strip_prefix("starts.").and_then(|key| key.split_once('.'));
+    if of_start.is_some_and(|(_, key)| key == name) {
+        return true;
+    }
     key == name || ["pretrain.", "finetune."].iter().any(|section| key.strip_prefix(section) == Some(name))
 }
 

@@ -69,6 +69,9 @@ impl<'a> Fetcher<'a> {
             local.pretrain = self.pretrain(&config.pretrain)?;
         }
         local.finetune = self.finetune(&config.finetune)?;
+        for start in local.starts.values_mut() {
+            start.init_from = self.model(&start.init_from)?;
+        }
         Ok(local)
     }
 

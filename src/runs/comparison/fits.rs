@@ -8,18 +8,27 @@ use crate::error::{Error, Result};
 use crate::hf_folder;
 use crate::model::ModelConfig;
 
-/// Errors: a budget, class weights, texts or adapters that do not fit, by key (2); a `pretrained` that is a classifier
-/// (65).
+/// Errors: a budget, class weights, texts or adapters that do not fit, by key (2); a start that is a classifier (65).
 pub fn check(config: &CompareConfig, split: &LabelledSplit) -> Result<()> {
     config.budgets.iter().try_for_each(|budget| split.check_budget("budgets", *budget))?;
     let within = |cause: Error| Error::usage(format!("[finetune] {cause}"));
-    let FinetuneConfig { classifier, train, lora, .. } = &config.finetune;
-    let labels: Vec<u32> = split.train.iter().map(|row| row.label).collect();
-    classifier.weights(&labels, split.label_names.len()).map_err(within)?;
     config.finetune.check_decision(split).map_err(within)?;
-    let model = model(config)?;
-    train.check_open(model.max_position_embeddings()).map_err(within)?;
-    lora.as_ref().map_or(Ok(Vec::new()), |lora| lora.specs(&model)).map_err(within).map(drop)
+    check_arm(&config.finetune, split, &model(config)?).map_err(within)?;
+    for (name, start) in &config.starts {
+        let within = |cause: Error| Error::usage(format!("[starts.{name}] {cause}"));
+        check_arm(start, split, &language_model(&start.init_from)?).map_err(within)?;
+    }
+    Ok(())
+}
+
+/// Errors: class weights, texts, what the head reads or adapters that do not fit rows or model, by key (2).
+fn check_arm(config: &FinetuneConfig, split: &LabelledSplit, model: &ModelConfig) -> Result<()> {
+    let FinetuneConfig { classifier, train, lora, .. } = config;
+    let labels: Vec<u32> = split.train.iter().map(|row| row.label).collect();
+    classifier.weights(&labels, split.label_names.len())?;
+    train.check_open(model.max_position_embeddings())?;
+    classifier.check_for(model)?;
+    lora.as_ref().map_or(Ok(Vec::new()), |lora| lora.specs(model)).map(drop)
 }
 
 /// Sizes that both arms will have, but for the vocabulary.
@@ -28,6 +37,13 @@ fn model(config: &CompareConfig) -> Result<ModelConfig> {
         ("", SCRATCH) => return Ok(config.pretrain.model.clone()),
         ("", start) | (start, _) => start,
     };
+    language_model(start)
+}
+
+/// Sizes of the model at `start`.
+///
+/// Errors: as `hf_folder::load`; a classifier (65).
+fn language_model(start: &str) -> Result<ModelConfig> {
     let folder = hf_folder::load(&hf_folder::locate(Path::new(start))?)?;
     if !folder.label_names.is_empty() {
         let why = format!("{start} is a classifier, and a comparison starts from a language model");

@@ -23,22 +23,31 @@ use super::pretrain::{self, pretrain};
 use super::start::Start;
 use super::{Context, lifecycle};
 use crate::analysis::{self, ComparisonSpec};
-use crate::config::{self, AuditMode, CompareConfig, Config, SCRATCH};
+use crate::config::{self, AuditMode, CompareConfig, Config, FinetuneConfig, SCRATCH};
 use crate::device;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::hf_folder;
 use crate::report;
 use crate::results::{
-    self, Arm, AuditResults, Baselined, Cells, Comparison, Finetuned, Pretrained, RunFacts, TransferPoint,
-    cell_folder,
+    self, Arm, AuditResults, Baselined, Cells, Comparison, Finetuned, Pretrained, RunFacts, StartName,
+    TransferPoint, cell_folder,
 };
 use crate::run_dir::{Existing, Manifest, RunDir, Status, copy_run, is_done, read_json};
 
 /// Keys that may change when a comparison goes on: more seeds, budgets or arms only add runs. The first may not
 /// when it turns `drop` on or off, which changes the rows of every run.
-const HARMLESS: [&str; 7] =
-    ["audit", "device", "seeds", "budgets", "match_compute", "transfer_checkpoints", "pretrained"];
+const HARMLESS: [&str; 9] = [
+    "audit",
+    "device",
+    "seeds",
+    "budgets",
+    "match_compute",
+    "transfer_checkpoints",
+    "pretrained",
+    "starts",
+    "starts.",
+];
 
 /// Compares as the config says; afterwards the directory holds every run and the results.
 ///
@@ -148,13 +157,22 @@ fn all_runs(
     let transfer = table.transfer(&plan, &context.inner())?;
     let cells = table.cells;
     let budgets: Vec<String> = budgets(config).into_iter().map(budget_name).collect();
+    let recorded = |(name, start): (&String, &FinetuneConfig)| {
+        let run = Pretrained::load(Path::new(&start.init_from)).ok()?;
+        Some((Arm::Start(StartName::new(name)?), run.results))
+    };
+    let of_starts = config.starts.iter().filter_map(recorded);
+    let own = before.iter().map(|run| (Arm::Pretrained, run.results.clone()));
+    let pretrainings = own.chain(of_starts).collect();
     let spec = ComparisonSpec {
         seeds: &config.seeds,
         budgets: &budgets,
-        pretraining: before.as_ref().map(|run| &run.results),
+        pretrainings: &pretrainings,
         settings_tried: plan::settings(config).len(),
         lora: config.finetune.lora.is_some(),
-        open_settings: config.finetune.train.is_endless() || config.finetune.optim.learning_rate == 0.0,
+        open_settings: std::iter::once(&config.finetune)
+            .chain(config.starts.values())
+            .any(|arm| arm.train.is_endless() || arm.optim.learning_rate == 0.0),
         head_first: plan::always_head_first(config),
         transfer,
         audit,
@@ -239,7 +257,7 @@ impl Table {
             }
             for (at, &seed) in config.seeds.iter().enumerate() {
                 let fitted = baselines(config, budget, seed)?;
-                for (arm, combined) in table.combined(config, budget, at, &fitted)? {
+                for (arm, combined) in table.combined(config, &arms, budget, at, &fitted)? {
                     table.cells.push(arm, &name, seed, results::Cell::Baseline(Box::new(combined)))?;
                 }
                 for (arm, fitted) in fitted {
@@ -254,6 +272,7 @@ impl Table {
     fn combined(
         &self,
         config: &CompareConfig,
+        arms: &[Arm],
         budget: usize,
         at: usize,
         fitted: &[(Arm, Baselined)],
@@ -262,13 +281,14 @@ impl Table {
             return Ok(Vec::new());
         };
         let name = budget_name(budget);
-        let combined = |arm: Arm| {
-            let run = self.cells.finetuned(arm.combines()?, &name).get(at).copied()?;
+        let combined = |alone: &Arm| {
+            let arm = alone.with_ngrams()?;
+            let run = self.cells.finetuned(*alone, &name).get(at).copied()?;
             let folder = cell_folder(arm, &name, config.seeds[at]);
             let both = combined(run, ngrams, &Path::new(&config.output_dir).join(folder));
             Some(both.map(|both| (arm, both)))
         };
-        Arm::ALL.into_iter().filter_map(combined).collect()
+        arms.iter().filter_map(combined).collect()
     }
 
     /// The run of a cell: the one that is there, the one that a search made with the same seed, or a new one.

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::config::{AuditMode, CompareConfig, FinetuneConfig, PretrainConfig, SCRATCH};
 use crate::model::ModelConfig;
-use crate::results::{Arm, cell_folder};
+use crate::results::{Arm, StartName, cell_folder};
 
 /// What a search may change; None keeps the config's value.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -74,8 +74,16 @@ pub struct Plan<'a> {
 
 impl Plan<'_> {
     /// One cell of the table. The arms of one seed and budget differ in `init_from` alone, in where they are stored,
-    /// in what a search chose for each, and in what open settings become for each start.
+    /// in what a search chose for each, and in what open settings become for each start; further starts have settings of
+    /// their own.
     fn cell(&self, arm: Arm, budget: usize, seed: u64, setting: Setting) -> Cell {
+        let FinetuneConfig { data, decision, mistakes, .. } = self.config.finetune.clone();
+        let of_arm = match arm {
+            Arm::Start(name) => {
+                FinetuneConfig { data, decision, mistakes, ..self.config.starts[&name.to_string()].clone() }
+            }
+            _ => self.own_start(if arm == Arm::Pretrained { self.pretrained } else { SCRATCH }),
+        };
         let output_dir = self.path(cell_folder(arm, &budget_name(budget), seed));
         let mut config = FinetuneConfig {
             output_dir,
@@ -83,14 +91,20 @@ impl Plan<'_> {
             seed,
             // Once for all runs, before the first.
             audit: AuditMode::Off,
-            init_from: if arm == Arm::Pretrained { self.pretrained.into() } else { SCRATCH.into() },
-            model: Some(self.model.clone()),
-            ..self.config.finetune.clone()
+            ..of_arm
         };
-        config.tokenizer.path.clone_from(&self.tokenizer);
         (config.data.label_budget, config.data.budget_seed) = (budget, seed);
         setting.apply(&mut config);
         Cell { arm, budget, seed, setting, config }
+    }
+
+    /// The settings of all runs with the sizes and the tokenizer of the pre-trained model, from these weights.
+    fn own_start(&self, init_from: &str) -> FinetuneConfig {
+        let mut config = self.config.finetune.clone();
+        config.init_from = init_from.into();
+        config.model = Some(self.model.clone());
+        config.tokenizer.path.clone_from(&self.tokenizer);
+        config
     }
 
     /// All cells of a budget, seed by seed, each arm with its setting; the plain arm from scratch before the longer one.
@@ -140,7 +154,9 @@ pub fn pretraining(config: &CompareConfig) -> PretrainConfig {
 
 /// The transformers that are trained.
 pub fn arms(config: &CompareConfig) -> Vec<Arm> {
-    let mut arms = vec![Arm::Pretrained, Arm::Scratch];
+    let mut arms = vec![Arm::Pretrained];
+    arms.extend(config.starts.keys().filter_map(|name| StartName::new(name)).map(Arm::Start));
+    arms.push(Arm::Scratch);
     if config.match_compute {
         arms.push(Arm::ScratchMatched);
     }
@@ -203,6 +219,22 @@ mod tests {
         let moved =
             FinetuneConfig { init_from: "p".into(), output_dir: a.config.output_dir.clone(), ..b.config };
         assert_eq!(moved, a.config);
+    }
+
+    #[test]
+    fn a_further_start_has_settings_of_its_own_on_the_same_rows() {
+        let mut config = CompareConfig::default();
+        (config.finetune.data.train, config.finetune.train.max_steps) = ("rows".into(), 7);
+        let start = FinetuneConfig { init_from: "m".into(), ..FinetuneConfig::default() };
+        config.starts.insert("one".into(), start);
+        let [own, one, scratch] = arms(&config)[..] else { panic!("three arms") };
+        assert_eq!((own, scratch), (Arm::Pretrained, Arm::Scratch));
+        let cell = |arm| plan(&config).cell(arm, 100, 2, Setting::default()).config;
+        let (own, one) = (cell(own), cell(one));
+        assert_eq!((&one.init_from[..], &one.output_dir[..]), ("m", "runs/compare/one-100-seed2"));
+        assert_eq!((one.model, &one.tokenizer.path[..]), (None, ""));
+        assert_eq!((own.train.max_steps, one.train.max_steps), (7, 0));
+        assert_eq!((one.data, one.seed), (own.data, own.seed));
     }
 
     #[test]

@@ -50,13 +50,16 @@ pub fn audited(
     Ok((Some(found), leaking))
 }
 
-/// The text that the pre-trained arm has seen.
+/// The text that the arms have seen before.
 fn known_text(config: &CompareConfig, fetcher: &mut Fetcher<'_>) -> Result<Known> {
-    if !config.pretrained.is_empty() {
-        return Known::of(&config.pretrained, fetcher);
+    let own = if config.pretrained.is_empty() { &config.pretrain.init_from } else { &config.pretrained };
+    let mut known = Known::of(own, fetcher)?;
+    if config.pretrained.is_empty() {
+        known.corpora.insert(0, config.pretrain.data.clone());
     }
-    let mut known = Known::of(&config.pretrain.init_from, fetcher)?;
-    known.corpora.insert(0, config.pretrain.data.clone());
+    for start in config.starts.values() {
+        known.add(Known::of(&start.init_from, fetcher)?);
+    }
     Ok(known)
 }
 
