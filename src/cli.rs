@@ -64,7 +64,7 @@ pub enum Command {
     /// Train a classifier on labelled text, from a pre-trained model or from scratch.
     Finetune(FinetuneArgs),
     /// Pre-trained against from scratch over seeds and label budgets; without a config, the demonstration.
-    Compare(RunArgs),
+    Compare(CompareArgs),
     /// Score a finished run on another file: labelled rows, or raw text for a language model.
     Evaluate(EvaluateArgs),
     /// Label texts with a fine-tuned run, one JSON line each.
@@ -116,6 +116,17 @@ pub struct FinetuneArgs {
     /// Exit 3 when a test score is below this, such as f1=0.8; may be given again.
     #[arg(long, value_name = "SCORE=VALUE")]
     pub fail_under: Vec<String>,
+}
+
+/// `train compare`.
+#[derive(Debug, Args)]
+pub struct CompareArgs {
+    /// Flags that all runs share.
+    #[command(flatten)]
+    pub run: RunArgs,
+    /// Cross-validation: every row is tested once for each seed, in so many folds; overrides the config.
+    #[arg(long)]
+    pub folds: Option<u32>,
 }
 
 /// `train evaluate`.

@@ -113,9 +113,12 @@ fn settings_are_chosen_on_validation_and_the_longer_arm_gets_the_tokens_of_pretr
     for arm in ["pretrained", "scratch"] {
         let tried = [(0.0001, 0.0), (0.0001, 0.25), (0.02, 0.0), (0.02, 0.25)].map(|setting| {
             let name = format!("{arm}-all-lr{}-head{}", setting.0, setting.1);
-            let found = folder.json(&format!("compared/search/{name}/results.json"));
-            let validation = &found["validation"];
-            ((number(&validation["pr_auc"]), -number(&validation["loss"])), setting, name)
+            let mean = |score: &str| {
+                let of_seed =
+                    |seed: u64| folder.json(&format!("compared/search/{name}-seed{seed}/results.json"));
+                [1, 2, 3].map(|seed| number(&of_seed(seed)["validation"][score])).iter().sum::<f64>() / 3.0
+            };
+            ((mean("pr_auc"), -mean("loss")), setting, name.clone())
         });
         let better = |best: usize, other: usize| if tried[other].0 > tried[best].0 { other } else { best };
         let (_, best, name) = &tried[(1..tried.len()).fold(0, better)];
@@ -126,10 +129,10 @@ fn settings_are_chosen_on_validation_and_the_longer_arm_gets_the_tokens_of_pretr
             assert_eq!(config["classifier"]["head_only_fraction"].as_float(), Some(best.1), "{arm} {seed}");
         }
         assert_eq!(results["costs"][arm]["all"]["settings_tried"], 4);
-        // The first seed's run is the one that the search made.
+        // The runs of the seeds that the search tried are those that it made.
         let kept = ["results.json", "run.json", "metrics.jsonl", "model/model.safetensors", "report.html"];
         for file in kept {
-            let (of_search, own) = (format!("search/{name}"), format!("{arm}-all-seed1"));
+            let (of_search, own) = (format!("search/{name}-seed2"), format!("{arm}-all-seed2"));
             let bytes = |run: &str| folder.bytes(&format!("compared/{run}/{file}"));
             assert!(bytes(&of_search) == bytes(&own), "{arm}: {file}");
         }
@@ -292,4 +295,87 @@ fn a_further_start_that_cannot_be_is_refused_before_any_work() {
         .run(&format!("{line} starts.other.trian.max_steps=3"))
         .fails(2, &["unknown key 'starts.other.trian"]);
     assert!(!folder.path("compared/pretrain").exists());
+}
+
+#[test]
+fn folds_test_every_row_once_for_each_seed() {
+    let folder = Folder::new();
+    let word = |i: usize| ["ab", "cd", "ef", "gh", "ij", "kl", "mn"][i % 7].repeat(i / 7 + 1);
+    let row = |i: usize| match i % 3 {
+        0 => format!("spam\twin the prize of {} now, call {}\n", word(i), word(i / 2)),
+        _ => format!("ham\tsee you at {} then, bring {}\n", word(i), word(i / 3)),
+    };
+    folder.write("rows.tsv", (0..90).map(row).collect::<String>());
+    let line = "compare --config compare.toml --set finetune.data.train=rows.tsv --set budgets=[12] \
+                --set seeds=[1,2] --folds 3 --set finetune.train.max_steps=2 --json";
+    let results = folder.run(line).done().object();
+    assert_eq!((&results["folds"], &results["test_rows"]), (&3.into(), &90.into()));
+    let tested = |arm: &str, seed: u64| {
+        let of_fold = |fold: u64| {
+            folder.json_lines(&format!("compared/{arm}-12-seed{seed}-fold{fold}/predictions.jsonl"))
+        };
+        let mut texts: Vec<String> =
+            (1..=3).flat_map(of_fold).map(|row| row["text_sha256"].to_string()).collect();
+        texts.sort();
+        texts
+    };
+    let all = tested("pretrained", 1);
+    assert_eq!(all.len(), 90);
+    assert!(all.windows(2).all(|pair| pair[0] < pair[1]), "a row is tested twice");
+    for (arm, seed) in
+        [("pretrained", 2), ("scratch", 1), ("baselines/char_svm", 2), ("baselines/scratch_ngrams", 1)]
+    {
+        assert_eq!(tested(arm, seed), all, "{arm} {seed}");
+    }
+    // F1 of a seed is that of the hits and errors of all its folds together.
+    let counts = |key: &str| -> f64 {
+        let of_fold = |fold: u64| folder.json(&format!("compared/scratch-12-seed2-fold{fold}/results.json"));
+        (1..=3).map(|fold| number(&of_fold(fold)["test"][key])).sum()
+    };
+    let (hits, errors) = (counts("tp"), counts("fp") + counts("fn"));
+    let f1 = number(&results["arms"]["scratch"]["budgets"]["12"]["f1"]["per_seed"][1]);
+    assert!((f1 - 2.0 * hits / (2.0 * hits + errors)).abs() < 1e-12, "{f1}");
+    // The test is the corrected one over six folds.
+    let found = &results["paired"]["budgets"]["12"]["accuracy"];
+    assert_eq!(number(&found["corrected"]["degrees"]), 5.0);
+    let accuracy = |arm: &str, seed: u64, fold: u64| {
+        number(
+            &folder.json(&format!("compared/{arm}-12-seed{seed}-fold{fold}/results.json"))["test"]["accuracy"],
+        )
+    };
+    let places = [1, 2].into_iter().flat_map(|seed| [1, 2, 3].map(|fold| (seed, fold)));
+    let differences: Vec<f64> = places
+        .map(|(seed, fold)| accuracy("pretrained", seed, fold) - accuracy("scratch", seed, fold))
+        .collect();
+    let mean = differences.iter().sum::<f64>() / 6.0;
+    let variance = differences.iter().map(|d| (d - mean).powi(2)).sum::<f64>() / 5.0;
+    let std_error = number(&found["corrected"]["std_error"]);
+    assert!((std_error - (variance * (1.0 / 6.0 + 0.5)).sqrt()).abs() < 1e-9, "{found}");
+    assert!(!folder.path("compared/scratch-12-seed1-fold1/checkpoints").exists());
+    let report = folder.text("compared/report.md");
+    assert!(report.contains("2 seeds of 3 folds") && report.contains("Nadeau and Bengio"), "{report}");
+    // Again from what is stored, and a fold by itself.
+    assert_eq!(folder.run(&format!("{line} --resume")).done().object()["paired"], results["paired"]);
+    folder.run("report compared").done();
+    let config = "compared/pretrained-12-seed2-fold3/config.toml";
+    folder.run(&format!("finetune --config {config} --set output_dir=alone")).done();
+    let scores = |run: &str| folder.json(&format!("{run}/results.json"))["test"].clone();
+    assert_eq!(scores("alone"), scores("compared/pretrained-12-seed2-fold3"));
+}
+
+#[test]
+fn folds_that_cannot_be_are_refused() {
+    let folder = Folder::new();
+    let compare = |set: &str| folder.run(&format!("compare --config compare.toml {set}"));
+    compare("--folds 1").fails(2, &["data.folds is 1", "2 folds or more"]);
+    compare("--folds 5 --set finetune.data.validation_fraction=0.9")
+        .fails(2, &["data.validation_fraction is 0.9"]);
+    compare("--folds 5 --set transfer_checkpoints=2").fails(2, &["folds and transfer_checkpoints"]);
+    compare("--set finetune.data.folds=3").fails(2, &["finetune.data.folds has no effect", "folds is that"]);
+    compare("--folds 5000").fails(2, &["folds is 5000", "1000"]);
+    let finetune =
+        |set: &str| folder.run(&format!("finetune --config finetune.toml --set init_from=scratch {set}"));
+    finetune("--set data.folds=3 --set data.fold=4").fails(2, &["data.fold is 4"]);
+    finetune("--set data.folds=999 --set data.fold=1")
+        .fails(65, &["data.folds is 999", "groups of close texts"]);
 }

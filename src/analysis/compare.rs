@@ -2,13 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::leakage::clean_scores;
 use super::{curves, findings};
 use crate::baseline::SETTINGS_TRIED;
 use crate::error::Result;
 use crate::metrics::efficiency::{LabelRatio, label_ratios};
 use crate::metrics::paired::{Difference, McNemar, RESAMPLES, SeedScores, exact_binomial, holm};
-use crate::metrics::scores::{HEADLINE_NAMES, Rows};
+use crate::metrics::scores::{HEADLINE_NAMES, NUM_HEADLINE, Rows};
 use crate::metrics::{Scores, Verdict, stats};
 use crate::results::{
     Arm, ArmScores, AuditResults, Cell, Cells, CompareResults, Cost, PairedByBudget, Predictions,
@@ -19,6 +18,10 @@ use crate::results::{
 pub struct ComparisonSpec<'a> {
     /// Seeds in order.
     pub seeds: &'a [u64],
+    /// Folds that each seed draws; 0 for none.
+    pub folds: usize,
+    /// Differences in F1 within it count as none.
+    pub margin: f64,
     /// Budgets by rising number of labels, `all` last.
     pub budgets: &'a [String],
     /// The pre-training of an arm; a model from elsewhere has no record of it.
@@ -49,6 +52,8 @@ pub fn compare(spec: &ComparisonSpec<'_>, cells: &Cells) -> Result<CompareResult
     let mut results = CompareResults {
         phase: "compare".into(),
         seeds: spec.seeds.to_vec(),
+        folds: spec.folds,
+        equivalence_margin: spec.margin,
         budgets: spec.budgets.to_vec(),
         positive: first.test().threshold.map(|_| first.positive().into()).unwrap_or_default(),
         scores: scores(spec, cells, &(0..rows).collect::<Vec<_>>()),
@@ -61,7 +66,7 @@ pub fn compare(spec: &ComparisonSpec<'_>, cells: &Cells) -> Result<CompareResult
         methods: methods(spec),
         wall_secs: spec.wall_secs,
     };
-    results.verdict = findings::verdict(&results, &judged(spec, cells, clean.as_deref())?);
+    results.verdict = findings::verdict(&results, &judged(spec, cells, clean.as_deref()));
     let shadows = [(spec.lora, findings::LORA), (spec.head_first, findings::HEAD_FIRST)];
     for (_, shadow) in shadows.into_iter().filter(|(there, _)| *there) {
         results.verdict.findings.insert(1, shadow.into());
@@ -70,13 +75,10 @@ pub fn compare(spec: &ComparisonSpec<'_>, cells: &Cells) -> Result<CompareResult
 }
 
 /// Test scores of the pre-trained arm with the most labels, seed by seed; rows that leak do not make it fit.
-fn judged(spec: &ComparisonSpec<'_>, cells: &Cells, clean: Option<&[usize]>) -> Result<Vec<Scores>> {
+fn judged(spec: &ComparisonSpec<'_>, cells: &Cells, clean: Option<&[usize]>) -> Vec<Scores> {
     let most = spec.budgets.last().map_or(&[][..], |budget| cells.of(Arm::Pretrained, budget));
-    let scores = |cell: &Cell| {
-        let Some(rows) = clean else { return Ok(cell.test().clone()) };
-        let answers = cell.predictions();
-        clean_scores(answers, rows, answers.label(cell.positive()), cell.test().threshold, spec.seeds[0])
-    };
+    let scores =
+        |cell: &Cell| clean.map_or_else(|| cell.test().clone(), |rows| cell.scores_of(rows, spec.seeds[0]));
     most.iter().map(scores).collect()
 }
 
@@ -89,17 +91,25 @@ fn scores(spec: &ComparisonSpec<'_>, cells: &Cells, kept: &[usize]) -> ArmScores
             (arm, cells.of(arm, budget).iter().map(|cell| cell.predictions().only(kept)).collect())
         };
         let predictions: BTreeMap<Arm, Vec<Predictions>> = cells.arms().map(of_kept).collect();
-        let rows: BTreeMap<Arm, Vec<Rows<'_>>> =
-            predictions.iter().map(|(arm, runs)| (*arm, answered(runs, cells.of(*arm, budget)))).collect();
+        let rows: BTreeMap<Arm, Vec<Rows<'_>>> = predictions
+            .iter()
+            .map(|(arm, runs)| (*arm, answered(runs, cells.of(*arm, budget), kept)))
+            .collect();
         for (arm, runs) in &rows {
             // One seed of the resampling for all: that is what pairs arms and budgets.
             let scores = SeedScores::resample(runs, spec.seeds[0]);
+            let of_arm = cells.of(*arm, budget);
+            let is_whole = of_arm.first().is_some_and(|cell| cell.predictions().labels.len() == kept.len());
+            let scores = match spec.folds {
+                folds if folds > 0 && is_whole => scores.on_folds(on_folds(of_arm), folds),
+                _ => scores,
+            };
             let table = if arm.is_baseline() { &mut found.baselines } else { &mut found.arms };
             table.entry(arm.key()).or_default().budgets.insert(budget.clone(), summaries(&scores));
             // Models to start from are the first in the map.
             for (start, curve) in curves.iter().filter(|(start, _)| start.is_start()) {
                 let Some(of_start) = curve.get(at) else { continue };
-                let differences = differences((of_start, &rows[start]), (&scores, runs));
+                let differences = differences((of_start, &rows[start]), (&scores, runs), spec.margin);
                 let paired = match start {
                     Arm::Pretrained => &mut found.paired_with,
                     _ => found.starts_paired_with.entry(start.key()).or_default(),
@@ -116,11 +126,14 @@ fn scores(spec: &ComparisonSpec<'_>, cells: &Cells, kept: &[usize]) -> ArmScores
     found
 }
 
-/// Answers by the thresholds of the runs.
-fn answered<'a>(runs: &'a [Predictions], cells: &[Cell]) -> Vec<Rows<'a>> {
-    let of_run =
-        |(run, cell): (&'a Predictions, &Cell)| run.rows(run.label(cell.positive()), cell.test().threshold);
-    runs.iter().zip(cells).map(of_run).collect()
+/// Answers by the thresholds of the runs; `answers` are those to the rows `kept`.
+fn answered<'a>(answers: &'a [Predictions], cells: &[Cell], kept: &[usize]) -> Vec<Rows<'a>> {
+    answers.iter().zip(cells).map(|(answers, cell)| cell.rows_of(answers, kept)).collect()
+}
+
+/// Scores on every fold of every seed.
+fn on_folds(cells: &[Cell]) -> Vec<[Option<f64>; NUM_HEADLINE]> {
+    cells.iter().flat_map(|cell| &cell.runs).map(|run| run.rows().scores()).collect()
 }
 
 fn summaries(scores: &SeedScores) -> BTreeMap<String, Summary> {
@@ -133,9 +146,9 @@ fn summaries(scores: &SeedScores) -> BTreeMap<String, Summary> {
 
 type Runs<'a> = (&'a SeedScores, &'a Vec<Rows<'a>>);
 
-fn differences(first: Runs<'_>, second: Runs<'_>) -> BTreeMap<String, Difference> {
+fn differences(first: Runs<'_>, second: Runs<'_>, margin: f64) -> BTreeMap<String, Difference> {
     let difference = |name: &&str| {
-        let mut found = first.0.difference(second.0, name)?;
+        let mut found = first.0.difference(second.0, name, margin)?;
         if *name == "accuracy" {
             found.mcnemar = first.1.iter().zip(second.1).map(|(a, b)| McNemar::of(a, b)).collect();
         }
@@ -151,6 +164,8 @@ fn correct(paired: &mut PairedByBudget) {
             paired.budgets.values_mut().filter_map(|scores| scores.get_mut(name)).collect();
         let corrected = holm(&tests.iter().map(|test| test.p_value).collect::<Vec<_>>());
         tests.iter_mut().zip(corrected).for_each(|(test, p_value)| test.p_value_holm = p_value);
+        let corrected = holm(&tests.iter().map(|test| test.equivalence_p_value).collect::<Vec<_>>());
+        tests.iter_mut().zip(corrected).for_each(|(test, p_value)| test.equivalence_p_value_holm = p_value);
     }
 }
 
@@ -169,7 +184,7 @@ fn label_efficiency(
 }
 
 fn labels(runs: &[Cell]) -> f64 {
-    stats::mean(runs.iter().map(|cell| cell.train_rows() as f64))
+    stats::mean(runs.iter().map(Cell::train_rows))
 }
 
 fn costs(spec: &ComparisonSpec<'_>, cells: &Cells) -> BTreeMap<String, BTreeMap<String, Cost>> {
@@ -177,7 +192,7 @@ fn costs(spec: &ComparisonSpec<'_>, cells: &Cells) -> BTreeMap<String, BTreeMap<
         let before = spec.pretrainings.get(&arm);
         Cost {
             labels: labels(runs),
-            tokens: stats::mean(runs.iter().map(|cell| cell.tokens() as f64)),
+            tokens: stats::mean(runs.iter().map(Cell::tokens)),
             wall_secs: stats::mean(runs.iter().map(Cell::wall_secs)),
             pretraining_tokens: before.map_or(0.0, |results| results.tokens as f64),
             pretraining_secs: before.map_or(0.0, |results| results.wall_secs),
@@ -195,6 +210,22 @@ fn costs(spec: &ComparisonSpec<'_>, cells: &Cells) -> BTreeMap<String, BTreeMap<
     cells.arms().map(by_budget).collect()
 }
 
+/// How differences are tested.
+fn tested(folds: usize) -> String {
+    match folds {
+        0 => "Differences are paired: both arms answer the same resampled rows with the same seeds. The p-value is twice \
+              the share of resamples on the far side of zero."
+            .into(),
+        folds => format!(
+            "Each seed divides all rows into {folds} folds, near copies in one fold; every row is tested once by models \
+             that saw none of its fold, and scores are of all rows together. Differences, their intervals and p-values \
+             rest on the differences from fold to fold by the corrected t-test of Nadeau and Bengio, which allows for \
+             the training rows that folds share; those on clean rows alone are tested by resampling. One pre-training \
+             serves all folds: the audit says which rows stand in its text."
+        ),
+    }
+}
+
 fn methods(spec: &ComparisonSpec<'_>) -> Vec<String> {
     let (seeds, budgets) = (spec.seeds.len(), spec.budgets.len());
     let mut methods = vec![
@@ -202,12 +233,12 @@ fn methods(spec: &ComparisonSpec<'_>) -> Vec<String> {
             "Intervals hold 95 % of {RESAMPLES} bootstrap resamples of the test rows and of the {seeds} seeds \
              (one seed fewer is drawn than there are, which keeps the variance right for few seeds)."
         ),
-        "Differences are paired: both arms answer the same resampled rows with the same seeds. The p-value is \
-         twice the share of resamples on the far side of zero."
-            .into(),
+        tested(spec.folds),
         format!(
             "p-values of one score are corrected by Holm's method over the {budgets} label budgets; a \
-             difference counts as shown when the corrected value is below 0.05."
+             difference counts as shown when the corrected value is below 0.05. Two arms count as the same within \
+             {} when two one-sided tests, corrected alike, show a difference smaller than that.",
+            spec.margin
         ),
         format!(
             "McNemar's test (exact) counts per seed the rows that one arm alone answers rightly. The sign \

@@ -37,9 +37,9 @@ pub fn verdict(results: &CompareResults, judged: &[Scores]) -> Verdict {
             .filter_map(|arm| against_baselines(results, arm)),
     );
     findings.extend(fitness(results, &verdicts));
-    findings.extend(results.budgets.iter().filter_map(|budget| budget_finding(scores, budget)));
+    findings.extend(results.budgets.iter().filter_map(|budget| budget_finding(results, budget)));
     findings.extend(scores.label_efficiency.iter().filter_map(ratio_finding));
-    findings.extend(results.budgets.iter().filter_map(|budget| baseline_finding(scores, budget)));
+    findings.extend(results.budgets.iter().filter_map(|budget| baseline_finding(results, budget)));
     findings.extend(results.budgets.last().and_then(|budget| combined_finding(scores, budget)));
     findings.extend(transfer_finding(results));
     findings.extend(results.clean.as_ref().and_then(|clean| clean_finding(results, clean)));
@@ -49,25 +49,47 @@ pub fn verdict(results: &CompareResults, judged: &[Scores]) -> Verdict {
 
 /// One sentence over all budgets.
 fn answer(results: &CompareResults) -> String {
-    let (mut helped, mut harmed, mut unclear) = (Vec::new(), Vec::new(), Vec::new());
-    for budget in &results.budgets {
-        let Some(found) = results.scores.difference(budget) else { continue };
-        let shown = found.p_value_holm < SIGNIFICANT;
-        match (shown, found.difference > 0.0) {
-            (true, true) => helped.push(budget.as_str()),
-            (true, false) => harmed.push(budget.as_str()),
-            _ => unclear.push(budget.as_str()),
+    let same = format!("made a difference of less than {}", results.equivalence_margin);
+    let words = ["helped", "did harm", &same, "made no shown difference"];
+    let against = |budget: &String| results.scores.difference(budget);
+    let parts = by_outcome(results, against, words).join("; it ");
+    format!("Pre-training {parts} ({} on test).", results.leading_score())
+}
+
+/// What tests say of a difference.
+#[derive(Clone, Copy, PartialEq)]
+enum Outcome {
+    Ahead,
+    Behind,
+    /// The same within the margin.
+    Same,
+    Unclear,
+}
+
+impl Outcome {
+    fn of(found: &Difference) -> Self {
+        match (found.p_value_holm < SIGNIFICANT, found.equivalence_p_value_holm < SIGNIFICANT) {
+            (true, _) if found.difference > 0.0 => Self::Ahead,
+            (true, _) => Self::Behind,
+            (_, true) => Self::Same,
+            _ => Self::Unclear,
         }
     }
-    let mut parts = Vec::new();
-    for (what, budgets) in
-        [("helped", &helped), ("did harm", &harmed), ("made no shown difference", &unclear)]
-    {
-        if !budgets.is_empty() {
-            parts.push(format!("{what} with {}", listed(budgets)));
-        }
-    }
-    format!("Pre-training {} ({} on test).", parts.join("; it "), results.leading_score())
+}
+
+/// For each outcome that some budgets have, its words and those budgets. `words` are of ahead, behind, the same and unclear.
+fn by_outcome<'a>(
+    results: &'a CompareResults,
+    against: impl Fn(&String) -> Option<&'a Difference>,
+    words: [&str; 4],
+) -> Vec<String> {
+    let outcomes = [Outcome::Ahead, Outcome::Behind, Outcome::Same, Outcome::Unclear];
+    let part = |(outcome, words): (Outcome, &str)| {
+        let has = |budget: &&String| against(budget).is_some_and(|found| Outcome::of(found) == outcome);
+        let budgets: Vec<&str> = results.budgets.iter().filter(has).map(String::as_str).collect();
+        (!budgets.is_empty()).then(|| format!("{words} with {}", listed(&budgets)))
+    };
+    outcomes.into_iter().zip(words).filter_map(part).collect()
 }
 
 /// How many labels pre-training is worth, over all budgets.
@@ -117,21 +139,10 @@ fn standing<'a>(
     other: &str,
     against: impl Fn(&String) -> Option<&'a Difference>,
 ) -> Option<String> {
-    let (mut ahead, mut behind, mut unclear) = (Vec::new(), Vec::new(), Vec::new());
-    for budget in &results.budgets {
-        let Some(found) = against(budget) else { continue };
-        match (found.p_value_holm < SIGNIFICANT, found.difference > 0.0) {
-            (true, true) => ahead.push(budget.as_str()),
-            (true, false) => behind.push(budget.as_str()),
-            _ => unclear.push(budget.as_str()),
-        }
-    }
-    let said = [("is ahead of", ahead), ("is behind", behind), ("is not shown to differ from", unclear)];
-    let parts: Vec<String> = said
-        .iter()
-        .filter(|(_, budgets)| !budgets.is_empty())
-        .map(|(what, budgets)| format!("{what} {other} with {}", listed(budgets)))
-        .collect();
+    let same = format!("is the same within {} as {other}", results.equivalence_margin);
+    let ahead = ["is ahead of", "is behind"].map(|words| format!("{words} {other}"));
+    let unclear = format!("is not shown to differ from {other}");
+    let parts = by_outcome(results, against, [&ahead[0], &ahead[1], &same, &unclear]);
     (!parts.is_empty()).then(|| parts.join(" and "))
 }
 
@@ -167,7 +178,8 @@ pub fn p_words(p_value: f64) -> String {
     if p_value < 0.001 { "p < 0.001".into() } else { format!("p = {p_value:.3}") }
 }
 
-fn budget_finding(scores: &ArmScores, budget: &str) -> Option<String> {
+fn budget_finding(results: &CompareResults, budget: &str) -> Option<String> {
+    let scores = &results.scores;
     let (a, b) = (scores.f1(Arm::Pretrained, budget)?, scores.f1(Arm::Scratch, budget)?);
     let found = scores.difference(budget)?;
     let [low, high] = found.ci95;
@@ -183,18 +195,27 @@ fn budget_finding(scores: &ArmScores, budget: &str) -> Option<String> {
         found.per_seed.len(),
     );
     let labels = labels(budget);
-    if found.p_value_holm < SIGNIFICANT {
-        let what = if found.difference > 0.0 { "helped" } else { "did harm" };
-        return Some(format!("With {labels} pre-training {what}: {figures}."));
-    }
-    let hint = needed(found, scores.test_rows);
-    Some(format!("With {labels} the arms are not shown to differ: {figures}{hint}."))
+    Some(match Outcome::of(found) {
+        Outcome::Ahead => format!("With {labels} pre-training helped: {figures}."),
+        Outcome::Behind => format!("With {labels} pre-training did harm: {figures}."),
+        Outcome::Same => {
+            let (margin, p) = (results.equivalence_margin, p_words(found.equivalence_p_value_holm));
+            format!("With {labels} the arms are the same within {margin} of F1 ({p}): {figures}.")
+        }
+        Outcome::Unclear => {
+            let hint = needed(found, scores.test_rows);
+            format!("With {labels} the arms are not shown to differ: {figures}{hint}.")
+        }
+    })
 }
 
 /// What it would take to show an unclear difference.
 fn needed(found: &Difference, rows: usize) -> String {
     if found.difference == 0.0 {
         return String::new();
+    }
+    if found.corrected.is_some() {
+        return "; more labelled rows would be needed to show it".into();
     }
     match found.needed(rows) {
         Needed::Seeds(all) => {
@@ -253,21 +274,27 @@ fn best_baseline<'a>(scores: &'a ArmScores, start: Arm, budget: &str) -> Option<
 }
 
 /// The pre-trained arm beside the best baseline.
-fn baseline_finding(scores: &ArmScores, budget: &str) -> Option<String> {
+fn baseline_finding(results: &CompareResults, budget: &str) -> Option<String> {
+    let scores = &results.scores;
     let pretrained = scores.f1(Arm::Pretrained, budget)?;
     let (arm, found) = best_baseline(scores, Arm::Pretrained, budget)?;
     let mean = scores.f1(arm, budget)?.mean;
-    let shown = found.p_value_holm < SIGNIFICANT;
     let (labels, name, p) = (labels(budget), arm.name(), p_words(found.p_value_holm));
     let figures = format!("F1 {:.3} against {mean:.3}, {p}", pretrained.mean);
-    Some(match (shown, found.difference > 0.0) {
-        (true, true) => {
+    Some(match Outcome::of(found) {
+        Outcome::Ahead => {
             format!("With {labels} the transformer is ahead of the best baseline, {name} ({figures}).")
         }
-        (true, false) => {
+        Outcome::Behind => {
             format!("With {labels} the best baseline, {name}, is ahead of the transformer ({figures}).")
         }
-        _ => format!(
+        Outcome::Same => {
+            let margin = results.equivalence_margin;
+            format!(
+                "With {labels} the transformer and the best baseline, {name}, are the same within {margin} ({figures})."
+            )
+        }
+        Outcome::Unclear => format!(
             "With {labels} the transformer and the best baseline, {name}, are not shown to differ ({figures})."
         ),
     })

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::gates;
 use super::print::{print, print_json};
-use crate::cli::{FinetuneArgs, RunArgs};
+use crate::cli::{CompareArgs, FinetuneArgs, RunArgs};
 use crate::config::{self, CompareConfig, Config, FinetuneConfig, Flag, PretrainConfig, Source};
 use crate::error::{Error, ErrorKind, Result};
 use crate::files;
@@ -38,10 +38,11 @@ pub fn finetune(args: &FinetuneArgs, json: bool, progress: &Progress) -> Result<
 }
 
 /// Compares and prints the report; without a config, the demonstration.
-pub fn compare(args: &RunArgs, json: bool, progress: &Progress) -> Result<()> {
-    let config: CompareConfig = load(args, None, Some(DEMONSTRATION))?;
-    keeps_config(args, &config.output_dir)?;
-    let run = runs::compare(&config, &context(args, progress))?;
+pub fn compare(args: &CompareArgs, json: bool, progress: &Progress) -> Result<()> {
+    let folds = args.folds.map(|folds| Flag::new("--folds", "folds", i64::from(folds)));
+    let config: CompareConfig = load(&args.run, folds, Some(DEMONSTRATION))?;
+    keeps_config(&args.run, &config.output_dir)?;
+    let run = runs::compare(&config, &context(&args.run, progress))?;
     show(&run.dir, &run.results, &report::compared(&run), json, progress)
 }
 

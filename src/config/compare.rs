@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::finetune::{AUDIT_THRESHOLD, AuditMode, FinetuneConfig};
 use super::loadable::Config;
 use super::pretrain::{PretrainConfig, SCRATCH};
+use crate::data::LabelledConfig;
 use crate::error::{Error, Result};
 use crate::results::StartName;
 use crate::trainer::ClassifierConfig;
@@ -25,6 +26,10 @@ pub struct CompareConfig {
     pub seeds: Vec<u64>,
     /// Training labels; 0 stands for all.
     pub budgets: Vec<usize>,
+    /// Cross-validation in so many folds instead of one test part: each seed divides the rows of all files anew, and
+    /// every row is tested once. 0 for none.
+    #[schemars(range(max = 1000))]
+    pub folds: usize,
     /// A finished pre-training to start from; empty runs the one described in `pretrain`.
     pub pretrained: String,
     /// Further models to start from, by the names that they have in the tables: each is an arm of its own, fine-tuned
@@ -38,9 +43,13 @@ pub struct CompareConfig {
     pub audit_threshold: f64,
     /// Run a further arm from scratch that gets the tokens of pre-training as more fine-tuning.
     pub match_compute: bool,
+    /// Arms whose F1 differs by less than this count as the same, where the tests say so.
+    #[schemars(extend("exclusiveMinimum" = 0), extend("exclusiveMaximum" = 1))]
+    pub equivalence_margin: f64,
     /// Pre-training checkpoints to fine-tune too, at the smallest budget; 0 for none.
     pub transfer_checkpoints: usize,
-    /// Settings tried per arm and budget on the first seed; the best on validation is used for all seeds.
+    /// Settings tried per arm and budget; the best on validation is used for all seeds. With folds it is chosen on the
+    /// training and validation rows of each fold.
     pub search: SearchConfig,
     /// The pre-training.
     pub pretrain: PretrainConfig,
@@ -49,7 +58,7 @@ pub struct CompareConfig {
 }
 
 /// Keys below `finetune` and `pretrain` that a comparison sets itself, and from what.
-const FILLED_IN: [(&str, &str); 12] = [
+const FILLED_IN: [(&str, &str); 15] = [
     ("/finetune/output_dir", "each run gets a folder in output_dir"),
     ("/finetune/seed", "seeds gives it"),
     ("/finetune/init_from", "each arm has its own; `pretrained` names a finished model"),
@@ -58,6 +67,9 @@ const FILLED_IN: [(&str, &str); 12] = [
     ("/finetune/tokenizer", "both arms take the tokenizer of the pre-trained model"),
     ("/finetune/audit", "audit is that of the comparison"),
     ("/finetune/audit_threshold", "audit_threshold is that of the comparison"),
+    ("/finetune/data/folds", "folds is that of the comparison"),
+    ("/finetune/data/fold", "each fold is tested"),
+    ("/finetune/data/fold_seed", "seeds gives it"),
     ("/finetune/data/label_budget", "budgets gives it"),
     ("/finetune/data/budget_seed", "seeds gives it"),
     ("/pretrain/output_dir", "it is the folder pretrain in output_dir"),
@@ -79,9 +91,12 @@ const FILLED_IN_OF_STARTS: [(&str, &str); 10] = [
 ];
 
 /// `[search]` of compare: every combination is tried, for both arms alike. An empty list keeps the config's value.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct SearchConfig {
+    /// Seeds that each setting is tried with; the mean of their scores decides.
+    #[schemars(range(min = 1, max = 1000))]
+    pub seeds: usize,
     /// Values of `finetune.optim.learning_rate`.
     #[schemars(extend("items" = {"type": "number", "exclusiveMinimum": 0}))]
     pub learning_rates: Vec<f64>,
@@ -93,6 +108,13 @@ pub struct SearchConfig {
     pub head_only_fractions: Vec<f64>,
 }
 
+impl Default for SearchConfig {
+    fn default() -> Self {
+        let (learning_rates, max_epochs, head_only_fractions) = Default::default();
+        Self { seeds: 3, learning_rates, max_epochs, head_only_fractions }
+    }
+}
+
 impl Default for CompareConfig {
     fn default() -> Self {
         Self {
@@ -100,11 +122,13 @@ impl Default for CompareConfig {
             device: "auto".into(),
             seeds: vec![1, 2, 3],
             budgets: vec![100, 0],
+            folds: 0,
             pretrained: String::new(),
             starts: BTreeMap::new(),
             audit: AuditMode::Warn,
             audit_threshold: AUDIT_THRESHOLD,
             match_compute: false,
+            equivalence_margin: 0.02,
             transfer_checkpoints: 0,
             search: SearchConfig::default(),
             pretrain: PretrainConfig::default(),
@@ -114,6 +138,18 @@ impl Default for CompareConfig {
 }
 
 impl CompareConfig {
+    /// Errors: one fold, a share of validation that folds leave no room for, or a transfer curve over folds (2).
+    fn check_folds(&self) -> Result<()> {
+        if self.folds == 0 {
+            return Ok(());
+        }
+        if self.transfer_checkpoints > 0 {
+            return Err(Error::usage("folds and transfer_checkpoints exclude each other; leave one out"));
+        }
+        let first = LabelledConfig { folds: self.folds, fold: 1, ..self.finetune.data.clone() };
+        first.check().map_err(|cause| Error::usage(format!("[finetune] {cause}")))
+    }
+
     /// Errors: a further start without a model, or with a name that cannot be one (2).
     fn check_starts(&self) -> Result<()> {
         for (name, start) in &self.starts {
@@ -189,6 +225,7 @@ impl Config for CompareConfig {
             return Err(Error::usage(why));
         }
         self.check_filled_in()?;
+        self.check_folds()?;
         self.check_starts()?;
         let within = |section: &'static str| move |cause: Error| Error::usage(format!("[{section}] {cause}"));
         self.pretrain.check_sections().map_err(within("pretrain"))?;

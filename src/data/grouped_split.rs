@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use rand::Rng;
 use rand::seq::SliceRandom;
 
 use super::near::{Kind, NearIndex};
@@ -30,12 +31,24 @@ pub fn grouped_split(
     threshold: f64,
     seed: u64,
 ) -> GroupedSplit {
-    let mut groups = groups(texts, threshold);
-    groups.shuffle(&mut rng::stream(seed, "grouped split", &[]));
+    let groups = groups(texts, threshold);
+    let parts = deal(&groups, labels, shares, &mut rng::stream(seed, "grouped split", &[]));
+    GroupedSplit { parts, groups: groups.len() }
+}
+
+/// The rows of each part, rising, when whole groups are dealt as [`grouped_split`] says.
+pub(super) fn deal(
+    groups: &[Vec<usize>],
+    labels: &[u32],
+    shares: &[f64],
+    rng: &mut impl Rng,
+) -> Vec<Vec<usize>> {
+    let mut groups: Vec<&Vec<usize>> = groups.iter().collect();
+    groups.shuffle(rng);
     groups.sort_by_key(|rows| std::cmp::Reverse(rows.len()));
     let num_labels = labels.iter().max().map_or(0, |label| *label as usize + 1);
     let mut wanted: Vec<Vec<f64>> = shares.iter().map(|_| vec![0.0; num_labels]).collect();
-    for &label in labels {
+    for label in groups.iter().flat_map(|rows| rows.iter()).map(|row| labels[*row]) {
         wanted.iter_mut().zip(shares).for_each(|(wanted, share)| wanted[label as usize] += share);
     }
     let mut coming = vec![0; num_labels];
@@ -43,7 +56,7 @@ pub fn grouped_split(
     groups.iter().for_each(|rows| labels_of(rows).into_iter().for_each(|label| coming[label] += 1));
     let mut in_first = vec![false; num_labels];
     let mut parts = vec![Vec::new(); shares.len()];
-    for rows in &groups {
+    for rows in groups {
         let own = labels_of(rows);
         own.iter().for_each(|label| coming[*label] -= 1);
         let is_last_chance = own.iter().any(|label| coming[*label] == 0 && !in_first[*label]);
@@ -55,7 +68,7 @@ pub fn grouped_split(
         parts[part].extend(rows);
     }
     parts.iter_mut().for_each(|rows| rows.sort_unstable());
-    GroupedSplit { parts, groups: groups.len() }
+    parts
 }
 
 /// The part for a group, by the rows of each label that the parts still want.
@@ -73,7 +86,7 @@ fn place(rows: &[usize], labels: &[u32], shares: &[f64], wanted: &[Vec<f64>]) ->
 }
 
 /// Rows connected by closeness.
-fn groups(texts: &[String], threshold: f64) -> Vec<Vec<usize>> {
+pub(super) fn groups(texts: &[String], threshold: f64) -> Vec<Vec<usize>> {
     let index = NearIndex::new(texts, threshold);
     let mut parent: Vec<usize> = (0..texts.len()).collect();
     fn root(parent: &mut [usize], mut row: usize) -> usize {

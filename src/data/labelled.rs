@@ -40,6 +40,14 @@ pub struct LabelledConfig {
     pub validation_fraction: f64,
     /// Share of `train` in test when it has no file of its own.
     pub test_fraction: f64,
+    /// Cross-validation in so many folds: the rows of all files together are divided so that close texts stay together,
+    /// and fold `fold` is tested; 0 for none.
+    #[schemars(range(max = 1000))]
+    pub folds: usize,
+    /// The fold that is tested, from 1.
+    pub fold: usize,
+    /// Which division into folds.
+    pub fold_seed: u64,
     /// Training rows kept, a stratified subset; 0 keeps all.
     pub label_budget: usize,
     /// Which subset.
@@ -66,6 +74,9 @@ impl Default for LabelledConfig {
             positive_label: String::new(),
             validation_fraction: 0.1,
             test_fraction: 0.2,
+            folds: 0,
+            fold: 0,
+            fold_seed: 0,
             label_budget: 0,
             budget_seed: 0,
             leave_out: String::new(),
@@ -86,6 +97,9 @@ impl LabelledConfig {
         if distinct.len() < self.label_names.len() || distinct.iter().any(|name| name.trim().is_empty()) {
             return Err(Error::usage("data.label_names must be distinct and not empty"));
         }
+        if self.folds > 0 {
+            return self.check_folds();
+        }
         let parts = [
             ("validation", &self.validation, self.validation_fraction),
             ("test", &self.test, self.test_fraction),
@@ -104,6 +118,23 @@ impl LabelledConfig {
         if sum >= 1.0 {
             let why = "data.validation_fraction and data.test_fraction leave nothing to train on";
             return Err(Error::usage(format!("{why}: together they are {sum}, they must stay below 1")));
+        }
+        Ok(())
+    }
+
+    /// Errors: a fold that there is not, or a share of validation that leaves nothing to train on.
+    fn check_folds(&self) -> Result<()> {
+        let Self { folds, fold, validation_fraction, .. } = *self;
+        if folds == 1 || fold == 0 || fold > folds {
+            let why = format!(
+                "data.folds is {folds} and data.fold is {fold}; there must be 2 folds or more, and fold"
+            );
+            return Err(Error::usage(format!("{why} is one of them, from 1")));
+        }
+        let rest = 1.0 - 1.0 / folds as f64;
+        if !(validation_fraction > 0.0 && validation_fraction < rest) {
+            let range = format!("lie between 0 and {rest:.2}, what {folds} folds leave for training");
+            return Err(Error::outside("data.validation_fraction", validation_fraction, range));
         }
         Ok(())
     }

@@ -9,6 +9,7 @@ mod cache;
 mod corpus;
 pub mod demo;
 mod examples;
+mod folds;
 mod grouped_split;
 mod label_column;
 mod labelled;

@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 
 use super::corpus::content_fraction;
 use super::demo::{self, Part};
+use super::folds::{self, Fold};
 use super::labelled::{Example, Labelled, LabelledConfig, read_beside, read_embedded};
 use super::near::normalised;
 use super::spelling::as_seen;
@@ -72,23 +73,15 @@ impl LabelledSplit {
             let read = |source: &Source| source.read(config, Some(&label_names), Some(as_it_stands));
             Ok(source.as_ref().map(read).transpose()?.map(|found| found.examples))
         };
-        let (mut validation, test) = (of_its_own(&sources.validation)?, of_its_own(&sources.test)?);
-
-        let (mut rows, duplicates_dropped, contradictions) = distinct(examples);
-        let mut leaked_dropped = 0;
-        if let Some(test) = &test {
-            leaked_dropped +=
-                remove(&mut rows, test) + validation.as_mut().map_or(0, |rows| remove(rows, test));
-        }
-        if let Some(validation) = &validation {
-            leaked_dropped += remove(&mut rows, validation);
-        }
-        let test_share = test.as_ref().map_or(config.test_fraction, |_| 0.0);
-        let validation_share = validation.as_ref().map_or(config.validation_fraction, |_| 0.0);
-        let mut train =
-            rows.split_off(rows.partition_point(|row| place(row) < test_share + validation_share));
-        let cut_validation = rows.split_off(rows.partition_point(|row| place(row) < test_share));
-        let (validation, test) = (validation.unwrap_or(cut_validation), test.unwrap_or(rows));
+        let (validation, test) = (of_its_own(&sources.validation)?, of_its_own(&sources.test)?);
+        let parts = match config.folds {
+            0 => Parts::cut(examples, validation, test, config),
+            _ => Parts::of_fold(
+                [examples, validation.unwrap_or_default(), test.unwrap_or_default()].concat(),
+                config,
+            )?,
+        };
+        let Parts { mut train, validation, test, duplicates_dropped, contradictions, leaked_dropped } = parts;
 
         if train.is_empty() && leaked_dropped > 0 {
             let why = format!("each of its {leaked_dropped} distinct rows also occurs in validation or test");
@@ -97,7 +90,9 @@ impl LabelledSplit {
         }
         check_classes(&sources.train, &train, &label_names, &first_lines)?;
         check_parts(&sources.train, [train.len(), validation.len(), test.len()])?;
-        let positive = positive_label(&config.positive_label, &train, &label_names)?;
+        // Folds agree on it, so that all rows count.
+        let counted = if config.folds == 0 { &train } else { &[&train[..], &validation, &test].concat() };
+        let positive = positive_label(&config.positive_label, counted, &label_names)?;
         let positive_leads =
             leads(&config.positive_label, positive, [&train, &validation, &test], label_names.len());
         apply_budget(config, &mut train, label_names.len())?;
@@ -129,6 +124,15 @@ impl LabelledSplit {
         check_budget(key, budget, self.label_names.len(), self.train.len())
     }
 
+    /// The same rows with all of them in test, in the order of the hashes of their texts.
+    #[must_use]
+    pub fn all_tested(mut self) -> Self {
+        let parts = [&mut self.train, &mut self.validation, &mut self.test].map(std::mem::take);
+        self.test = parts.into_iter().flatten().collect();
+        self.test.sort_by_cached_key(|row| files::sha256(row.text.as_bytes()));
+        self
+    }
+
     fn leave_out_listed(&mut self, path: &str) -> Result<()> {
         if path.is_empty() {
             return Ok(());
@@ -158,6 +162,53 @@ impl LabelledSplit {
             self.sha256 = files::sha256((std::mem::take(&mut self.sha256) + &list).as_bytes());
         }
         Ok(())
+    }
+}
+
+/// The three parts before the label budget, and what was dropped on the way.
+struct Parts {
+    train: Vec<Example>,
+    validation: Vec<Example>,
+    test: Vec<Example>,
+    duplicates_dropped: usize,
+    contradictions: usize,
+    leaked_dropped: usize,
+}
+
+impl Parts {
+    /// Training rows without those of the parts that have files of their own; the other parts are cut from them.
+    fn cut(
+        examples: Vec<Example>,
+        mut validation: Option<Vec<Example>>,
+        test: Option<Vec<Example>>,
+        config: &LabelledConfig,
+    ) -> Self {
+        let (mut rows, duplicates_dropped, contradictions) = distinct(examples);
+        let mut leaked_dropped = 0;
+        if let Some(test) = &test {
+            leaked_dropped +=
+                remove(&mut rows, test) + validation.as_mut().map_or(0, |rows| remove(rows, test));
+        }
+        if let Some(validation) = &validation {
+            leaked_dropped += remove(&mut rows, validation);
+        }
+        let test_share = test.as_ref().map_or(config.test_fraction, |_| 0.0);
+        let validation_share = validation.as_ref().map_or(config.validation_fraction, |_| 0.0);
+        let train = rows.split_off(rows.partition_point(|row| place(row) < test_share + validation_share));
+        let cut_validation = rows.split_off(rows.partition_point(|row| place(row) < test_share));
+        let (validation, test) = (validation.unwrap_or(cut_validation), test.unwrap_or(rows));
+        Self { train, validation, test, duplicates_dropped, contradictions, leaked_dropped }
+    }
+
+    /// The rows of all files as one fold has them.
+    ///
+    /// Errors: as [`folds::fold`].
+    fn of_fold(examples: Vec<Example>, config: &LabelledConfig) -> Result<Self> {
+        let (mut rows, duplicates_dropped, contradictions) = distinct(examples);
+        let Fold { train, validation, test } = folds::fold(&rows, config)?;
+        let mut part = |of: Vec<usize>| taken(&mut rows, of.into_iter());
+        let (train, validation, test) = (part(train), part(validation), part(test));
+        Ok(Self { train, validation, test, duplicates_dropped, contradictions, leaked_dropped: 0 })
     }
 }
 
@@ -249,6 +300,7 @@ impl Sources {
         }
         // Paths, and the positive label, do not decide which row is where.
         let LabelledConfig { format, text_column, label_column, label_names, lossy, .. } = config;
+        let LabelledConfig { folds, fold, fold_seed, .. } = config;
         let (validation, test) = (config.validation_fraction, config.test_fraction);
         let (budget, seed) = (config.label_budget, config.budget_seed);
         text += &format!(
@@ -256,6 +308,9 @@ impl Sources {
         );
         if !label_names.is_empty() {
             text += &format!(" {label_names:?}");
+        }
+        if *folds > 0 {
+            text += &format!(" fold {fold} of {folds} by {fold_seed}");
         }
         Ok(files::sha256(text.as_bytes()))
     }

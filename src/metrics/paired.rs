@@ -8,6 +8,7 @@ use rand::Rng;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use super::cross_validation::CorrectedT;
 use super::scores::{HEADLINE_NAMES, NUM_HEADLINE, Rows};
 use super::stats::{interval, mean, resample, std, variance};
 use crate::rng;
@@ -27,6 +28,10 @@ pub struct SeedScores {
     /// Means over all seeds, per resample of the rows alone.
     rows_only: Vec<[Option<f64>; NUM_HEADLINE]>,
     rows: usize,
+    /// Scores on each test part of a cross-validation, in one order for all classifiers; else empty.
+    parts: Vec<[Option<f64>; NUM_HEADLINE]>,
+    /// Folds that each seed draws.
+    folds: usize,
 }
 
 /// One score of an arm minus that of another, seed by seed on the same rows.
@@ -34,12 +39,22 @@ pub struct SeedScores {
 pub struct Difference {
     /// Mean over seeds.
     pub difference: f64,
-    /// Percentile bootstrap over rows and seeds.
+    /// Percentile bootstrap over rows and seeds; of a cross-validation by `corrected`.
     pub ci95: [f64; 2],
-    /// Two-sided: twice the share of resamples on the far side of zero.
+    /// Two-sided: twice the share of resamples on the far side of zero; of a cross-validation by `corrected`.
     pub p_value: f64,
     /// The same after Holm's correction over the label budgets compared.
     pub p_value_holm: f64,
+    /// One-sided, of the two on either side: the chance of a difference this close to zero where the true one is as
+    /// large as the margin of equivalence.
+    #[serde(default = "one")]
+    pub equivalence_p_value: f64,
+    /// The same after Holm's correction.
+    #[serde(default = "one")]
+    pub equivalence_p_value_holm: f64,
+    /// Test over the folds of a cross-validation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub corrected: Option<CorrectedT>,
     /// Seed by seed.
     pub per_seed: Vec<f64>,
     /// Over the seeds alone.
@@ -107,7 +122,13 @@ impl SeedScores {
             (mean_rows(chosen.iter().map(|&run| &scores[run])), mean_rows(scores.iter()))
         };
         let (drawn, rows_only) = (0..RESAMPLES).into_par_iter().map(draw).unzip();
-        Self { per_seed, drawn, rows_only, rows }
+        Self { per_seed, drawn, rows_only, rows, parts: Vec::new(), folds: 0 }
+    }
+
+    /// The same with the scores on each fold of each seed, by which differences are tested then.
+    #[must_use]
+    pub fn on_folds(self, parts: Vec<[Option<f64>; NUM_HEADLINE]>, folds: usize) -> Self {
+        Self { parts, folds, ..self }
     }
 
     /// Values of a score in the order of the seeds; None where one is undefined.
@@ -127,8 +148,12 @@ impl SeedScores {
         interval(self.resampled(name).into_iter().flatten().collect())
     }
 
-    /// `self` minus `other`; None where the score is undefined for either.
-    pub fn difference(&self, other: &Self, name: &str) -> Option<Difference> {
+    /// `self` minus `other`, held against zero and against `margin` on either side; None where the score is undefined
+    /// for either.
+    ///
+    /// Equivalence is shown by two one-sided tests. Source: Schuirmann 1987, "A comparison of the two one-sided tests
+    /// procedure and the power approach".
+    pub fn difference(&self, other: &Self, name: &str, margin: f64) -> Option<Difference> {
         let column = column(name)?;
         let pairs = self.per_seed(name)?.into_iter().zip(other.per_seed(name)?);
         let per_seed: Vec<f64> = pairs.map(|(a, b)| a - b).collect();
@@ -136,18 +161,36 @@ impl SeedScores {
             a.iter().zip(b).filter_map(|(a, b)| Some(a[column]? - b[column]?)).collect()
         };
         let drawn = minus(&self.drawn, &other.drawn);
-        let p_value = p_value(&drawn);
+        let difference = mean(per_seed.iter().copied());
+        let corrected = self.corrected(other, column);
+        let (p_value, equivalence) = match &corrected {
+            Some(test) => {
+                let sides = [test.beyond(-difference, -margin), test.beyond(difference, -margin)];
+                (test.p_value(difference), sides[0].max(sides[1]))
+            }
+            None => (p_value(&drawn), share(&drawn, |d| d >= margin).max(share(&drawn, |d| d <= -margin))),
+        };
         Some(Difference {
-            difference: mean(per_seed.iter().copied()),
-            ci95: interval(drawn)?,
+            difference,
+            ci95: corrected.map_or_else(|| interval(drawn), |test| Some(test.interval(difference)))?,
             p_value,
             p_value_holm: p_value,
+            equivalence_p_value: equivalence,
+            equivalence_p_value_holm: equivalence,
+            corrected,
             sign_test: SignTest::of(&per_seed),
             rows_std_error: std(&minus(&self.rows_only, &other.rows_only)),
             seeds_std_error: (variance(&per_seed) / per_seed.len() as f64).sqrt(),
             per_seed,
             mcnemar: Vec::new(),
         })
+    }
+
+    /// The test over folds; None without folds, and where the score is undefined on one.
+    fn corrected(&self, other: &Self, column: usize) -> Option<CorrectedT> {
+        let pairs = self.parts.iter().zip(&other.parts);
+        let differences: Option<Vec<f64>> = pairs.map(|(a, b)| Some(a[column]? - b[column]?)).collect();
+        CorrectedT::of(&differences?, self.folds)
     }
 
     /// Test rows each seed was scored on.
@@ -227,10 +270,17 @@ pub fn holm(p_values: &[f64]) -> Vec<f64> {
 
 /// The percentile interval that just touches zero, as a p-value; the observed sample counts as one resample.
 fn p_value(differences: &[f64]) -> f64 {
-    let share = |test: fn(&f64) -> bool| {
-        (differences.iter().filter(|d| test(d)).count() + 1) as f64 / (differences.len() + 1) as f64
-    };
-    (2.0 * share(|d| *d <= 0.0).min(share(|d| *d >= 0.0))).min(1.0)
+    (2.0 * share(differences, |d| d <= 0.0).min(share(differences, |d| d >= 0.0))).min(1.0)
+}
+
+/// Share of the resamples for which `test` holds, the observed sample counted as one.
+fn share(differences: &[f64], test: impl Fn(f64) -> bool) -> f64 {
+    (differences.iter().filter(|d| test(**d)).count() + 1) as f64 / (differences.len() + 1) as f64
+}
+
+/// Nothing is shown.
+fn one() -> f64 {
+    1.0
 }
 
 fn column(name: &str) -> Option<usize> {
@@ -279,9 +329,10 @@ mod tests {
         let labels = labels();
         let runs = runs(&labels, 10);
         let scores = SeedScores::resample(&runs, 1);
-        let same = scores.difference(&SeedScores::resample(&runs, 1), "f1").unwrap();
+        let same = scores.difference(&SeedScores::resample(&runs, 1), "f1", 0.02).unwrap();
         assert_eq!((same.difference, same.ci95, same.p_value), (0.0, [0.0, 0.0], 1.0));
         assert_eq!(same.sign_test, SignTest { wins: 0, losses: 0, ties: 3, p_value: 1.0 });
+        assert!(same.equivalence_p_value < 0.001, "no resample leaves the margin");
         let counts = McNemar::of(&runs[0], &runs[0]);
         assert_eq!((counts.only_first, counts.only_second, counts.p_value), (0, 0, 1.0));
     }
@@ -291,10 +342,11 @@ mod tests {
         let labels = labels();
         let (good, bad) = (runs(&labels, 40), runs(&labels, 5));
         let (good_scores, bad_scores) = (SeedScores::resample(&good, 1), SeedScores::resample(&bad, 1));
-        let found = good_scores.difference(&bad_scores, "accuracy").unwrap();
+        let found = good_scores.difference(&bad_scores, "accuracy", 0.02).unwrap();
         assert!((found.difference - (0.2 - 0.025)).abs() < 1e-3, "{found:?}");
         assert!(found.p_value < 0.01 && found.ci95[0] > 0.0, "{found:?}");
         assert_eq!(found.sign_test.wins, 3);
+        assert!(found.equivalence_p_value > 0.99, "{found:?}");
         // The standard error of a mean over rows, of each row's difference averaged over the seeds.
         let right =
             |runs: &[Rows<'_>]| -> Vec<Vec<bool>> { runs.iter().map(|run| run.right().collect()).collect() };
@@ -308,6 +360,24 @@ mod tests {
         let counts = McNemar::of(&good[0], &bad[0]);
         assert_eq!((counts.only_first, counts.only_second), (70, 0));
         assert!(counts.p_value < 1e-15);
+    }
+
+    #[test]
+    fn folds_are_tested_by_their_own_differences() {
+        let labels = labels();
+        let (good, bad) = (runs(&labels, 40), runs(&labels, 5));
+        let parts = |value: f64| (0..6).map(|part| [Some(value + 0.01 * f64::from(part % 3)); NUM_HEADLINE]);
+        let first = SeedScores::resample(&good, 1).on_folds(parts(0.9).collect(), 3);
+        let second = SeedScores::resample(&bad, 1).on_folds(vec![[Some(0.8); NUM_HEADLINE]; 6], 3);
+        let found = first.difference(&second, "accuracy", 0.02).unwrap();
+        let test = found.corrected.unwrap();
+        // Differences 0.10, 0.11, 0.12, twice: variance 0.8e-4, times 1/6 + 1/2.
+        assert!((test.std_error - (0.8e-4_f64 * (1.0 / 6.0 + 0.5)).sqrt()).abs() < 1e-9, "{test:?}");
+        assert_eq!(
+            (found.ci95, found.p_value),
+            (test.interval(found.difference), test.p_value(found.difference))
+        );
+        assert!(found.p_value < 0.001 && found.equivalence_p_value > 0.99);
     }
 
     #[test]
@@ -328,6 +398,9 @@ mod tests {
             ci95: [-0.01, 0.03],
             p_value: 0.3,
             p_value_holm: 0.3,
+            equivalence_p_value: 0.1,
+            equivalence_p_value_holm: 0.1,
+            corrected: None,
             per_seed: vec![0.01; 3],
             sign_test: SignTest::of(&[0.01; 3]),
             rows_std_error: 0.01,

@@ -121,11 +121,22 @@ impl Scores {
             }
         };
         let rows = Rows::new(labels, probabilities, label_names.len(), positive, threshold);
-        let once = vec![1; labels.len()];
+        Ok(Self::of(&rows, label_names, positive, threshold, intervals_seed))
+    }
+
+    /// Scores of rows whose answers are given: predicted by `threshold`, or by several of which it is the mean.
+    pub fn of(
+        rows: &Rows<'_>,
+        label_names: &[String],
+        positive: usize,
+        threshold: Option<f64>,
+        intervals_seed: Option<u64>,
+    ) -> Self {
+        let once = vec![1; rows.len()];
         let (matrix, headline) = (rows.confusion(&once), rows.headline(&once));
         let of_resample = |weights: &[u32]| rows.headline(weights).values();
-        let intervals = intervals_seed.map(|seed| bootstrap::intervals(labels.len(), seed, of_resample));
-        Ok(Self {
+        let intervals = intervals_seed.map(|seed| bootstrap::intervals(rows.len(), seed, of_resample));
+        Self {
             loss: headline.loss,
             accuracy: headline.accuracy,
             precision: headline.class.precision,
@@ -147,7 +158,7 @@ impl Scores {
                 .collect(),
             confusion: matrix.rows(),
             ci: intervals.map(|intervals| estimates(headline.values(), intervals)).unwrap_or_default(),
-        })
+        }
     }
 }
 
@@ -219,15 +230,27 @@ impl<'a> Rows<'a> {
         threshold: Option<f64>,
     ) -> Self {
         let predict = |row: &Vec<f64>| predict_label(row, positive, threshold) as u32;
-        let positive_leads = threshold.is_some();
-        let ranked = if positive_leads { positive..positive + 1 } else { 0..num_labels };
+        let predictions = probabilities.iter().map(predict).collect();
+        Self::answered(labels, probabilities, predictions, num_labels, threshold.map(|_| positive))
+    }
+
+    /// The same with the label predicted for each row (N); precision, recall and F1 are of `positive`, without one
+    /// means over the labels.
+    pub fn answered(
+        labels: &'a [u32],
+        probabilities: &[Vec<f64>],
+        predictions: Vec<u32>,
+        num_labels: usize,
+        positive: Option<usize>,
+    ) -> Self {
+        let ranked = positive.map_or(0..num_labels, |positive| positive..positive + 1);
         let ranking = |label| Ranking::new(&is_label(labels, label), &column(probabilities, label));
         Self {
             labels,
-            predictions: probabilities.iter().map(predict).collect(),
+            predictions,
             nats: nats(labels, probabilities),
             num_labels,
-            positive: positive_leads.then_some(positive),
+            positive,
             rankings: ranked.map(ranking).collect(),
         }
     }
@@ -239,6 +262,11 @@ impl<'a> Rows<'a> {
     /// Whether each row is answered rightly.
     pub(super) fn right(&self) -> impl Iterator<Item = bool> + '_ {
         self.labels.iter().zip(&self.predictions).map(|(label, prediction)| label == prediction)
+    }
+
+    /// Each score of [`HEADLINE_NAMES`] on all rows, None where it is undefined.
+    pub fn scores(&self) -> [Option<f64>; NUM_HEADLINE] {
+        self.headline(&vec![1; self.len()]).values()
     }
 
     fn confusion(&self, weights: &[u32]) -> ConfusionMatrix {

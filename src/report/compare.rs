@@ -52,8 +52,9 @@ pub fn compared(run: &Comparison) -> Document {
 fn about(run: &Comparison) -> String {
     let results = &run.results;
     let what = format!(
-        "{} seeds, {} test rows, {} leads, {:.0} s",
+        "{} seeds{}, {} test rows, {} leads, {:.0} s",
         results.seeds.len(),
+        if results.folds > 0 { format!(" of {} folds", results.folds) } else { String::new() },
         results.scores.test_rows,
         results.leading_score(),
         results.wall_secs

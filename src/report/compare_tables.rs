@@ -8,7 +8,9 @@ use crate::analysis::{SIGNIFICANT, labels, p_words};
 use crate::metrics::efficiency::Bound;
 use crate::metrics::scores::LabelScores;
 use crate::metrics::stats;
-use crate::results::{Arm, ArmScores, Cells, CompareResults, Mistake, Summary, TrainingMeans, cell_folder};
+use crate::results::{
+    Arm, ArmScores, Cells, CompareResults, Mistake, Summary, TrainingMeans, cell_folder, folds_of,
+};
 
 /// Mistakes shown of all that the runs kept.
 const SHOWN_MISTAKES: usize = 12;
@@ -267,9 +269,9 @@ pub fn by_label(results: &CompareResults, cells: &Cells) -> Table {
 /// nearest to them in training.
 pub fn mistakes(results: &CompareResults, cells: &Cells) -> Table {
     let Some(budget) = results.budgets.last() else { return Table::default() };
-    let mut by_row: BTreeMap<usize, Vec<&Mistake>> = BTreeMap::new();
+    let mut by_row: BTreeMap<&str, Vec<&Mistake>> = BTreeMap::new();
     for mistake in cells.finetuned(Arm::Pretrained, budget).iter().flat_map(|run| &run.mistakes) {
-        by_row.entry(mistake.id).or_default().push(mistake);
+        by_row.entry(&mistake.text).or_default().push(mistake);
     }
     let mean = |of: &[&Mistake]| stats::mean(of.iter().map(|mistake| mistake.probability));
     let mut of_rows: Vec<Vec<&Mistake>> = by_row.into_values().collect();
@@ -290,10 +292,16 @@ pub fn runs(results: &CompareResults, cells: &Cells) -> Table {
     for budget in &results.budgets {
         table.begin_group();
         for arm in cells.arms().filter(|arm| arm.is_trained()) {
-            let page = |seed: &u64| {
-                (format!("seed {seed}"), format!("{}/report.html", cell_folder(arm, budget, *seed).display()))
+            let page = |seed: u64, fold: usize| {
+                let of_fold = if fold > 0 { format!(" fold {fold}") } else { String::new() };
+                let folder = cell_folder(arm, budget, seed, fold);
+                (format!("seed {seed}{of_fold}"), format!("{}/report.html", folder.display()))
             };
-            let links = tables::link(results.seeds.iter().map(page).collect());
+            let pages = results
+                .seeds
+                .iter()
+                .flat_map(|&seed| folds_of(results.folds).map(move |fold| page(seed, fold)));
+            let links = tables::link(pages.collect());
             table.row([Cell::from(budget), Cell::from(arm.name()), links]);
         }
     }

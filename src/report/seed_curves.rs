@@ -31,7 +31,7 @@ impl<'a> Runs<'a> {
     }
 
     fn finetuned(&self) -> impl Iterator<Item = &'a Finetuned> {
-        self.cells.iter().filter_map(Cell::finetuned)
+        self.cells.iter().flat_map(Cell::finetuned)
     }
 
     fn name(&self) -> String {

@@ -159,9 +159,10 @@ impl Arm {
     }
 }
 
-/// Where a comparison keeps one run, below its own directory.
-pub fn cell_folder(arm: Arm, budget: &str, seed: u64) -> PathBuf {
-    let name = format!("{}-{budget}-seed{seed}", arm.key());
+/// Where a comparison keeps one run, below its own directory; `fold` is 0 without folds.
+pub fn cell_folder(arm: Arm, budget: &str, seed: u64, fold: usize) -> PathBuf {
+    let of_fold = if fold > 0 { format!("-fold{fold}") } else { String::new() };
+    let name = format!("{}-{budget}-seed{seed}{of_fold}", arm.key());
     if arm.is_trained() { name.into() } else { Path::new("baselines").join(name) }
 }
 

@@ -105,6 +105,12 @@ pub struct CompareResults {
     pub phase: String,
     /// Seeds in order.
     pub seeds: Vec<u64>,
+    /// Folds of the cross-validation that each seed draws; 0 for none.
+    #[serde(default)]
+    pub folds: usize,
+    /// Differences in F1 of less than this count as none; 0 where an older version did not say.
+    #[serde(default)]
+    pub equivalence_margin: f64,
     /// Budgets in rising order.
     pub budgets: Vec<String>,
     /// The label that precision, recall and F1 are about; empty where they are means over the labels.
@@ -223,7 +229,7 @@ impl Comparison {
     pub fn load(path: &Path) -> Result<Self> {
         let results: CompareResults = read_json(path, "results.json")?;
         let arms = results.arms();
-        let cells = Cells::read(path, &arms, &results.budgets, &results.seeds)?;
+        let cells = Cells::read(path, &arms, &results.budgets, &results.seeds, results.folds)?;
         let pretrained = Pretrained::load(&path.join("pretrain")).ok();
         Ok(Self { dir: path.into(), facts: RunFacts::read(path), results, pretrained, cells })
     }

@@ -19,7 +19,7 @@ mod pretrain;
 pub use arm::{Arm, StartName, cell_folder};
 pub use audit::{AuditResults, Overlap, OverlapExample};
 pub use baseline::{BaselineResults, Baselined};
-pub use cells::{Cell, Cells};
+pub use cells::{Cell, CellRun, Cells, folds_of};
 pub use compare::{
     ArmScores, ByBudget, CompareResults, Comparison, Cost, OperatingMeans, PairedByBudget, ScoreSummaries,
     Summary, TrainingMeans, TransferPoint,

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::manifest::{Manifest, read_json};
 use crate::error::{Error, ErrorKind, Result};
+use crate::results::Arm;
 use crate::{files, tensorboard};
 
 /// Files of a model folder or adapter.
@@ -111,7 +112,7 @@ pub fn run_around(path: &Path) -> Result<Option<PathBuf>> {
         if is_run(folder)? {
             let below = place.strip_prefix(folder).unwrap_or(&place).components().next();
             let is_part = below.is_none_or(|name| {
-                is_folder_of_a_run(name.as_ref())
+                is_folder_of_a_run(name.as_ref(), &starts(folder))
                     || RUN_FILES.iter().any(|file| Path::new(file) == Path::new(&name))
             });
             return Ok(is_part.then(|| folder.to_path_buf()));
@@ -121,15 +122,24 @@ pub fn run_around(path: &Path) -> Result<Option<PathBuf>> {
 }
 
 /// Whether a run has a folder of this name.
-fn is_folder_of_a_run(name: &Path) -> bool {
+fn is_folder_of_a_run(name: &Path, starts: &[String]) -> bool {
     let names = ["model", "adapter", "tb", "checkpoints", "pretrain", "search", "baselines", "transfer"];
-    names.iter().any(|own| name == Path::new(own)) || is_cell(name)
+    names.iter().any(|own| name == Path::new(own)) || is_cell(name, starts)
 }
 
 /// Whether the run at `path` is a comparison; a damaged `run.json` does not say so.
 pub fn is_comparison(path: &Path) -> bool {
     let manifest: Result<Manifest> = read_json(path, "run.json");
     manifest.is_ok_and(|manifest| manifest.phase == "compare")
+}
+
+/// Removes the checkpoints of the finished run at `path`.
+///
+/// Errors: they cannot be removed (73).
+pub fn drop_checkpoints(path: &Path) -> Result<()> {
+    let mut written = Written::default();
+    written.add_checkpoints(path)?;
+    written.remove()
 }
 
 /// Removes what a run wrote into the folder at `path`; the mark stays until `cleared`.
@@ -220,20 +230,24 @@ impl Written {
 
     fn add_run(&mut self, path: &Path) -> Result<()> {
         self.add_files(path, &RUN_FILES)?;
-        let checkpoints = path.join("checkpoints");
-        for folder in own_entries(&checkpoints)?.into_iter().filter(|path| step_of(path).is_some()) {
-            self.add_folder(folder, &CHECKPOINT_FILES)?;
-        }
-        self.add_folder(checkpoints, &[])?;
+        self.add_checkpoints(path)?;
         self.add_folder(path.join("model"), &MODEL_FILES)?;
         self.add_folder(path.join("adapter"), &MODEL_FILES)?;
         self.add_folder(path.join("tb"), &[tensorboard::FILE])
     }
 
+    fn add_checkpoints(&mut self, path: &Path) -> Result<()> {
+        let checkpoints = path.join("checkpoints");
+        for folder in own_entries(&checkpoints)?.into_iter().filter(|path| step_of(path).is_some()) {
+            self.add_folder(folder, &CHECKPOINT_FILES)?;
+        }
+        self.add_folder(checkpoints, &[])
+    }
+
     fn add_comparison(&mut self, path: &Path) -> Result<()> {
-        let mut inner = vec![path.join("pretrain")];
+        let (mut inner, starts) = (vec![path.join("pretrain")], starts(path));
         for below in ["", "search", "baselines", "transfer"] {
-            inner.extend(own_entries(&path.join(below))?.into_iter().filter(|path| is_cell(path)));
+            inner.extend(own_entries(&path.join(below))?.into_iter().filter(|path| is_cell(path, &starts)));
         }
         for run in inner {
             self.add_run(&run)?;
@@ -305,33 +319,35 @@ pub fn step_of(path: &Path) -> Option<u64> {
     path.file_name()?.to_str()?.strip_prefix("step_")?.parse().ok()
 }
 
-/// Whether a comparison names the folder of a run so: by arm or checkpoint, by budget, and by seed or setting.
-fn is_cell(path: &Path) -> bool {
-    let mut parts = path.file_name().and_then(|name| name.to_str()).unwrap_or_default().split('-');
-    let is_kind = |kind: &str| step_of(Path::new(kind)).is_some() || KINDS.contains(&kind);
-    let is_budget = |budget: &str| budget == "all" || budget.parse::<u64>().is_ok();
-    let is_setting = |part: &str| {
-        let value = ["seed", "lr", "epochs", "head"].into_iter().find_map(|name| part.strip_prefix(name));
-        value.is_some_and(|value| value.parse::<f64>().is_ok())
-    };
-    parts.next().is_some_and(is_kind) && parts.next().is_some_and(is_budget) && {
-        let settings: Vec<&str> = parts.collect();
-        !settings.is_empty() && settings.into_iter().all(is_setting)
-    }
+/// Names of the further starts of the comparison at `path`, as its config has them; none where that is damaged.
+fn starts(path: &Path) -> Vec<String> {
+    let text = fs::read_to_string(path.join("config.toml")).unwrap_or_default();
+    let config: toml::Table = toml::from_str(&text).unwrap_or_default();
+    let starts = config.get("starts").and_then(toml::Value::as_table);
+    starts.map(|starts| starts.keys().cloned().collect()).unwrap_or_default()
 }
 
-/// What the names of the runs in a comparison begin with.
-const KINDS: [&str; 9] = [
-    "pretrained",
-    "scratch",
-    "scratch_matched",
-    "pretrained_ngrams",
-    "scratch_ngrams",
-    "char_svm",
-    "char_ngram",
-    "word_ngram",
-    "majority",
-];
+/// Whether a comparison with these further starts names the folder of a run so: by arm or checkpoint, by budget, and by
+/// seed, fold or setting.
+fn is_cell(path: &Path, starts: &[String]) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let parts: Vec<&str> = name.split('-').collect();
+    let is_kind = |kind: &str| match Arm::of_key(kind) {
+        Some(Arm::Start(name) | Arm::StartNgrams(name)) => starts.contains(&name.to_string()),
+        arm => arm.is_some() || step_of(Path::new(kind)).is_some(),
+    };
+    let is_budget = |budget: &str| budget == "all" || budget.parse::<u64>().is_ok();
+    let is_setting = |part: &&str| {
+        let names = ["seed", "fold", "of", "lr", "epochs", "head"];
+        let value = names.into_iter().find_map(|name| part.strip_prefix(name));
+        value.is_some_and(|value| value.parse::<f64>().is_ok())
+    };
+    // The name of a start may have hyphens too.
+    (1..parts.len().saturating_sub(1)).any(|budget| {
+        let settings = &parts[budget + 1..];
+        is_kind(&parts[..budget].join("-")) && is_budget(parts[budget]) && settings.iter().all(is_setting)
+    })
+}
 
 #[cfg(test)]
 mod tests {
@@ -344,11 +360,15 @@ mod tests {
             "scratch_matched-all-seed12",
             "baselines/scratch_ngrams-20-seed1",
             "search/scratch-all-lr0.001-epochs2-head0",
+            "search/all-minilm-all-lr0.001-seed10-of9-fold4",
+            "baselines/all-minilm_ngrams-100-seed1-fold2",
+            "all-minilm-100-seed1",
         ];
+        let starts = ["all-minilm".to_string()];
         let others =
             ["pretrained", "scratch-20", "pretrained-20-seed1-backup", "mine-20-seed1", "scratch-some-seed1"];
-        assert!(known.iter().all(|name| is_cell(Path::new(name))));
-        assert!(is_cell(Path::new("transfer/step_000004-20-seed1")));
-        assert!(!others.iter().any(|name| is_cell(Path::new(name))));
+        assert!(known.iter().all(|name| is_cell(Path::new(name), &starts)));
+        assert!(is_cell(Path::new("transfer/step_000004-20-seed1"), &[]));
+        assert!(!others.iter().any(|name| is_cell(Path::new(name), &starts)));
     }
 }

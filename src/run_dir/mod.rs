@@ -18,7 +18,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 pub use self::contents::{
-    CHECKPOINT_FILES, DAMAGED_LINES, MODEL_FILES, is_run, run_around, step_of, would_clear,
+    CHECKPOINT_FILES, DAMAGED_LINES, MODEL_FILES, drop_checkpoints, is_run, run_around, step_of, would_clear,
 };
 use self::contents::{Standing, begin_filling, clear, cleared, standing};
 pub use self::folders::replace_folder;

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Instant;
 
-use super::plan::budget_name;
+use super::plan::{Place, budget_name};
 use crate::baseline::{Features, LinearLoss, Majority, NgramKind, Ngrams};
 use crate::config::CompareConfig;
 use crate::data::{Example, LabelledSplit};
@@ -13,17 +13,21 @@ use crate::metrics::Threshold;
 use crate::results::{Arm, BaselineResults, Baselined, Predictions, cell_folder};
 use crate::run_dir::Manifest;
 
-/// Every baseline on the rows of a budget and seed, as stored where it was made from the same rows by this program, else
+/// Every baseline on the rows of a budget and place, as stored where it was made from the same rows by this program, else
 /// fitted here; setting and threshold are chosen on validation as for the arms.
-pub fn baselines(config: &CompareConfig, budget: usize, seed: u64) -> Result<Vec<(Arm, Baselined)>> {
+pub fn baselines(config: &CompareConfig, budget: usize, place: Place) -> Result<Vec<(Arm, Baselined)>> {
+    let Place { seed, fold } = place;
     let mut data = config.finetune.data.clone();
     (data.label_budget, data.budget_seed) = (budget, seed);
+    if fold > 0 {
+        (data.folds, data.fold, data.fold_seed) = (config.folds, fold, seed);
+    }
     let split = LabelledSplit::load(&data)?;
     let positive = &split.label_names[split.positive];
     let program = Manifest::new("baseline", seed, "", 0, "").program();
     let made_from = files::sha256(format!("{} {positive} {seed} {program}", split.sha256).as_bytes());
     let of = |arm: Arm| {
-        let folder = Path::new(&config.output_dir).join(cell_folder(arm, &budget_name(budget), seed));
+        let folder = Path::new(&config.output_dir).join(cell_folder(arm, &budget_name(budget), seed, fold));
         let stored = Baselined::read(&folder).ok();
         let same = stored.filter(|stored| stored.results.made_from == made_from);
         let fitted = same.map_or_else(|| baseline(arm, &split, seed, &made_from, &folder), Ok);

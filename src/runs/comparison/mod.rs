@@ -6,16 +6,14 @@ mod fits;
 mod plan;
 mod rows;
 mod search;
+mod table;
 mod transfer;
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Instant;
 
-use self::baselines::baselines;
-use self::combined::combined;
-use self::plan::{Cell, Plan, arms, budget_name, budgets};
-use self::search::Choice;
+use self::plan::{Plan, budget_name, budgets};
+use self::table::Table;
 use super::changes::{self, Change};
 use super::fetch::Fetcher;
 use super::finetune::warn_of_labels;
@@ -23,21 +21,18 @@ use super::pretrain::{self, pretrain};
 use super::start::Start;
 use super::{Context, lifecycle};
 use crate::analysis::{self, ComparisonSpec};
-use crate::config::{self, AuditMode, CompareConfig, Config, FinetuneConfig, SCRATCH};
+use crate::config::{AuditMode, CompareConfig, Config, FinetuneConfig, SCRATCH};
 use crate::device;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::hf_folder;
 use crate::report;
-use crate::results::{
-    self, Arm, AuditResults, Baselined, Cells, Comparison, Finetuned, Pretrained, RunFacts, StartName,
-    TransferPoint, cell_folder,
-};
-use crate::run_dir::{Existing, Manifest, RunDir, Status, copy_run, is_done, read_json};
+use crate::results::{Arm, AuditResults, Comparison, Pretrained, RunFacts, StartName};
+use crate::run_dir::{Existing, Manifest, RunDir, Status, read_json};
 
 /// Keys that may change when a comparison goes on: more seeds, budgets or arms only add runs. The first may not
 /// when it turns `drop` on or off, which changes the rows of every run.
-const HARMLESS: [&str; 9] = [
+const HARMLESS: [&str; 10] = [
     "audit",
     "device",
     "seeds",
@@ -47,6 +42,7 @@ const HARMLESS: [&str; 9] = [
     "pretrained",
     "starts",
     "starts.",
+    "equivalence_margin",
 ];
 
 /// Compares as the config says; afterwards the directory holds every run and the results.
@@ -68,6 +64,7 @@ pub fn compare(config: &CompareConfig, context: &Context) -> Result<Comparison> 
     let mut manifest = Manifest::new("compare", config.seeds[0], &name, device::threads(), SCRATCH);
     let split = rows::all(config)?;
     warn_of_labels(&split, &context.progress);
+    context.progress.note(rows::planned(config, &split));
     manifest.data_sha256.clone_from(&split.sha256);
     if !config.pretrained.is_empty() {
         manifest.start_sha256 = Start::open(&config.pretrained)?.sha256()?;
@@ -154,7 +151,7 @@ fn all_runs(
     let pretraining_tokens = before.as_ref().map_or(0, |run| run.results.tokens);
     let plan = Plan { config, pretrained: &pretrained, pretraining_tokens, tokenizer, model };
     let table = Table::run(&plan, ended, context)?;
-    let transfer = table.transfer(&plan, &context.inner())?;
+    let transfer = table.transfer()?;
     let cells = table.cells;
     let budgets: Vec<String> = budgets(config).into_iter().map(budget_name).collect();
     let recorded = |(name, start): (&String, &FinetuneConfig)| {
@@ -166,6 +163,8 @@ fn all_runs(
     let pretrainings = own.chain(of_starts).collect();
     let spec = ComparisonSpec {
         seeds: &config.seeds,
+        folds: config.folds,
+        margin: config.equivalence_margin,
         budgets: &budgets,
         pretrainings: &pretrainings,
         settings_tried: plan::settings(config).len(),
@@ -223,97 +222,4 @@ fn check_pretraining(config: &CompareConfig, context: &Context) -> Result<()> {
         lifecycle::check_same(folder, "pre-training", &then, &now, context)?;
     }
     Ok(())
-}
-
-/// What was chosen and what came out, by arm, budget and seed.
-#[derive(Default)]
-struct Table {
-    choices: BTreeMap<(Arm, usize), Choice>,
-    cells: Cells,
-}
-
-impl Table {
-    /// Every budget in rising order, every seed, all arms and baselines; what is done stays as it is.
-    fn run(plan: &Plan<'_>, ended: &mut dyn FnMut() -> Result<()>, context: &Context) -> Result<Self> {
-        let config = plan.config;
-        let (arms, budgets) = (arms(config), budgets(config));
-        let bar = context.progress.bar("comparing", (budgets.len() * config.seeds.len() * arms.len()) as u64);
-        let inner = context.inner();
-        let (mut table, mut done) = (Self::default(), 0);
-        for budget in budgets {
-            for (arm, choice) in search::choose_all(plan, &arms, budget, &inner)? {
-                table.choices.insert((arm, budget), choice);
-            }
-            let name = budget_name(budget);
-            for cell in plan.cells(budget, |arm| table.choices[&(arm, budget)].setting) {
-                let (arm, seed) = (cell.arm, cell.seed);
-                let run = table.run_cell(plan, cell, &inner)?;
-                let f1 = run.results.scores.test.f1;
-                context.progress.note(format!("{} {name} seed {seed}: test F1 {f1:.3}", arm.key()));
-                table.cells.push(arm, &name, seed, results::Cell::Finetuned(Box::new(run)))?;
-                ended()?;
-                done += 1;
-                bar.advance_to(done, || format!("F1 {f1:.3}"));
-            }
-            for (at, &seed) in config.seeds.iter().enumerate() {
-                let fitted = baselines(config, budget, seed)?;
-                for (arm, combined) in table.combined(config, &arms, budget, at, &fitted)? {
-                    table.cells.push(arm, &name, seed, results::Cell::Baseline(Box::new(combined)))?;
-                }
-                for (arm, fitted) in fitted {
-                    table.cells.push(arm, &name, seed, results::Cell::Baseline(Box::new(fitted)))?;
-                }
-            }
-        }
-        Ok(table)
-    }
-
-    /// The arms of the seed in this place, each combined with its character n-grams.
-    fn combined(
-        &self,
-        config: &CompareConfig,
-        arms: &[Arm],
-        budget: usize,
-        at: usize,
-        fitted: &[(Arm, Baselined)],
-    ) -> Result<Vec<(Arm, Baselined)>> {
-        let Some((_, ngrams)) = fitted.iter().find(|(arm, _)| *arm == Arm::CharSvm) else {
-            return Ok(Vec::new());
-        };
-        let name = budget_name(budget);
-        let combined = |alone: &Arm| {
-            let arm = alone.with_ngrams()?;
-            let run = self.cells.finetuned(*alone, &name).get(at).copied()?;
-            let folder = cell_folder(arm, &name, config.seeds[at]);
-            let both = combined(run, ngrams, &Path::new(&config.output_dir).join(folder));
-            Some(both.map(|both| (arm, both)))
-        };
-        arms.iter().filter_map(combined).collect()
-    }
-
-    /// The run of a cell: the one that is there, the one that a search made with the same seed, or a new one.
-    fn run_cell(&self, plan: &Plan<'_>, mut cell: Cell, context: &Context) -> Result<Finetuned> {
-        let Cell { arm, budget, seed, .. } = cell;
-        if arm == Arm::ScratchMatched {
-            // The plain arm of the same seed has just run.
-            let plain = self.cells.of(Arm::Scratch, &budget_name(budget)).last();
-            cell = cell.with_tokens(plan.pretraining_tokens + plain.map_or(0, results::Cell::tokens));
-        }
-        let folder = Path::new(&cell.config.output_dir);
-        if let Some(run) = self.choices[&(arm, budget)].run_of(seed).filter(|_| !is_done(folder)) {
-            copy_run(run, folder, &config::to_toml(&cell.config)?)?;
-        }
-        Finetuned::of(&cell.config, context)
-    }
-
-    /// The transfer curve on the smallest budget, where it is asked for.
-    fn transfer(&self, plan: &Plan<'_>, context: &Context) -> Result<Vec<TransferPoint>> {
-        if plan.config.transfer_checkpoints == 0 {
-            return Ok(Vec::new());
-        }
-        let budget = budgets(plan.config)[0];
-        let scratch = self.cells.of(Arm::Scratch, &budget_name(budget));
-        let scratch = scratch.iter().map(|cell| cell.test().f1).collect();
-        transfer::points(plan, budget, self.choices[&(Arm::Pretrained, budget)].setting, scratch, context)
-    }
 }

@@ -33,29 +33,29 @@ impl Setting {
     }
 }
 
-/// One fine-tuning.
-#[derive(Clone, Debug)]
-pub struct Cell {
-    /// From which weights.
-    pub arm: Arm,
-    /// Training labels; 0 stands for all.
-    pub budget: usize,
-    /// Seed of rows, order and head.
+/// Where in the table a run stands, beside its arm and budget.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Seed of rows, order and head, and of the folds.
     pub seed: u64,
-    /// What a search chose, or tries here.
-    pub setting: Setting,
-    /// All of it, as one run; `output_dir` is its folder.
-    pub config: FinetuneConfig,
+    /// Fold that is tested, from 1; 0 without folds.
+    pub fold: usize,
 }
 
-impl Cell {
-    /// The same with this many tokens as the only limit.
-    pub fn with_tokens(mut self, tokens: u64) -> Self {
-        let train = &mut self.config.train;
-        train.max_tokens = tokens;
-        (train.max_steps, train.max_epochs, train.max_minutes) = (0, 0.0, 0.0);
-        self
-    }
+/// A setting and the runs that try it.
+pub struct Trial {
+    /// What is tried.
+    pub setting: Setting,
+    /// One for each seed.
+    pub runs: Vec<FinetuneConfig>,
+}
+
+/// The same run with this many tokens as the only limit.
+pub fn with_tokens(mut config: FinetuneConfig, tokens: u64) -> FinetuneConfig {
+    let train = &mut config.train;
+    train.max_tokens = tokens;
+    (train.max_steps, train.max_epochs, train.max_minutes) = (0, 0.0, 0.0);
+    config
 }
 
 /// A comparison and the pre-trained model that sizes and tokenizer of all its runs come from.
@@ -73,10 +73,10 @@ pub struct Plan<'a> {
 }
 
 impl Plan<'_> {
-    /// One cell of the table. The arms of one seed and budget differ in `init_from` alone, in where they are stored,
+    /// One run of the table; `output_dir` is its folder. The arms of one seed and budget differ in `init_from` alone, in where they are stored,
     /// in what a search chose for each, and in what open settings become for each start; further starts have settings of
     /// their own.
-    fn cell(&self, arm: Arm, budget: usize, seed: u64, setting: Setting) -> Cell {
+    pub fn run(&self, arm: Arm, budget: usize, place: Place, setting: Setting) -> FinetuneConfig {
         let FinetuneConfig { data, decision, mistakes, .. } = self.config.finetune.clone();
         let of_arm = match arm {
             Arm::Start(name) => {
@@ -84,7 +84,8 @@ impl Plan<'_> {
             }
             _ => self.own_start(if arm == Arm::Pretrained { self.pretrained } else { SCRATCH }),
         };
-        let output_dir = self.path(cell_folder(arm, &budget_name(budget), seed));
+        let Place { seed, fold } = place;
+        let output_dir = self.path(cell_folder(arm, &budget_name(budget), seed, fold));
         let mut config = FinetuneConfig {
             output_dir,
             device: self.config.device.clone(),
@@ -94,8 +95,11 @@ impl Plan<'_> {
             ..of_arm
         };
         (config.data.label_budget, config.data.budget_seed) = (budget, seed);
+        if fold > 0 {
+            (config.data.folds, config.data.fold, config.data.fold_seed) = (self.config.folds, fold, seed);
+        }
         setting.apply(&mut config);
-        Cell { arm, budget, seed, setting, config }
+        config
     }
 
     /// The settings of all runs with the sizes and the tokenizer of the pre-trained model, from these weights.
@@ -107,33 +111,31 @@ impl Plan<'_> {
         config
     }
 
-    /// All cells of a budget, seed by seed, each arm with its setting; the plain arm from scratch before the longer one.
-    pub fn cells(&self, budget: usize, setting: impl Fn(Arm) -> Setting) -> Vec<Cell> {
-        let arms = arms(self.config);
-        let cell = |at: usize| {
-            let (seed, arm) = (self.config.seeds[at / arms.len()], arms[at % arms.len()]);
-            self.cell(arm, budget, seed, setting(arm))
+    /// Every setting of the search, each with a run for every seed that it is tried with: the first ones of the
+    /// comparison, or on a fold the own one, and the numbers after them.
+    pub fn trials(&self, arm: Arm, budget: usize, place: Place) -> Vec<Trial> {
+        let listed = if place.fold == 0 { &self.config.seeds[..] } else { &[place.seed] };
+        let beyond = listed.iter().copied().max().unwrap_or(0).saturating_add(1)..;
+        let seeds: Vec<u64> = listed.iter().copied().chain(beyond).take(self.config.search.seeds).collect();
+        let run = |setting: Setting, seed: u64| {
+            let mut config = self.run(arm, budget, place, setting);
+            (config.seed, config.data.budget_seed) = (seed, seed);
+            let name = format!("{}-{}{}-seed{seed}", arm.key(), budget_name(budget), setting.name());
+            let of_fold =
+                if place.fold > 0 { format!("-of{}-fold{}", place.seed, place.fold) } else { String::new() };
+            config.output_dir = self.path(Path::new("search").join(name + &of_fold));
+            config
         };
-        (0..self.config.seeds.len() * arms.len()).map(cell).collect()
-    }
-
-    /// One trial for every setting, on the first seed.
-    pub fn trials(&self, arm: Arm, budget: usize) -> Vec<Cell> {
-        let trial = |setting: Setting| {
-            let mut cell = self.cell(arm, budget, self.config.seeds[0], setting);
-            let name = format!("{}-{}{}", arm.key(), budget_name(budget), setting.name());
-            cell.config.output_dir = self.path(Path::new("search").join(name));
-            cell
-        };
+        let trial = |setting| Trial { setting, runs: seeds.iter().map(|seed| run(setting, *seed)).collect() };
         settings(self.config).into_iter().map(trial).collect()
     }
 
-    /// A cell of the pre-trained arm that starts from the model folder `start` instead.
-    pub fn transfer_cell(&self, start: &str, budget: usize, seed: u64, setting: Setting) -> Cell {
-        let mut cell = self.cell(Arm::Pretrained, budget, seed, setting);
-        cell.config.init_from = start.into();
-        cell.config.output_dir = format!("{start}-{}-seed{seed}", budget_name(budget));
-        cell
+    /// A run of the pre-trained arm that starts from the model folder `start` instead.
+    pub fn transfer_run(&self, start: &str, budget: usize, seed: u64, setting: Setting) -> FinetuneConfig {
+        let mut config = self.run(Arm::Pretrained, budget, Place { seed, fold: 0 }, setting);
+        config.init_from = start.into();
+        config.output_dir = format!("{start}-{}-seed{seed}", budget_name(budget));
+        config
     }
 
     fn path(&self, below: impl AsRef<Path>) -> String {
@@ -204,6 +206,8 @@ pub fn always_head_first(config: &CompareConfig) -> bool {
 mod tests {
     use super::*;
 
+    const SECOND: Place = Place { seed: 2, fold: 0 };
+
     fn plan(config: &CompareConfig) -> Plan<'_> {
         let (tokenizer, model) = ("p/model".into(), ModelConfig::default());
         Plan { config, pretrained: "p", pretraining_tokens: 0, tokenizer, model }
@@ -212,13 +216,12 @@ mod tests {
     #[test]
     fn the_arms_of_a_seed_and_budget_differ_in_their_start_and_place_alone() {
         let config = CompareConfig::default();
-        let [a, b] =
-            [Arm::Pretrained, Arm::Scratch].map(|arm| plan(&config).cell(arm, 100, 2, Setting::default()));
-        assert_eq!((&a.config.init_from[..], &b.config.init_from[..]), ("p", SCRATCH));
-        assert_eq!(a.config.output_dir, "runs/compare/pretrained-100-seed2");
-        let moved =
-            FinetuneConfig { init_from: "p".into(), output_dir: a.config.output_dir.clone(), ..b.config };
-        assert_eq!(moved, a.config);
+        let run = |arm| plan(&config).run(arm, 100, SECOND, Setting::default());
+        let (a, b) = (run(Arm::Pretrained), run(Arm::Scratch));
+        assert_eq!((&a.init_from[..], &b.init_from[..]), ("p", SCRATCH));
+        assert_eq!(a.output_dir, "runs/compare/pretrained-100-seed2");
+        let moved = FinetuneConfig { init_from: "p".into(), output_dir: a.output_dir.clone(), ..b };
+        assert_eq!(moved, a);
     }
 
     #[test]
@@ -229,8 +232,8 @@ mod tests {
         config.starts.insert("one".into(), start);
         let [own, one, scratch] = arms(&config)[..] else { panic!("three arms") };
         assert_eq!((own, scratch), (Arm::Pretrained, Arm::Scratch));
-        let cell = |arm| plan(&config).cell(arm, 100, 2, Setting::default()).config;
-        let (own, one) = (cell(own), cell(one));
+        let run = |arm| plan(&config).run(arm, 100, SECOND, Setting::default());
+        let (own, one) = (run(own), run(one));
         assert_eq!((&one.init_from[..], &one.output_dir[..]), ("m", "runs/compare/one-100-seed2"));
         assert_eq!((one.model, &one.tokenizer.path[..]), (None, ""));
         assert_eq!((own.train.max_steps, one.train.max_steps), (7, 0));
@@ -242,11 +245,26 @@ mod tests {
         let mut config = CompareConfig::default();
         config.search.learning_rates = vec![0.001, 0.01];
         config.search.max_epochs = vec![1.0, 2.0];
-        let trials = plan(&config).trials(Arm::Scratch, 0);
-        let folders: Vec<_> = trials.iter().map(|cell| cell.config.output_dir.clone()).collect();
-        assert_eq!(folders[1], "runs/compare/search/scratch-all-lr0.001-epochs2");
+        let trials = plan(&config).trials(Arm::Scratch, 0, SECOND);
         assert_eq!(trials.len(), 4);
-        assert!(trials.iter().all(|cell| cell.seed == config.seeds[0] && cell.config.init_from == SCRATCH));
-        assert_eq!((trials[3].config.optim.learning_rate, trials[3].config.train.max_epochs), (0.01, 2.0));
+        let folder = |trial: usize, run: usize| &trials[trial].runs[run].output_dir[..];
+        assert_eq!(folder(1, 0), "runs/compare/search/scratch-all-lr0.001-epochs2-seed1");
+        assert_eq!(trials[3].runs.iter().map(|run| run.seed).collect::<Vec<_>>(), [1, 2, 3]);
+        let last = &trials[3].runs[0];
+        assert_eq!(
+            (last.optim.learning_rate, last.train.max_epochs, &last.init_from[..]),
+            (0.01, 2.0, SCRATCH)
+        );
+    }
+
+    #[test]
+    fn a_setting_is_tried_with_three_seeds_on_the_rows_of_its_fold() {
+        let mut config = CompareConfig { folds: 5, seeds: vec![7, 9], ..CompareConfig::default() };
+        config.search.learning_rates = vec![0.001];
+        let trials = plan(&config).trials(Arm::Scratch, 0, Place { seed: 9, fold: 4 });
+        let runs = &trials[0].runs;
+        assert_eq!(runs.iter().map(|run| run.seed).collect::<Vec<_>>(), [9, 10, 11]);
+        assert!(runs.iter().all(|run| (run.data.folds, run.data.fold, run.data.fold_seed) == (5, 4, 9)));
+        assert_eq!(runs[1].output_dir, "runs/compare/search/scratch-all-lr0.001-seed10-of9-fold4");
     }
 }

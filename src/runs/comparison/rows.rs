@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use crate::config::{AuditMode, CompareConfig};
-use crate::data::{LabelledConfig, LabelledSplit};
+use crate::data::{Example, LabelledConfig, LabelledSplit};
 use crate::error::Result;
 use crate::files;
+use crate::metrics::power::{ASSUMED_CORRELATION, ASSUMED_SCORE, ASSUMED_SEED_STD, Planned};
 use crate::progress::Progress;
 use crate::results::AuditResults;
 use crate::run_dir::RunDir;
@@ -16,11 +17,39 @@ use crate::runs::fetch::Fetcher;
 /// Below the comparison's directory: the texts that `drop` leaves out.
 const LEFT_OUT: &str = "left_out.txt";
 
-/// The rows of all budgets together.
+/// The rows of all budgets together, with folds as the first has them.
 ///
 /// Errors: as reading the rows.
 pub fn all(config: &CompareConfig) -> Result<LabelledSplit> {
-    LabelledSplit::load(&LabelledConfig { label_budget: 0, ..config.finetune.data.clone() })
+    let mut data = LabelledConfig { label_budget: 0, ..config.finetune.data.clone() };
+    if config.folds > 0 {
+        (data.folds, data.fold, data.fold_seed) = (config.folds, 1, 0);
+    }
+    LabelledSplit::load(&data)
+}
+
+/// Which differences so many rows and seeds can show, in words.
+pub fn planned(config: &CompareConfig, split: &LabelledSplit) -> String {
+    let is_positive = |row: &&Example| row.label as usize == split.positive;
+    let parts = match config.folds {
+        0 => vec![&split.test],
+        _ => vec![&split.train, &split.validation, &split.test],
+    };
+    let rows = parts.iter().map(|part| part.len()).sum();
+    let positives: usize = parts.iter().map(|part| part.iter().filter(is_positive).count()).sum();
+    let (seeds, folds, budgets) = (config.seeds.len(), config.folds, config.budgets.len());
+    let positives = split.positive_leads.then_some(positives);
+    let detectable = Planned { positives, rows, seeds, folds, budgets }.detectable();
+    let counted = positives.map_or(format!("{rows} test rows"), |positives| {
+        format!("{positives} test rows of {}", split.label_names[split.positive])
+    });
+    let design =
+        if folds > 0 { format!("{folds} folds of each of {seeds} seeds") } else { format!("{seeds} seeds") };
+    format!(
+        "planning: with {counted} and {design} a difference of {detectable:.2} in F1 would be shown with a chance of 80 % \
+         (assumed: F1 near {ASSUMED_SCORE}, errors that correlate by {ASSUMED_CORRELATION}, a standard deviation of \
+         {ASSUMED_SEED_STD} from seed to seed)"
+    )
 }
 
 /// Looks for rows that leak, before any training; `drop` names the texts to leave out. Whole training rows count, so
@@ -38,6 +67,8 @@ pub fn audited(
         return Ok((None, BTreeSet::new()));
     }
     let drop = config.audit == AuditMode::Drop;
+    // Every row of a cross-validation is tested, and none of its near copies is trained on then.
+    let split = if config.folds > 0 { &split.clone().all_tested() } else { split };
     let found = match stored.filter(|stored| stored.data_sha256 == split.sha256) {
         Some(stored) => AuditResults { dropped: drop, ..stored },
         None => {

@@ -26,8 +26,8 @@ pub fn points(
     for folder in chosen(plan)? {
         let (step, val_loss, model) = as_model(plan, &folder)?;
         let f1 = |seed: &u64| {
-            let cell = plan.transfer_cell(&model, budget, *seed, setting);
-            Ok(Finetuned::of(&cell.config, context)?.results.scores.test.f1)
+            let run = plan.transfer_run(&model, budget, *seed, setting);
+            Ok(Finetuned::of(&run, context)?.results.scores.test.f1)
         };
         points.push(point(step, val_loss, plan.config.seeds.iter().map(f1).collect::<Result<_>>()?));
     }
