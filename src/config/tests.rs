@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::schema::known_keys;
+use super::schema::{ANY_NAME, known_keys};
 use super::*;
 use crate::model::{Gpt2Config, ModelConfig};
 
@@ -64,6 +64,9 @@ fn a_section_keeps_the_defaults_of_its_command_beside_the_keys_that_are_given() 
 
 /// The keys of `schema` with their schemas, each shape of a section in turn.
 fn leaves(schema: &Value, key: &str, found: &mut Vec<(String, Value)>) {
+    if schema["additionalProperties"].is_object() {
+        return leaves(&schema["additionalProperties"], &format!("{key}.{ANY_NAME}"), found);
+    }
     let shapes = schema["oneOf"].as_array().filter(|shapes| shapes[0]["properties"].is_object());
     match (schema["properties"].as_object(), shapes) {
         (Some(properties), _) => {
@@ -120,7 +123,7 @@ fn schema_and_defaults_have_the_same_keys() {
         "classifier.attention",
     ]);
     let of_classifier = ["finetune.classifier.pooling", "finetune.classifier.attention"];
-    let absent = [&["pretrain.model.", "finetune.model.", "finetune.lora."][..], &of_classifier].concat();
+    let absent = [&["pretrain.model.", "finetune.model.", "finetune.lora.", "starts.*."][..], &of_classifier].concat();
     agrees_with_defaults::<CompareConfig>(&absent);
 }
 
@@ -146,7 +149,8 @@ fn outcome<C: Config>(key: &str, value: &str) -> crate::error::Result<()> {
     };
     let family = key.rsplit_once('.').and_then(|(section, name)| Some((section, family_of(name)?)));
     let family = family.map(|(section, family)| format!("{section}.model_type={family}"));
-    let sets: Vec<String> = family.into_iter().chain([format!("{key}={value}")]).collect();
+    let start = key.starts_with("starts.").then(|| "starts.other.init_from=model".to_string());
+    let sets: Vec<String> = start.into_iter().chain(family).chain([format!("{key}={value}")]).collect();
     load::<C>(Source::Text("x.toml", ""), &sets, &[]).map(|_| ())
 }
 
@@ -154,6 +158,7 @@ fn outcome<C: Config>(key: &str, value: &str) -> crate::error::Result<()> {
 fn holds_its_ranges<C: Config>(known: usize) {
     let mut tried = 0;
     for (key, schema) in leaves_of::<C>() {
+        let key = key.replace(ANY_NAME, "other");
         let integer = schema["type"] == "integer";
         // That an integer is not below 0 is said by its type.
         for (edge, inwards, allowed) in bounds(&schema).into_iter().filter(|bound| !integer || bound.0 != 0.0)
@@ -206,8 +211,9 @@ fn misfit(schema: &Value, value: &Value, place: &str) -> Option<String> {
             .any(|(edge, inwards, allowed)| (number - edge) * inwards < 0.0 || (number == edge && !allowed));
         return outside.then(|| format!("{place} is {number}"));
     }
-    let inner = |key: &str, value: &Value| match &schema["properties"][key] {
-        Value::Null => Some(format!("{place}.{key} is unknown")),
+    let of = |key: &str| schema["properties"].get(key).unwrap_or(&schema["additionalProperties"]);
+    let inner = |key: &str, value: &Value| match of(key) {
+        Value::Null | Value::Bool(false) => Some(format!("{place}.{key} is unknown")),
         schema => misfit(schema, value, &format!("{place}.{key}")),
     };
     let required = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str);

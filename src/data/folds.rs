@@ -54,7 +54,7 @@ mod tests {
         // Every fifth is of the second label; each text has a near copy.
         let word = |n: usize| ["ab", "cd", "ef", "gh", "ij", "kl", "mn"][n % 7].repeat(n / 7 + 1);
         let text = |row: usize| format!("{} {} see you then at {row}", word(row / 2), word(row / 4));
-        (0..200).map(|row| Example { text: text(row), label: u32::from(row / 2 % 5 == 0) }).collect()
+        (0..200).map(|row| Example { text: text(row), label: u32::from(row / 2 % 5 == 0), line: 0 }).collect()
     }
 
     fn of(fold: usize, fold_seed: u64) -> Fold {

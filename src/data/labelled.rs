@@ -42,7 +42,6 @@ pub struct LabelledConfig {
     pub test_fraction: f64,
     /// Cross-validation in so many folds: the rows of all files together are divided so that close texts stay together,
     /// and fold `fold` is tested; 0 for none.
-    #[schemars(range(max = 1000))]
     pub folds: usize,
     /// The fold that is tested, from 1.
     pub fold: usize,

@@ -366,7 +366,8 @@ mod tests {
     fn folds_are_tested_by_their_own_differences() {
         let labels = labels();
         let (good, bad) = (runs(&labels, 40), runs(&labels, 5));
-        let parts = |value: f64| (0..6).map(|part| [Some(value + 0.01 * f64::from(part % 3)); NUM_HEADLINE]);
+        let parts =
+            |value: f64| (0..6).map(move |part| [Some(value + 0.01 * f64::from(part % 3)); NUM_HEADLINE]);
         let first = SeedScores::resample(&good, 1).on_folds(parts(0.9).collect(), 3);
         let second = SeedScores::resample(&bad, 1).on_folds(vec![[Some(0.8); NUM_HEADLINE]; 6], 3);
         let found = first.difference(&second, "accuracy", 0.02).unwrap();

@@ -262,7 +262,7 @@ fn paired_differences_equal_scipy() {
     };
     let (first, second) = (rows(&vector.first), rows(&vector.second));
     let [a, b] = [&first, &second].map(|runs| SeedScores::resample(runs, 4));
-    let found = a.difference(&b, "accuracy").unwrap();
+    let found = a.difference(&b, "accuracy", 0.02).unwrap();
     assert_close(&[found.difference], &[vector.difference], "difference");
     assert_close(&[found.seeds_std_error], &[vector.seeds_std_error], "over seeds");
     // Two thousand resamples give a standard error to about 1.6 %: sqrt(1 / (2 * 2000)).
