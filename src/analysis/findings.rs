@@ -173,6 +173,10 @@ pub fn labels(budget: &str) -> String {
     format!("{budget} labels")
 }
 
+fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
 /// `p = 0.04` or `p < 0.001`.
 pub fn p_words(p_value: f64) -> String {
     if p_value < 0.001 { "p < 0.001".into() } else { format!("p = {p_value:.3}") }
@@ -184,13 +188,13 @@ fn budget_finding(results: &CompareResults, budget: &str) -> Option<String> {
     let found = scores.difference(budget)?;
     let [low, high] = found.ci95;
     let figures = format!(
-        "mean F1 {:.3} against {:.3} from scratch ({:+.3} [{low:+.3}, {high:+.3}], {} corrected for {} budgets; \
+        "mean F1 {:.3} against {:.3} from scratch ({:+.3} [{low:+.3}, {high:+.3}], {} corrected for {}; \
          better on {} of {} seeds)",
         a.mean,
         b.mean,
         found.difference,
         p_words(found.p_value_holm),
-        scores.paired.budgets.len(),
+        counted(scores.paired.budgets.len(), "budget"),
         found.sign_test.wins,
         found.per_seed.len(),
     );

@@ -67,15 +67,20 @@ pub fn words(audit: &AuditResults) -> Vec<String> {
     if found.is_empty() {
         let rows = |part: &str| audit.rows.get(part).copied().unwrap_or(0);
         let known = audit.rows.contains_key("corpus");
-        let (places, text) = match known {
-            true => ("training, validation or the text of the pre-training", " or of that text"),
-            false => ("training or validation", ""),
+        // In a cross-validation all rows are test rows.
+        let (places, text) = match (rows("train") > 0, known) {
+            (true, true) => ("rows in training, validation or the text of the pre-training", " or of that text"),
+            (true, false) => ("rows in training or validation", ""),
+            (false, true) => ("the text of the pre-training", ""),
+            (false, false) => ("a row in another fold", ""),
         };
+        let validation = match rows("validation") {
+            0 => String::new(),
+            rows => format!(", and none of {rows} validation rows of training rows{text}"),
+        };
+        let test = rows("test");
         found.push(format!(
-            "No leakage found: none of {} test rows is an exact or near duplicate of rows in {places}, and none of {} \
-             validation rows of training rows{text}.",
-            rows("test"),
-            rows("validation")
+            "No leakage found: none of {test} test rows is an exact or near duplicate of {places}{validation}."
         ));
     }
     if audit.unknown_text {
