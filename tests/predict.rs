@@ -220,3 +220,73 @@ fn a_number_that_is_no_label_is_refused_where_labels_are_numbers() {
     folder.write("n.tsv", format!("{tsv}0\tno label given\n"));
     folder.run("evaluate finetuned --data n.tsv").fails(65, &["unknown label '0', known: '1', '2'"]);
 }
+
+/// Texts of a test file, and what the run at `run` answered to them.
+fn answers(folder: &Folder, run: &str, positive: &str) -> Vec<f64> {
+    let stored = folder.json_lines(&format!("{run}/predictions.jsonl"));
+    stored.iter().map(|row| row["probability"][positive].as_f64().unwrap()).collect()
+}
+
+fn asked(folder: &Folder, run: &str, texts: &[&str]) -> Vec<f64> {
+    let outcome = folder.train(&[&["predict", run], texts].concat()).output().unwrap();
+    let outcome = Outcome::of("predict", outcome).done();
+    let line = |line: &str| serde_json::from_str::<Value>(line).unwrap()["probabilities"]["spam"].as_f64();
+    outcome.stdout.lines().map(|text| line(text).unwrap()).collect()
+}
+
+fn close(a: &[f64], b: &[f64]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-6)
+}
+
+const TESTED: [&str; 4] =
+    ["win a prize now", "see you at six then", "call to claim the prize", "bring the book home please"];
+
+fn write_tested(folder: &Folder) {
+    let rows = TESTED.iter().zip(["spam", "ham", "spam", "ham"]);
+    folder.write("tested.tsv", rows.map(|(text, label)| format!("{label}\t{text}\n")).collect::<String>());
+}
+
+#[test]
+fn a_run_with_ngrams_answers_as_both_and_its_model_alone_as_the_transformer() {
+    let folder = Folder::new();
+    write_tested(&folder);
+    let line = "finetune --config finetune.toml --set init_from=scratch --set tokenizer.vocab_size=300 --set audit=off \
+                --set data.test=tested.tsv";
+    folder.run(&format!("{line} --set output_dir=alone")).done();
+    folder.run(&format!("{line} --set classifier.with_ngrams=true --set output_dir=both")).done();
+    let (alone, both) = (answers(&folder, "alone", "spam"), answers(&folder, "both", "spam"));
+    let results = folder.json("both/results.json");
+    assert!(results["with_ngrams"]["ngrams"].as_f64().unwrap() > 0.0, "{results}");
+    assert!(!close(&alone, &both));
+    assert!(close(&asked(&folder, "both", &TESTED), &both), "asked again it says what it said");
+    // Other programs have the transformer alone, with its own threshold.
+    let config = |run: &str| folder.json(&format!("{run}/model/config.json"));
+    assert_eq!(config("both"), config("alone"));
+    assert!(close(&asked(&folder, "both/model", &TESTED), &alone));
+    let scores = folder.run("evaluate both --data tested.tsv --json").done().object();
+    assert_eq!(scores["scores"]["f1"], results["test"]["f1"], "{scores}");
+    folder.write("both/ngrams.safetensors", "no such thing");
+    folder.run("predict both hello").fails(65, &["ngrams.safetensors is damaged", "run it again"]);
+    folder.remove("both/ngrams.safetensors");
+    folder.run("predict both hello").fails(66, &["ngrams.safetensors"]);
+}
+
+#[test]
+fn the_rows_with_ngrams_of_a_comparison_can_be_asked() {
+    let folder = Folder::new();
+    write_tested(&folder);
+    let line =
+        "compare --config compare.toml --set finetune.data.test=tested.tsv --set budgets=[0] --set seeds=[1]";
+    folder.run(line).done();
+    for arm in ["pretrained_ngrams", "scratch_ngrams"] {
+        let run = format!("compared/baselines/{arm}-all-seed1");
+        assert!(close(&asked(&folder, &run, &TESTED), &answers(&folder, &run, "spam")), "{arm}");
+    }
+    // Wherever the comparison lies.
+    std::fs::rename(folder.path("compared"), folder.path("moved")).unwrap();
+    let run = "moved/baselines/pretrained_ngrams-all-seed1";
+    assert!(close(&asked(&folder, run, &TESTED), &answers(&folder, run, "spam")));
+    folder
+        .run("compare --config compare.toml --set finetune.classifier.with_ngrams=true --overwrite")
+        .fails(2, &["finetune.classifier.with_ngrams has no effect in a comparison", "row with n-grams"]);
+}

@@ -2,6 +2,7 @@
 
 use crate::error::Result;
 use crate::metrics::calibration::Calibration;
+use crate::metrics::combination::Combination;
 use crate::metrics::decision::{DecisionConfig, operating_points};
 use crate::metrics::learning::{LearningCurve, LearningPoint};
 use crate::metrics::{History, Threshold, Verdict};
@@ -25,6 +26,8 @@ pub struct FinetuneRun<'a> {
     pub validation: &'a Predictions,
     /// Answers to the test rows.
     pub test: &'a Predictions,
+    /// Exponents, where these are answers of the n-grams too.
+    pub with_ngrams: Option<Combination>,
     /// Losses at every evaluation.
     pub history: &'a History,
     /// The same with their steps, as far as they were logged.
@@ -68,6 +71,7 @@ pub fn finetune(run: FinetuneRun<'_>) -> Result<FinetuneResults> {
         } else {
             Vec::new()
         },
+        with_ngrams: run.with_ngrams,
         calibration: Some(Calibration::measure(validation.answered(), test.answered(), positive)),
     };
     let scores = FinetuneScores { per_class: scores.test.per_class.clone(), ..scores };

@@ -69,7 +69,9 @@ pub fn words(audit: &AuditResults) -> Vec<String> {
         let known = audit.rows.contains_key("corpus");
         // In a cross-validation all rows are test rows.
         let (places, text) = match (rows("train") > 0, known) {
-            (true, true) => ("rows in training, validation or the text of the pre-training", " or of that text"),
+            (true, true) => {
+                ("rows in training, validation or the text of the pre-training", " or of that text")
+            }
             (true, false) => ("rows in training or validation", ""),
             (false, true) => ("the text of the pre-training", ""),
             (false, false) => ("a row in another fold", ""),

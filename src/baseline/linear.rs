@@ -46,6 +46,21 @@ impl Linear {
         Self { loss, weights: vec![0.0; num_features], bias: 0.0, duals: vec![0.0; num_rows] }
     }
 
+    /// A fitted one with these weights, to be asked alone.
+    pub fn of(weights: Vec<f64>, bias: f64) -> Self {
+        Self { loss: LinearLoss::SquaredHinge, weights, bias, duals: Vec::new() }
+    }
+
+    /// Weight of each column.
+    pub fn weights(&self) -> &[f64] {
+        &self.weights
+    }
+
+    /// What every row has.
+    pub fn bias(&self) -> f64 {
+        self.bias
+    }
+
     /// Goes on from the current weights to the optimum at `c`, which must not be below that of earlier fits.
     pub fn fit(&mut self, rows: &[SparseRow], positives: &[bool], c: f64) {
         let curvatures: Vec<f64> = rows.iter().map(|row| 1.0 + squared_length(row)).collect();

@@ -5,6 +5,7 @@
 mod linear;
 mod ngrams;
 mod platt;
+mod stored;
 mod tfidf;
 
 pub use linear::LinearLoss;

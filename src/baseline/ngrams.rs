@@ -29,10 +29,10 @@ pub struct NgramKind {
 
 /// A fitted n-gram classifier.
 pub struct Ngrams {
-    tfidf: Tfidf,
+    pub(super) tfidf: Tfidf,
     /// With two labels one model, of label 1; with more one per label.
-    models: Vec<Scored>,
-    c: f64,
+    pub(super) models: Vec<Scored>,
+    pub(super) c: f64,
 }
 
 /// A model and what turns its scores into probabilities.

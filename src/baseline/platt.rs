@@ -18,6 +18,16 @@ impl Platt {
     /// For scores that are log-odds already.
     pub const IDENTITY: Self = Self { slope: 1.0, offset: 0.0 };
 
+    /// With this slope and offset.
+    pub fn of([slope, offset]: [f64; 2]) -> Self {
+        Self { slope, offset }
+    }
+
+    /// Slope and offset.
+    pub fn numbers(&self) -> [f64; 2] {
+        [self.slope, self.offset]
+    }
+
     /// The most likely sigmoid, each label believed a little less than surely: one row more of either kind.
     ///
     /// Source: Platt 1999, "Probabilistic outputs for support vector machines"; targets and damped Newton steps

@@ -68,6 +68,20 @@ impl Tfidf {
         Self { features, columns: by_frequency.into_iter().enumerate().map(column).collect() }
     }
 
+    /// Columns with these keys and weights, in order.
+    pub fn of(features: Features, columns: impl Iterator<Item = (u128, f64)>) -> Self {
+        let column = |(id, (ngram, idf)): (usize, (u128, f64))| (ngram, Column { id: id as u32, idf });
+        Self { features, columns: columns.enumerate().map(column).collect() }
+    }
+
+    /// Key and weight of each column, in order.
+    pub fn columns(&self) -> (Vec<u128>, Vec<f64>) {
+        let mut columns: Vec<(u32, u128, f64)> =
+            self.columns.iter().map(|(ngram, column)| (column.id, *ngram, column.idf)).collect();
+        columns.sort_unstable_by_key(|(id, ..)| *id);
+        columns.into_iter().map(|(_, ngram, idf)| (ngram, idf)).unzip()
+    }
+
     /// Number of columns.
     pub fn num_features(&self) -> usize {
         self.columns.len()

@@ -58,7 +58,7 @@ pub struct CompareConfig {
 }
 
 /// Keys below `finetune` and `pretrain` that a comparison sets itself, and from what.
-const FILLED_IN: [(&str, &str); 15] = [
+const FILLED_IN: [(&str, &str); 16] = [
     ("/finetune/output_dir", "each run gets a folder in output_dir"),
     ("/finetune/seed", "seeds gives it"),
     ("/finetune/init_from", "each arm has its own; `pretrained` names a finished model"),
@@ -67,6 +67,7 @@ const FILLED_IN: [(&str, &str); 15] = [
     ("/finetune/tokenizer", "both arms take the tokenizer of the pre-trained model"),
     ("/finetune/audit", "audit is that of the comparison"),
     ("/finetune/audit_threshold", "audit_threshold is that of the comparison"),
+    ("/finetune/classifier/with_ngrams", "every arm also has a row with n-grams"),
     ("/finetune/data/folds", "folds is that of the comparison"),
     ("/finetune/data/fold", "each fold is tested"),
     ("/finetune/data/fold_seed", "seeds gives it"),
@@ -77,7 +78,7 @@ const FILLED_IN: [(&str, &str); 15] = [
 ];
 
 /// Keys of further starts that a comparison sets itself, and from what.
-const FILLED_IN_OF_STARTS: [(&str, &str); 10] = [
+const FILLED_IN_OF_STARTS: [(&str, &str); 11] = [
     ("/output_dir", "each run gets a folder in output_dir"),
     ("/seed", "seeds gives it"),
     ("/device", "device is that of all runs"),
@@ -87,6 +88,7 @@ const FILLED_IN_OF_STARTS: [(&str, &str); 10] = [
     ("/audit_threshold", "audit_threshold is that of the comparison"),
     ("/data", "all arms have the rows of finetune.data"),
     ("/decision", "all arms answer by finetune.decision"),
+    ("/classifier/with_ngrams", "every arm also has a row with n-grams"),
     ("/mistakes", "finetune.mistakes is that of all arms"),
 ];
 

@@ -1,14 +1,18 @@
 //! One answer from those of two classifiers: a weighted product of their probabilities.
 
+use serde::{Deserialize, Serialize};
+
 /// A logarithmic opinion pool: p ~ a^first b^second, scaled to sum to one.
 ///
 /// Source: Genest and Zidek 1986, "Combining probability distributions", section 3; the weights are free, so that a
 /// classifier that is too sure of itself is also tempered.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Combination {
-    /// Exponent of the first classifier's probabilities.
+    /// Exponent of the first classifier's probabilities, those of the transformer.
+    #[serde(rename = "transformer")]
     pub first: f64,
-    /// Exponent of the second's.
+    /// Exponent of the second's, those of the n-grams.
+    #[serde(rename = "ngrams")]
     pub second: f64,
 }
 

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::predictions::Predictions;
 use crate::error::Result;
 use crate::metrics::Scores;
+use crate::metrics::combination::Combination;
 use crate::run_dir::read_json;
 
 /// A fitted baseline, or one combined with a transformer, as a value.
@@ -30,6 +31,9 @@ pub struct BaselineResults {
     pub made_from: String,
     /// What was chosen on validation, in words.
     pub setting: String,
+    /// Of one combined with a transformer: what it is made of; none where its n-grams are not kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parts: Option<CombinedParts>,
     /// Label that precision, recall and the threshold are about.
     pub positive: String,
     /// Rows fitted on.
@@ -40,6 +44,17 @@ pub struct BaselineResults {
     pub test: Scores,
     /// Seconds of fitting, the choice of the setting included.
     pub wall_secs: f64,
+}
+
+/// A transformer and n-grams that answer as one.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct CombinedParts {
+    /// Folder of the transformer's run, in the directory of the comparison.
+    pub run: String,
+    /// Folder of the n-grams, likewise.
+    pub ngrams: String,
+    /// Exponents of their probabilities.
+    pub exponents: Combination,
 }
 
 impl Baselined {

@@ -12,6 +12,7 @@ use super::mistakes::Mistake;
 use super::predictions::Predictions;
 use crate::error::Result;
 use crate::metrics::calibration::Calibration;
+use crate::metrics::combination::Combination;
 use crate::metrics::decision::OperatingPoint;
 use crate::metrics::learning::LearningCurve;
 use crate::metrics::scores::LabelScores;
@@ -79,6 +80,9 @@ pub struct FinetuneScores {
     /// Thresholds by several rules, chosen on validation; empty with more than two labels.
     #[serde(default)]
     pub operating_points: Vec<OperatingPoint>,
+    /// Exponents of the two where the n-grams answer beside the transformer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub with_ngrams: Option<Combination>,
     /// How far the probabilities can be believed.
     #[serde(default)]
     pub calibration: Option<Calibration>,

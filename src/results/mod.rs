@@ -18,7 +18,7 @@ mod pretrain;
 
 pub use arm::{Arm, StartName, cell_folder};
 pub use audit::{AuditResults, Overlap, OverlapExample};
-pub use baseline::{BaselineResults, Baselined};
+pub use baseline::{BaselineResults, Baselined, CombinedParts};
 pub use cells::{Cell, CellRun, Cells, folds_of};
 pub use compare::{
     ArmScores, ByBudget, CompareResults, Comparison, Cost, OperatingMeans, PairedByBudget, ScoreSummaries,

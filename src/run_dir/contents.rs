@@ -30,7 +30,7 @@ pub const CHECKPOINT_FILES: [&str; 4] =
     ["state.json", "model.safetensors", "optimizer.safetensors", "best.safetensors"];
 
 /// Files of a run, those first by which it is known as one.
-const RUN_FILES: [&str; 13] = [
+const RUN_FILES: [&str; 14] = [
     "run.json",
     "results.json",
     "config.toml",
@@ -39,6 +39,7 @@ const RUN_FILES: [&str; 13] = [
     "predictions.jsonl",
     "validation_predictions.jsonl",
     "mistakes.jsonl",
+    "ngrams.safetensors",
     "samples.jsonl",
     "audit.json",
     "left_out.txt",

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use candle_core::Device;
 
+use super::beside::Beside;
 use super::{Context, fetch, stored};
 use crate::config::FinetuneConfig;
 use crate::data::{Examples, LabelledConfig, TEXTS_AT_ONCE, for_each_labelled_text, read_labels};
@@ -13,7 +14,7 @@ use crate::metrics::{Scores, Threshold, Verdict, predict_label};
 use crate::model;
 use crate::ops;
 use crate::progress::Progress;
-use crate::results::FinetuneResults;
+use crate::results::{BaselineResults, FinetuneResults};
 use crate::run_dir::read_json;
 use crate::tokenizer::Tokenizer;
 use crate::trainer::probabilities;
@@ -21,6 +22,8 @@ use crate::trainer::probabilities;
 /// A fine-tuned model with its tokenizer, labels and threshold.
 pub struct Classifier {
     network: model::Classifier,
+    /// What answers beside it.
+    beside: Option<Beside>,
     tokenizer: Tokenizer,
     label_names: Vec<String>,
     /// Longest text, tokens.
@@ -60,6 +63,7 @@ pub struct Evaluation {
 impl Classifier {
     /// Loads a finished run or a Hugging Face folder, or fetches `hf://OWNER/NAME`, without a word.
     ///
+    /// A comparison's row with n-grams can be loaded too, such as `baselines/pretrained_ngrams-all-seed1`.
     /// Errors: nothing there (66), not a classifier (65).
     pub fn load(path: impl AsRef<Path>) -> Result<Self> {
         Self::load_with(path, &Context::quiet())
@@ -68,6 +72,9 @@ impl Classifier {
     /// As [`Classifier::load`], on the device of `context` and heard by its observer.
     pub fn load_with(path: impl AsRef<Path>, context: &Context) -> Result<Self> {
         let path = &fetch::local(path.as_ref(), &context.progress)?;
+        if let Some(combined) = Self::combined(path, context)? {
+            return Ok(combined);
+        }
         Self::of(path, hf_folder::load(&hf_folder::locate(path)?)?, context)
     }
 
@@ -85,8 +92,31 @@ impl Classifier {
             return Self::new(folder, config, context);
         };
         let positive = folder.label_names.iter().position(|name| *name == results.positive).unwrap_or(0);
+        let read = |exponents| Beside::read(path, folder.label_names.len(), exponents);
+        let beside = results.scores.with_ngrams.map(read).transpose()?;
         let (threshold, validation) = (results.scores.validation.threshold, Some(results.scores.validation));
-        Ok(Self { positive, threshold, validation, ..Self::new(folder, config, context)? })
+        Ok(Self { positive, threshold, validation, beside, ..Self::new(folder, config, context)? })
+    }
+
+    /// The transformer and the n-grams that a comparison has combined at `path`; none where something else is there.
+    ///
+    /// Errors: what it is made of is missing (66), damaged or was not kept (65).
+    pub(super) fn combined(path: &Path, context: &Context) -> Result<Option<Self>> {
+        let found = read_json::<BaselineResults>(path, "results.json").ok();
+        let Some(results) = found.filter(|results| results.phase == "combined") else { return Ok(None) };
+        let Some(parts) = results.parts else {
+            let why = "its n-grams were not kept, as those of folds are not";
+            return Err(Error::data(format!("{}: {why}; ask the run of its transformer", path.display())));
+        };
+        // The comparison, in whose folder baselines/ it lies.
+        let place = std::path::absolute(path).map_err(|cause| Error::reading(path, &cause))?;
+        let comparison = place.ancestors().nth(2).unwrap_or(path);
+        let transformer = Self::load_with(comparison.join(parts.run), context)?;
+        let num_labels = transformer.label_names.len();
+        let beside = Beside::read(&comparison.join(parts.ngrams), num_labels, parts.exponents)?;
+        let positive = transformer.label_names.iter().position(|name| *name == results.positive).unwrap_or(0);
+        let (threshold, validation) = (results.validation.threshold, Some(results.validation));
+        Ok(Some(Self { positive, threshold, validation, beside: Some(beside), ..transformer }))
     }
 
     fn new(folder: HfFolder, config: FinetuneConfig, context: &Context) -> Result<Self> {
@@ -96,9 +126,10 @@ impl Classifier {
         let network = model::Classifier::new(&folder.config, &weights, folder.pooling)?;
         let (positive, threshold) = folder.decided();
         let HfFolder { tokenizer, label_names, max_tokens: longest, .. } = folder;
-        let validation = None;
+        let (validation, beside) = (None, None);
         Ok(Self {
             network,
+            beside,
             tokenizer,
             label_names,
             longest,
@@ -129,8 +160,8 @@ impl Classifier {
     /// Labels each text.
     pub fn predict<T: AsRef<str>>(&self, texts: impl IntoIterator<Item = T>) -> Result<Vec<Prediction>> {
         let texts = texts.into_iter().map(|text| text.as_ref().to_string());
-        let examples = self.encoded(|take| texts.into_iter().try_for_each(take))?;
-        let probabilities = self.probabilities(&examples)?;
+        let (examples, beside) = self.encoded(|take| texts.into_iter().try_for_each(take))?;
+        let probabilities = self.probabilities(&examples, &beside)?;
         Ok(probabilities.iter().zip(examples.cut()).map(|(row, cut)| self.prediction(row, *cut)).collect())
     }
 
@@ -140,8 +171,9 @@ impl Classifier {
     pub fn evaluate(&self, path: &Path, data: &LabelledConfig) -> Result<Evaluation> {
         let names = &self.label_names;
         let labels = read_labels(path, data, names)?;
-        let examples = self.encoded(|take| for_each_labelled_text(path, data, |text| take(text.into())))?;
-        let probabilities = self.probabilities(&examples)?;
+        let (examples, beside) =
+            self.encoded(|take| for_each_labelled_text(path, data, |text| take(text.into())))?;
+        let probabilities = self.probabilities(&examples, &beside)?;
         drop(examples);
         let (threshold, seed) = (Threshold::from(self.threshold), Some(self.config.seed));
         let scores = Scores::compute(&labels, &probabilities, names, self.positive, threshold, seed)?;
@@ -149,28 +181,33 @@ impl Classifier {
         Ok(Evaluation { scores, verdict })
     }
 
-    /// The texts that `read` hands on as ids; only some of them are in memory as text.
+    /// The texts that `read` hands on as ids, and what n-grams say of them; only some of them are in memory as text.
     fn encoded(
         &self,
         read: impl FnOnce(&mut dyn FnMut(String) -> Result<()>) -> Result<()>,
-    ) -> Result<Examples> {
-        let (mut examples, mut texts) = (Examples::default(), Vec::new());
-        let longest = self.longest;
+    ) -> Result<(Examples, Vec<Vec<f64>>)> {
+        let (mut examples, mut beside, mut texts) = (Examples::default(), Vec::new(), Vec::new());
+        let mut encode = |texts: Vec<String>| {
+            beside.extend(self.beside.iter().flat_map(|of| of.alone(&texts)));
+            examples.extend(&self.tokenizer, &texts, self.longest)
+        };
         read(&mut |text| {
             texts.push(text);
-            if texts.len() < TEXTS_AT_ONCE {
-                return Ok(());
-            }
-            examples.extend(&self.tokenizer, &std::mem::take(&mut texts), longest)
+            if texts.len() < TEXTS_AT_ONCE { Ok(()) } else { encode(std::mem::take(&mut texts)) }
         })?;
-        examples.extend(&self.tokenizer, &texts, longest)?;
-        Ok(examples)
+        encode(texts)?;
+        Ok((examples, beside))
     }
 
-    fn probabilities(&self, examples: &Examples) -> Result<Vec<Vec<f64>>> {
+    /// Probabilities of each label, `beside` those of the n-grams.
+    fn probabilities(&self, examples: &Examples, beside: &[Vec<f64>]) -> Result<Vec<Vec<f64>>> {
         let rows = self.config.train.micro_batch_size;
         let found = probabilities(&self.network, examples, rows, &self.device, &self.progress);
-        found.map_err(stored::damaged)
+        let found = found.map_err(stored::damaged)?;
+        Ok(match &self.beside {
+            Some(of) => of.exponents.of(&found, beside),
+            None => found,
+        })
     }
 
     fn prediction(&self, probabilities: &[f64], truncated: bool) -> Prediction {

@@ -3,6 +3,7 @@
 //! Layer 8. Each reads top to bottom in the order a run happens, and returns what came out.
 
 pub mod audit;
+mod beside;
 mod changes;
 mod classifier;
 mod comparison;

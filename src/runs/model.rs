@@ -22,6 +22,9 @@ impl Model {
     /// Errors: nothing there (66), damaged (65).
     pub fn load_with(path: &Path, context: &Context) -> Result<Self> {
         let path = &fetch::local(path, &context.progress)?;
+        if let Some(combined) = Classifier::combined(path, context)? {
+            return Ok(Self::Classifier(Box::new(combined)));
+        }
         let folder = hf_folder::load(&hf_folder::locate(path)?)?;
         if folder.label_names.is_empty() {
             return Ok(Self::Language(Box::new(LanguageModel::of(path, folder, context)?)));

@@ -4,14 +4,15 @@ use std::path::Path;
 use std::time::Instant;
 
 use super::plan::{Place, budget_name};
-use crate::baseline::{Features, LinearLoss, Majority, NgramKind, Ngrams};
+use crate::baseline::{Features, LinearLoss, Majority, NgramKind};
 use crate::config::CompareConfig;
 use crate::data::{Example, LabelledSplit};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::metrics::Threshold;
-use crate::results::{Arm, BaselineResults, Baselined, Predictions, cell_folder};
+use crate::results::{Arm, BaselineResults, Baselined, CombinedParts, Predictions, cell_folder};
 use crate::run_dir::Manifest;
+use crate::runs::beside::{self, BESIDE};
 
 /// Every baseline on the rows of a budget and place, as stored where it was made from the same rows by this program, else
 /// fitted here; setting and threshold are chosen on validation as for the arms.
@@ -26,35 +27,46 @@ pub fn baselines(config: &CompareConfig, budget: usize, place: Place) -> Result<
     let positive = &split.label_names[split.positive];
     let program = Manifest::new("baseline", seed, "", 0, "").program();
     let made_from = files::sha256(format!("{} {positive} {seed} {program}", split.sha256).as_bytes());
+    let asked = Asked { split: &split, place, made_from: &made_from };
     let of = |arm: Arm| {
         let folder = Path::new(&config.output_dir).join(cell_folder(arm, &budget_name(budget), seed, fold));
         let stored = Baselined::read(&folder).ok();
         let same = stored.filter(|stored| stored.results.made_from == made_from);
-        let fitted = same.map_or_else(|| baseline(arm, &split, seed, &made_from, &folder), Ok);
+        let fitted = same.map_or_else(|| baseline(&asked, arm, &folder), Ok);
         fitted.map(|fitted| (arm, fitted))
     };
     Arm::BASELINES.into_iter().map(of).collect()
 }
 
+/// What baselines are fitted on.
+struct Asked<'a> {
+    split: &'a LabelledSplit,
+    place: Place,
+    made_from: &'a str,
+}
+
 /// Fits the baseline on the training rows, chooses setting and threshold on validation, and writes results and
-/// predictions into `folder`.
-fn baseline(arm: Arm, split: &LabelledSplit, seed: u64, made_from: &str, folder: &Path) -> Result<Baselined> {
+/// predictions into `folder`; without folds also the n-grams that answer beside a transformer.
+fn baseline(of: &Asked<'_>, arm: Arm, folder: &Path) -> Result<Baselined> {
     let started = Instant::now();
+    let &Asked { split, place, made_from } = of;
+    let (seed, keeps) = (place.seed, place.fold == 0);
     let texts = |rows: &[Example]| rows.iter().map(|row| row.text.clone()).collect::<Vec<_>>();
     let labels = |rows: &[Example]| rows.iter().map(|row| row.label).collect::<Vec<_>>();
     let (num_labels, positive) = (split.label_names.len(), split.positive);
     let kind = |features, loss| Some(NgramKind { features, loss });
     let kind = match arm {
-        Arm::CharSvm => kind(Features::Chars, LinearLoss::SquaredHinge),
+        Arm::CharSvm => Some(BESIDE),
         Arm::CharNgram => kind(Features::Chars, LinearLoss::Logistic),
         Arm::WordNgram => kind(Features::Words, LinearLoss::Logistic),
         _ => None,
     };
     let (setting, on_validation, on_test) = if let Some(kind) = kind {
-        let pairs =
-            |rows: &[Example]| rows.iter().map(|row| (row.text.clone(), row.label)).collect::<Vec<_>>();
-        let leading = split.positive_leads.then_some(positive);
-        let model = Ngrams::fit(kind, &pairs(&split.train), &pairs(&split.validation), num_labels, leading)?;
+        let model = beside::fit(kind, split)?;
+        if kind == BESIDE && keeps {
+            std::fs::create_dir_all(folder).map_err(|cause| Error::writing(folder, &cause))?;
+            model.write(folder)?;
+        }
         let said = |rows: &[Example]| model.probabilities(&texts(rows));
         (format!("{}, C {}", arm.name(), model.c()), said(&split.validation), said(&split.test))
     } else {
@@ -82,6 +94,7 @@ fn baseline(arm: Arm, split: &LabelledSplit, seed: u64, made_from: &str, folder:
         phase: "baseline",
         made_from,
         setting,
+        parts: None,
         train_rows: split.train.len(),
         seed,
         wall_secs: started.elapsed().as_secs_f64(),
@@ -109,6 +122,8 @@ pub struct Facts<'a> {
     pub made_from: &'a str,
     /// What was chosen on validation, in words.
     pub setting: String,
+    /// Of combined answers: whose.
+    pub parts: Option<CombinedParts>,
     /// Rows fitted on.
     pub train_rows: usize,
     /// Draws the resamples of the intervals.
@@ -128,6 +143,7 @@ pub fn store(answers: Answers, facts: Facts<'_>, folder: &Path) -> Result<Baseli
     on_validation.write(&folder.join("validation_predictions.jsonl"), positive, test.threshold)?;
     let results = BaselineResults {
         phase: facts.phase.into(),
+        parts: facts.parts,
         made_from: facts.made_from.into(),
         setting: facts.setting,
         positive: on_test.label_names[positive].clone(),

@@ -99,12 +99,15 @@ impl<'a> Table<'a> {
         let config = self.plan.config;
         let fitted = baselines(config, budget, place)?;
         let ngrams = fitted.iter().find(|(arm, _)| *arm == Arm::CharSvm).map(|(_, ngrams)| ngrams);
+        let of_svm = cell_folder(Arm::CharSvm, &budget_name(budget), place.seed, place.fold);
+        let kept = (place.fold == 0).then_some(of_svm);
         let mut all: Vec<(Arm, Baselined)> = Vec::new();
         for &alone in arms {
             let run = runs.get(&alone).and_then(|runs| runs.last()).and_then(CellRun::finetuned);
             let (Some(arm), Some(run), Some(ngrams)) = (alone.with_ngrams(), run, ngrams) else { continue };
             let folder = cell_folder(arm, &budget_name(budget), place.seed, place.fold);
-            all.push((arm, combined(run, ngrams, &Path::new(&config.output_dir).join(folder))?));
+            let folder = Path::new(&config.output_dir).join(folder);
+            all.push((arm, combined(run, ngrams, kept.as_deref(), &folder)?));
         }
         for (arm, run) in all.into_iter().chain(fitted) {
             runs.entry(arm).or_default().push(CellRun::Baseline(Box::new(run)));

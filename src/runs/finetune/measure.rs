@@ -7,15 +7,25 @@ use crate::data::{Example, Examples, LabelledSplit};
 use crate::error::Result;
 use crate::files;
 use crate::metrics::History;
+use crate::metrics::combination::Combination;
 use crate::model::Classifier;
 use crate::process;
 use crate::progress::Progress;
 use crate::results::{
-    AuditResults, Finetuned, Log, Mistake, PartSummary, Predictions, RunFacts, TrainingFacts,
+    AuditResults, FinetuneResults, Finetuned, Log, Mistake, PartSummary, Predictions, RunFacts, TrainingFacts,
 };
 use crate::run_dir::RunDir;
+use crate::runs::beside::Beside;
 use crate::trainer::per_sec;
 use crate::trainer::{State, probabilities};
+
+/// A measured run, and what its transformer has found out alone.
+pub struct Measured {
+    /// The run.
+    pub run: Finetuned,
+    /// The results without n-grams; those of the run where there are none.
+    pub alone: FinetuneResults,
+}
 
 /// Answers of the classifier to both parts, written into the directory, and what follows from them.
 pub fn measure(
@@ -25,7 +35,7 @@ pub fn measure(
     audit: Option<AuditResults>,
     dir: &RunDir,
     progress: &Progress,
-) -> Result<Finetuned> {
+) -> Result<Measured> {
     let Material { config, split, parts, .. } = of;
     let answers = |rows: &[Example], part: &Examples| -> Result<Predictions> {
         let (batch, device) = (config.train.micro_batch_size, state.params.device());
@@ -36,32 +46,53 @@ pub fn measure(
             text_sha256: rows.iter().map(|row| files::sha256(row.text.as_bytes())).collect(),
         })
     };
-    let validation = answers(&split.validation, &parts.validation)?;
-    let test = answers(&split.test, &parts.test)?;
+    let mut validation = answers(&split.validation, &parts.validation)?;
+    let mut test = answers(&split.test, &parts.test)?;
+    let alone = results(of, state, (&validation, &test), None, audit.clone())?;
+    let mut own = alone.clone();
+    if config.classifier.with_ngrams {
+        let beside = Beside::fit(split, &validation)?;
+        beside.write(dir.path())?;
+        validation = beside.answers(&split.validation, &validation);
+        test = beside.answers(&split.test, &test);
+        own = results(of, state, (&validation, &test), Some(beside.exponents), audit)?;
+    }
+    let threshold = own.scores.test.threshold;
+    test.write(&dir.path().join("predictions.jsonl"), split.positive, threshold)?;
+    validation.write(&dir.path().join("validation_predictions.jsonl"), split.positive, threshold)?;
+    let mistakes = mistakes(of, &test, threshold);
+    Mistake::write_all(dir.path(), &mistakes)?;
+    let (predictions, validation_predictions, log) = (test, Some(validation), Log::read(dir.path()));
+    let (dir, facts) = (dir.path().into(), RunFacts::read(dir.path()));
+    let run = Finetuned { dir, facts, results: own, predictions, validation_predictions, mistakes, log };
+    Ok(Measured { run, alone })
+}
+
+/// What follows from answers to validation and test.
+fn results(
+    of: &Material<'_>,
+    state: &State,
+    (validation, test): (&Predictions, &Predictions),
+    with_ngrams: Option<Combination>,
+    audit: Option<AuditResults>,
+) -> Result<FinetuneResults> {
+    let Material { config, split, parts, .. } = of;
     let (train_loss, val_loss) = state.counters.history.iter().copied().unzip();
-    let log = Log::read(dir.path());
-    let results = analysis::finetune(FinetuneRun {
+    analysis::finetune(FinetuneRun {
         init_from: &config.init_from,
         seed: config.seed,
         positive: split.positive,
         positive_leads: split.positive_leads,
         decision: &config.decision,
-        validation: &validation,
-        test: &test,
+        validation,
+        test,
+        with_ngrams,
         history: &History { train_loss, val_loss },
         evaluations: state.history(),
         parts: part_summaries(split, parts),
         audit,
         training: training_facts(config, state, parts),
-    })?;
-    let threshold = results.scores.test.threshold;
-    test.write(&dir.path().join("predictions.jsonl"), split.positive, threshold)?;
-    validation.write(&dir.path().join("validation_predictions.jsonl"), split.positive, threshold)?;
-    let mistakes = mistakes(of, &test, threshold);
-    Mistake::write_all(dir.path(), &mistakes)?;
-    let (predictions, validation_predictions) = (test, Some(validation));
-    let (dir, facts) = (dir.path().into(), RunFacts::read(dir.path()));
-    Ok(Finetuned { dir, facts, results, predictions, validation_predictions, mistakes, log })
+    })
 }
 
 /// The most confident wrong answers on test.

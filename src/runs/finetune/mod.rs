@@ -9,7 +9,7 @@ use std::path::Path;
 
 pub(super) use self::material::warn_of_labels;
 use self::material::{Asked, Material, check_first_token, describe_data, state, tokenizer};
-use self::measure::measure;
+use self::measure::{Measured, measure};
 use self::store::store;
 use super::Context;
 use super::audit::{self, Known};
@@ -139,10 +139,10 @@ pub fn finetune(config: &FinetuneConfig, context: &Context) -> Result<Finetuned>
         return Err(running.interrupted(signal));
     }
     let classifier = store(&material, &state, commit.as_deref(), dir)?;
-    let run = measure(&material, &state, &classifier, audit, dir, progress)?;
-    publish(&material, &run, dir)?;
+    let measured = measure(&material, &state, &classifier, audit, dir, progress)?;
+    publish(&material, &measured, dir)?;
     running.done()?;
-    Ok(Finetuned { facts: RunFacts::read(dir.path()), ..run })
+    Ok(Finetuned { facts: RunFacts::read(dir.path()), ..measured.run })
 }
 
 /// What a run of this config is made from; everything it names is on this machine.
@@ -205,9 +205,10 @@ fn train(
     Ok(outcome)
 }
 
-fn publish(of: &Material<'_>, run: &Finetuned, dir: &RunDir) -> Result<()> {
+/// Writes the report, and beside the model how it answers; that goes without n-grams, which other programs do not have.
+fn publish(of: &Material<'_>, Measured { run, alone }: &Measured, dir: &RunDir) -> Result<()> {
     let config = of.config;
-    let scores = &run.results.scores;
+    let scores = &alone.scores;
     let decision = Decision {
         positive: scores.test.threshold.map(|_| of.split.positive),
         threshold: Some(scores.test.threshold.into()),
@@ -216,8 +217,8 @@ fn publish(of: &Material<'_>, run: &Finetuned, dir: &RunDir) -> Result<()> {
     save_decision(&dir.model(), &decision)?;
     let data = [config.data.train.clone(), config.data.validation.clone(), config.data.test.clone()];
     let sources = Sources { init_from: &config.init_from, data: &data };
-    let by_transformers = of.model.is_of_transformers(of.pooling());
-    write_classifier_card(&dir.model(), dir.name(), &run.results, by_transformers, &sources)?;
+let by_transformers = of.model.is_of_transformers(of.pooling());
+    write_classifier_card(&dir.model(), dir.name(), alone, by_transformers, &sources)?;
     report::publish(dir.path(), &run.results, &report::finetuned(run))
 }
 

@@ -105,6 +105,9 @@ pub struct ClassifierConfig {
     pub class_weights: Vec<f64>,
     /// What the best evaluation is judged by, and the settings of a comparison's search.
     pub selection_metric: SelectionMetric,
+    /// Let a support vector machine on character n-grams answer beside the transformer: both as one, weighed by their
+    /// log loss on validation. Their errors are of different kinds.
+    pub with_ngrams: bool,
     /// Weight of the language-model loss of the training texts (nats per token) beside the loss of their labels
     /// (nats per row); 0 leaves it out. Source: Radford et al. 2018, "Improving language understanding by
     /// generative pre-training", section 3.2, where it is 0.5.
@@ -124,6 +127,7 @@ impl Default for ClassifierConfig {
             balanced: false,
             class_weights: Vec::new(),
             selection_metric: SelectionMetric::F1,
+            with_ngrams: false,
             language_model_weight: 0.0,
         }
     }
