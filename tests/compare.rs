@@ -352,8 +352,8 @@ fn folds_test_every_row_once_for_each_seed() {
     let std_error = number(&found["corrected"]["std_error"]);
     assert!((std_error - (variance * (1.0 / 6.0 + 0.5)).sqrt()).abs() < 1e-9, "{found}");
     assert!(!folder.path("compared/scratch-12-seed1-fold1/checkpoints").exists());
-    let report = folder.text("compared/report.md");
-    assert!(report.contains("2 seeds of 3 folds") && report.contains("Nadeau and Bengio"), "{report}");
+    let (page, report) = (folder.text("compared/report.html"), folder.text("compared/report.md"));
+    assert!(page.contains("2 seeds of 3 folds") && report.contains("Nadeau and Bengio"), "{report}");
     // Again from what is stored, and a fold by itself.
     assert_eq!(folder.run(&format!("{line} --resume")).done().object()["paired"], results["paired"]);
     folder.run("report compared").done();

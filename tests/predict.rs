@@ -264,7 +264,7 @@ fn a_run_with_ngrams_answers_as_both_and_its_model_alone_as_the_transformer() {
     assert_eq!(config("both"), config("alone"));
     assert!(close(&asked(&folder, "both/model", &TESTED), &alone));
     let scores = folder.run("evaluate both --data tested.tsv --json").done().object();
-    assert_eq!(scores["scores"]["f1"], results["test"]["f1"], "{scores}");
+    assert_eq!(scores["test"]["f1"], results["test"]["f1"], "{scores}");
     folder.write("both/ngrams.safetensors", "no such thing");
     folder.run("predict both hello").fails(65, &["ngrams.safetensors is damaged", "run it again"]);
     folder.remove("both/ngrams.safetensors");

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::findings::counted;
 use super::{curves, findings};
 use crate::baseline::SETTINGS_TRIED;
 use crate::error::Result;
@@ -235,9 +236,10 @@ fn methods(spec: &ComparisonSpec<'_>) -> Vec<String> {
         ),
         tested(spec.folds),
         format!(
-            "p-values of one score are corrected by Holm's method over the {budgets} label budgets; a \
+            "p-values of one score are corrected by Holm's method over {}; a \
              difference counts as shown when the corrected value is below 0.05. Two arms count as the same within \
              {} when two one-sided tests, corrected alike, show a difference smaller than that.",
+            counted(budgets, "label budget"),
             spec.margin
         ),
         format!(

@@ -173,7 +173,8 @@ pub fn labels(budget: &str) -> String {
     format!("{budget} labels")
 }
 
-fn counted(count: usize, what: &str) -> String {
+/// Such as `2 seeds`.
+pub fn counted(count: usize, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 

@@ -123,7 +123,8 @@ fn schema_and_defaults_have_the_same_keys() {
         "classifier.attention",
     ]);
     let of_classifier = ["finetune.classifier.pooling", "finetune.classifier.attention"];
-    let absent = [&["pretrain.model.", "finetune.model.", "finetune.lora.", "starts.*."][..], &of_classifier].concat();
+    let absent =
+        [&["pretrain.model.", "finetune.model.", "finetune.lora.", "starts.*."][..], &of_classifier].concat();
     agrees_with_defaults::<CompareConfig>(&absent);
 }
 

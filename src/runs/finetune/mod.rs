@@ -217,7 +217,7 @@ fn publish(of: &Material<'_>, Measured { run, alone }: &Measured, dir: &RunDir) 
     save_decision(&dir.model(), &decision)?;
     let data = [config.data.train.clone(), config.data.validation.clone(), config.data.test.clone()];
     let sources = Sources { init_from: &config.init_from, data: &data };
-let by_transformers = of.model.is_of_transformers(of.pooling());
+    let by_transformers = of.model.is_of_transformers(of.pooling());
     write_classifier_card(&dir.model(), dir.name(), alone, by_transformers, &sources)?;
     report::publish(dir.path(), &run.results, &report::finetuned(run))
 }
