@@ -24,6 +24,9 @@ const CHANCE_ROC_AUC: f64 = 0.55;
 /// "rising" are the guide's words, the number is ours.
 const LOSS_CHANGE: f64 = 0.02;
 
+/// Evaluations from which a fall at the end is more than the beginning of a run.
+const LEAST_EVALUATIONS: usize = 4;
+
 /// The judgement of one run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Verdict {
@@ -64,6 +67,7 @@ impl Verdict {
         if let Some(history) = history {
             findings.extend(overfitting(history));
             findings.extend(not_learning(history));
+            findings.extend(stopped_early(history));
         }
         Self { fit, findings }
     }
@@ -268,6 +272,18 @@ fn not_learning(history: &History) -> Option<String> {
     Some(format!("Training loss is {trend}, from {first:.3} to {last:.3}: {advice}, and check the labels."))
 }
 
+/// Validation loss that still fell clearly between the last two evaluations.
+fn stopped_early(history: &History) -> Option<String> {
+    let [.., before, last] = history.val_loss[..] else { return None };
+    let lowest = history.val_loss.iter().copied().fold(f64::INFINITY, f64::min);
+    (history.val_loss.len() >= LEAST_EVALUATIONS && last == lowest && last < before * (1.0 - LOSS_CHANGE)).then(|| {
+        format!(
+            "Stopped too early: validation loss still fell at the last evaluation, from {before:.3} to {last:.3}; train \
+             longer (train.max_epochs or train.max_steps)."
+        )
+    })
+}
+
 fn above_majority(test: &Scores) -> bool {
     let removable = 1.0 - test.majority_accuracy;
     test.accuracy - test.majority_accuracy > ERRORS_REMOVED * removable
@@ -388,6 +404,20 @@ mod tests {
             let verdict = Verdict::judge(&scores(90, 5, 10, 95), Some(&history));
             assert!(verdict.findings[1].starts_with(&format!("Training loss is {word}")), "{verdict:?}");
         }
+    }
+
+    #[test]
+    fn a_loss_that_still_falls_at_the_end_says_that_the_run_was_too_short() {
+        let said = |val_loss: &[f64]| {
+            let history = History { train_loss: val_loss.to_vec(), val_loss: val_loss.to_vec() };
+            let verdict = Verdict::judge(&scores(90, 5, 10, 95), Some(&history));
+            assert!(verdict.fit);
+            verdict.findings.iter().any(|finding| finding.starts_with("Stopped too early"))
+        };
+        assert!(said(&[0.7, 0.6, 0.5, 0.4]));
+        assert!(!said(&[0.7, 0.5, 0.4, 0.396]), "it has settled");
+        assert!(!said(&[0.7, 0.3, 0.5, 0.4]), "it was lower before");
+        assert!(!said(&[0.7, 0.6]), "too few to tell");
     }
 
     #[test]
