@@ -297,18 +297,24 @@ fn a_further_start_that_cannot_be_is_refused_before_any_work() {
     assert!(!folder.path("compared/pretrain").exists());
 }
 
-#[test]
-fn folds_test_every_row_once_for_each_seed() {
-    let folder = Folder::new();
+const FOLDS: &str = "compare --config compare.toml --set finetune.data.train=rows.tsv --set budgets=[12] \
+                     --set seeds=[1,2] --folds 3 --set finetune.train.max_steps=2 --json";
+
+/// Ninety rows without near copies.
+fn spam_and_ham() -> String {
     let word = |i: usize| ["ab", "cd", "ef", "gh", "ij", "kl", "mn"][i % 7].repeat(i / 7 + 1);
     let row = |i: usize| match i % 3 {
         0 => format!("spam\twin the prize of {} now, call {}\n", word(i), word(i / 2)),
         _ => format!("ham\tsee you at {} then, bring {}\n", word(i), word(i / 3)),
     };
-    folder.write("rows.tsv", (0..90).map(row).collect::<String>());
-    let line = "compare --config compare.toml --set finetune.data.train=rows.tsv --set budgets=[12] \
-                --set seeds=[1,2] --folds 3 --set finetune.train.max_steps=2 --json";
-    let results = folder.run(line).done().object();
+    (0..90).map(row).collect()
+}
+
+#[test]
+fn folds_test_every_row_once_for_each_seed() {
+    let folder = Folder::new();
+    folder.write("rows.tsv", spam_and_ham());
+    let results = folder.run(FOLDS).done().object();
     assert_eq!((&results["folds"], &results["test_rows"]), (&3.into(), &90.into()));
     let tested = |arm: &str, seed: u64| {
         let of_fold = |fold: u64| {
@@ -354,8 +360,14 @@ fn folds_test_every_row_once_for_each_seed() {
     assert!(!folder.path("compared/scratch-12-seed1-fold1/checkpoints").exists());
     let (page, report) = (folder.text("compared/report.html"), folder.text("compared/report.md"));
     assert!(page.contains("2 seeds of 3 folds") && report.contains("Nadeau and Bengio"), "{report}");
-    // Again from what is stored, and a fold by itself.
-    assert_eq!(folder.run(&format!("{line} --resume")).done().object()["paired"], results["paired"]);
+}
+
+#[test]
+fn folds_are_read_again_and_each_is_a_run_by_itself() {
+    let folder = Folder::new();
+    folder.write("rows.tsv", spam_and_ham());
+    let results = folder.run(FOLDS).done().object();
+    assert_eq!(folder.run(&format!("{FOLDS} --resume")).done().object()["paired"], results["paired"]);
     folder.run("report compared").done();
     let config = "compared/pretrained-12-seed2-fold3/config.toml";
     folder.run(&format!("finetune --config {config} --set output_dir=alone")).done();

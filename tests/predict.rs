@@ -290,3 +290,45 @@ fn the_rows_with_ngrams_of_a_comparison_can_be_asked() {
         .run("compare --config compare.toml --set finetune.classifier.with_ngrams=true --overwrite")
         .fails(2, &["finetune.classifier.with_ngrams has no effect in a comparison", "row with n-grams"]);
 }
+
+#[test]
+fn a_long_text_is_read_to_its_end_in_windows_and_its_model_folder_reads_as_much() {
+    let folder = Folder::new();
+    // What tells the labels apart comes at the end.
+    let filler = "and so we went on with what there was to do that day, as one does, ".repeat(3);
+    let row = |i: usize| match i % 2 {
+        0 => format!("spam\t{filler}{i} claim the prize now call\n"),
+        _ => format!("ham\t{filler}{i} see you at home then\n"),
+    };
+    folder.write("long.tsv", (0..80).map(row).collect::<String>());
+    let line = "finetune --config finetune.toml --set init_from=scratch --set tokenizer.vocab_size=300 --set audit=off \
+                --set data.train=long.tsv --set data.positive_label=spam --set train.seq_len=24";
+    let run = |name: &str, more: &str| {
+        let outcome = folder.run(&format!("{line} --set output_dir={name} {more}")).done();
+        (outcome.stderr, folder.json(&format!("{name}/results.json")))
+    };
+    let (said, read) = run("read", "");
+    let windows = read["windows"].as_u64().unwrap();
+    assert!(windows > 3 && windows <= 8, "{windows}");
+    assert!(said.contains(&format!("longer texts in up to {windows} windows")), "{said}");
+    assert_eq!(read["truncated_share"].as_f64(), Some(0.0));
+    let (said, cut) = run("cut", "--set classifier.windows=1");
+    assert!(said.contains("longer than 24 tokens and lose their end"), "{said}");
+    assert!(cut["truncated_share"].as_f64().unwrap() > 0.9);
+    assert_eq!(folder.json("read/model/config.json")["classifier_windows"].as_u64(), Some(windows));
+    assert!(folder.json("cut/model/config.json")["classifier_windows"].is_null());
+    let text = format!("{filler}7 claim the prize now call");
+    let ask = |run: &str| {
+        let outcome = folder.train(&["predict", run, &text]).output().unwrap();
+        serde_json::from_str::<Value>(&Outcome::of("predict", outcome).done().stdout).unwrap()
+    };
+    let (of_run, of_model) = (ask("read"), ask("read/model"));
+    assert_eq!(of_run["probabilities"], of_model["probabilities"]);
+    assert_eq!((of_run["truncated"].as_bool(), ask("cut")["truncated"].as_bool()), (Some(false), Some(true)));
+    // Ten steps at once are five and five more, as for short texts.
+    let halves = "--set output_dir=halves --set train.save_interval=5";
+    folder.run(&format!("{line} {halves} --set train.max_steps=10")).done();
+    folder.run(&format!("{line} --set output_dir=whole --set train.max_steps=10")).done();
+    let weights = |run: &str| folder.bytes(&format!("{run}/model/model.safetensors"));
+    assert!(weights("halves") == weights("whole"));
+}

@@ -27,7 +27,7 @@ pub use advice::Advice;
 pub use audit::{Audit, AuditPart, CORPUS, Closest, Overlaps, audit};
 pub use batch::Batch;
 pub use corpus::{Corpus, CorpusConfig, DocumentBoundary, Remarks, files_named};
-pub use examples::{Examples, TEXTS_AT_ONCE};
+pub use examples::{Examples, Extent, TEXTS_AT_ONCE};
 pub use grouped_split::{GroupedSplit, grouped_split};
 pub use labelled::{Example, Labelled, LabelledConfig, read_labelled};
 pub use language::{LanguageData, TokenizedCorpus, for_each_batch, tokenize, train_tokenizer};

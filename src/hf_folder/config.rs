@@ -19,6 +19,10 @@ const FORMER_POOLING: &str = "clf_pooling";
 const POSITIVE: &str = "classifier_positive_id";
 const THRESHOLD: &str = "classifier_threshold";
 const TEMPERATURE: &str = "classifier_temperature";
+const WINDOWS: &str = "classifier_windows";
+
+/// More windows than anybody trains with; a text of as many tokens would fill the memory.
+const MOST_WINDOWS: f64 = 65536.0;
 
 /// Sizes and classes of a folder.
 pub struct FolderConfig {
@@ -77,6 +81,7 @@ fn decision_keys(decision: &Decision) -> Map<String, Value> {
         (POSITIVE, decision.positive.map(|id| json!(id))),
         (THRESHOLD, threshold),
         (TEMPERATURE, decision.temperature.map(|temperature| json!(temperature))),
+        (WINDOWS, decision.windows.map(|windows| json!(windows))),
     ];
     keys.into_iter().filter_map(|(key, value)| Some((key.to_string(), value?))).collect()
 }
@@ -111,6 +116,8 @@ fn read_decision(keys: &Map<String, Value>, num_labels: usize) -> std::result::R
         positive: positive.map(|positive| positive as usize),
         threshold: keys.contains_key(THRESHOLD).then(|| fixed.into()),
         temperature: number(TEMPERATURE, |number| number > 0.0 && number.is_finite())?,
+        windows: number(WINDOWS, |number| (1.0..=MOST_WINDOWS).contains(&number) && number.fract() == 0.0)?
+            .map(|windows| windows as usize),
     })
 }
 
@@ -262,6 +269,7 @@ const WITHOUT_EFFECT: [&str; 75] = [
     POOLING,
     POSITIVE,
     TEMPERATURE,
+    WINDOWS,
     THRESHOLD,
 ];
 

@@ -16,6 +16,8 @@ pub struct Decision {
     pub threshold: Option<Threshold>,
     /// Logits divided by it make probabilities that can be believed.
     pub temperature: Option<f64>,
+    /// Windows that a long text is read in at most, whose probabilities are averaged; none for one.
+    pub windows: Option<usize>,
 }
 
 /// A model on disk with its tokenizer.

@@ -107,6 +107,9 @@ pub struct TrainingFacts {
     /// Longest text in tokens; 0 where an older version did not say.
     #[serde(default)]
     pub seq_len: usize,
+    /// Windows that a longer text is read in at most; 0 where an older version did not say.
+    #[serde(default)]
+    pub windows: usize,
     /// Peak learning rate of the body.
     #[serde(default)]
     pub learning_rate: f64,

@@ -9,7 +9,6 @@ use serde_json::Value;
 
 use super::manifest::{Manifest, read_json};
 use crate::error::{Error, ErrorKind, Result};
-use crate::results::Arm;
 use crate::{files, tensorboard};
 
 /// Files of a model folder or adapter.
@@ -333,10 +332,8 @@ fn starts(path: &Path) -> Vec<String> {
 fn is_cell(path: &Path, starts: &[String]) -> bool {
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let parts: Vec<&str> = name.split('-').collect();
-    let is_kind = |kind: &str| match Arm::of_key(kind) {
-        Some(Arm::Start(name) | Arm::StartNgrams(name)) => starts.contains(&name.to_string()),
-        arm => arm.is_some() || step_of(Path::new(kind)).is_some(),
-    };
+    let is_start = |kind: &str| starts.iter().any(|name| name == kind.trim_end_matches("_ngrams"));
+    let is_kind = |kind: &str| KINDS.contains(&kind) || is_start(kind) || step_of(Path::new(kind)).is_some();
     let is_budget = |budget: &str| budget == "all" || budget.parse::<u64>().is_ok();
     let is_setting = |part: &&str| {
         let names = ["seed", "fold", "of", "lr", "epochs", "head"];
@@ -349,6 +346,19 @@ fn is_cell(path: &Path, starts: &[String]) -> bool {
         is_kind(&parts[..budget].join("-")) && is_budget(parts[budget]) && settings.iter().all(is_setting)
     })
 }
+
+/// What the names of the runs in a comparison begin with, but for further starts.
+const KINDS: [&str; 9] = [
+    "pretrained",
+    "scratch",
+    "scratch_matched",
+    "pretrained_ngrams",
+    "scratch_ngrams",
+    "char_svm",
+    "char_ngram",
+    "word_ngram",
+    "majority",
+];
 
 #[cfg(test)]
 mod tests {

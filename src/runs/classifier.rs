@@ -7,7 +7,7 @@ use candle_core::Device;
 use super::beside::Beside;
 use super::{Context, fetch, stored};
 use crate::config::FinetuneConfig;
-use crate::data::{Examples, LabelledConfig, TEXTS_AT_ONCE, for_each_labelled_text, read_labels};
+use crate::data::{Examples, Extent, LabelledConfig, TEXTS_AT_ONCE, for_each_labelled_text, read_labels};
 use crate::error::{Error, Result};
 use crate::hf_folder::{self, HfFolder};
 use crate::metrics::{Scores, Threshold, Verdict, predict_label};
@@ -26,8 +26,8 @@ pub struct Classifier {
     beside: Option<Beside>,
     tokenizer: Tokenizer,
     label_names: Vec<String>,
-    /// Longest text, tokens.
-    longest: usize,
+    /// How much of a text it reads.
+    extent: Extent,
     config: FinetuneConfig,
     positive: usize,
     threshold: Option<f64>,
@@ -125,14 +125,16 @@ impl Classifier {
         let weights = folder.weights_on(&device)?;
         let network = model::Classifier::new(&folder.config, &weights, folder.pooling)?;
         let (positive, threshold) = folder.decided();
-        let HfFolder { tokenizer, label_names, max_tokens: longest, .. } = folder;
+        let windows = folder.decision.windows.unwrap_or(1);
+        let HfFolder { tokenizer, label_names, max_tokens, .. } = folder;
+        let extent = Extent { max_tokens, windows };
         let (validation, beside) = (None, None);
         Ok(Self {
             network,
             beside,
             tokenizer,
             label_names,
-            longest,
+            extent,
             config,
             positive,
             threshold,
@@ -189,7 +191,7 @@ impl Classifier {
         let (mut examples, mut beside, mut texts) = (Examples::default(), Vec::new(), Vec::new());
         let mut encode = |texts: Vec<String>| {
             beside.extend(self.beside.iter().flat_map(|of| of.alone(&texts)));
-            examples.extend(&self.tokenizer, &texts, self.longest)
+            examples.extend(&self.tokenizer, &texts, self.extent)
         };
         read(&mut |text| {
             texts.push(text);

@@ -5,7 +5,7 @@ use candle_core::Device;
 use super::recipe::{self, Facts};
 use crate::analysis::one_sided;
 use crate::config::FinetuneConfig;
-use crate::data::{Example, Examples, LabelledSplit};
+use crate::data::{Example, Examples, Extent, LabelledSplit};
 use crate::error::{Error, Result};
 use crate::model::{Head, ModelConfig, Pooling, parameter_specs};
 use crate::progress::Progress;
@@ -30,9 +30,9 @@ pub struct Parts {
 }
 
 impl Parts {
-    /// Texts are cut to `seq_len` tokens.
-    pub fn encode(split: &LabelledSplit, tokenizer: &Tokenizer, seq_len: usize) -> Result<Self> {
-        let encode = |rows: &[Example]| Examples::encode(tokenizer, rows, seq_len);
+    /// As much of the texts as `extent` says.
+    pub fn encode(split: &LabelledSplit, tokenizer: &Tokenizer, extent: Extent) -> Result<Self> {
+        let encode = |rows: &[Example]| Examples::encode(tokenizer, rows, extent);
         Ok(Self {
             train: encode(&split.train)?,
             validation: encode(&split.validation)?,
@@ -56,16 +56,17 @@ pub struct Asked<'a> {
 impl Asked<'_> {
     /// The settings with what the rows say of those left open, and the rows as ids.
     pub fn completed(&self, from_scratch: bool) -> Result<(FinetuneConfig, Parts)> {
-        let longest = recipe::longest_text(self.config, self.model);
+        let longest = Extent { max_tokens: recipe::longest_text(self.config, self.model), windows: 1 };
         let parts = Parts::encode(self.split, self.tokenizer, longest)?;
         let lora = self.config.lora.is_some();
-        let facts = Facts { lengths: &parts.train.lengths(), model: self.model, from_scratch, lora };
+        let facts = Facts { lengths: parts.train.uncut_lengths(), model: self.model, from_scratch, lora };
         let completed = recipe::completed(self.config, &facts);
-        if completed.train.seq_len == longest {
+        let extent = Extent { max_tokens: completed.train.seq_len, windows: completed.classifier.windows };
+        if extent == longest {
             return Ok((completed, parts));
         }
         drop(parts);
-        let parts = Parts::encode(self.split, self.tokenizer, completed.train.seq_len)?;
+        let parts = Parts::encode(self.split, self.tokenizer, extent)?;
         Ok((completed, parts))
     }
 }

@@ -116,6 +116,7 @@ fn training_facts(config: &FinetuneConfig, state: &State, parts: &Parts) -> Trai
         train_rows: parts.train.len(),
         train_loss: state.counters.history.last().map(|(train_loss, _)| *train_loss),
         seq_len: config.train.seq_len,
+        windows: config.classifier.windows,
         learning_rate: config.optim.learning_rate,
         head_learning_rate: match config.classifier.head_learning_rate {
             0.0 => config.optim.learning_rate,
@@ -126,7 +127,7 @@ fn training_facts(config: &FinetuneConfig, state: &State, parts: &Parts) -> Trai
         tokens: counters.tokens,
         parameters: state.params.count(),
         trainable_parameters: state.trainable_count(),
-        padded_share: padded_share(&parts.train.lengths(), &sampler.epoch(0)),
+        padded_share: padded_share(&parts.train.window_lengths(), &sampler.epoch(0)),
         truncated_share: truncated as f64 / rows as f64,
         tokens_per_sec: per_sec(counters.tokens, counters.elapsed_secs),
         peak_memory_bytes: process::peak_memory_bytes(),

@@ -213,6 +213,7 @@ fn publish(of: &Material<'_>, Measured { run, alone }: &Measured, dir: &RunDir) 
         positive: scores.test.threshold.map(|_| of.split.positive),
         threshold: Some(scores.test.threshold.into()),
         temperature: scores.calibration.as_ref().map(|found| found.temperature),
+        windows: Some(config.classifier.windows).filter(|windows| *windows > 1),
     };
     save_decision(&dir.model(), &decision)?;
     let data = [config.data.train.clone(), config.data.validation.clone(), config.data.test.clone()];

@@ -7,7 +7,7 @@ use crate::progress::Progress;
 
 /// What the settings that are left open follow from.
 pub struct Facts<'a> {
-    /// Tokens of each training row, uncut.
+    /// Tokens of each training text, uncut.
     pub lengths: &'a [usize],
     /// The model as it starts: one that read forwards so far is no encoder yet.
     pub model: &'a ModelConfig,
@@ -36,6 +36,9 @@ pub fn completed(config: &FinetuneConfig, facts: &Facts<'_>) -> FinetuneConfig {
     if config.train.seq_len == 0 {
         config.train.seq_len = enough_for_most(facts.lengths).min(longest_text(&config, facts.model));
     }
+    if config.classifier.windows == 0 {
+        config.classifier.windows = windows_for_most(facts.lengths, config.train.seq_len);
+    }
     if config.optim.learning_rate == 0.0 {
         let (body, head) = learning_rates(facts);
         config.optim.learning_rate = body;
@@ -44,7 +47,10 @@ pub fn completed(config: &FinetuneConfig, facts: &Facts<'_>) -> FinetuneConfig {
         }
     }
     if config.train.is_endless() {
-        let steps_per_epoch = facts.lengths.len().div_ceil(config.train.global_batch_size()) as f64;
+        let windows =
+            |length: &usize| length.div_ceil(config.train.seq_len.max(1)).clamp(1, config.classifier.windows);
+        let rows: usize = facts.lengths.iter().map(windows).sum();
+        let steps_per_epoch = rows.div_ceil(config.train.global_batch_size()) as f64;
         let (epochs, least_steps) = length(facts);
         config.train.max_epochs = (least_steps / steps_per_epoch).max(epochs).ceil();
         if config.train.eval_interval == 0 {
@@ -62,6 +68,9 @@ pub fn tell(asked: &FinetuneConfig, completed: &FinetuneConfig, rows: &Examples,
     if asked.train.seq_len != train.seq_len {
         parts.push(format!("texts of up to {} tokens", train.seq_len));
     }
+    if asked.classifier.windows != classifier.windows && classifier.windows > 1 {
+        parts.push(format!("longer texts in up to {} windows", classifier.windows));
+    }
     if asked.optim.learning_rate != optim.learning_rate {
         let (body, head) = (optim.learning_rate, classifier.head_learning_rate);
         parts.push(format!("learning rate {body:.1e}, of the head {head:.1e}"));
@@ -75,10 +84,13 @@ pub fn tell(asked: &FinetuneConfig, completed: &FinetuneConfig, rows: &Examples,
     let share = rows.truncated() as f64 / rows.len().max(1) as f64;
     if share >= MUCH_CUT && !progress.is_inner() {
         progress.warn(format!(
-            "{:.1} % of the training texts are longer than {} tokens and lose their end; raise train.seq_len, as far as \
-             the model's number of positions allows",
+            "{:.1} % of the training texts are longer than {} and lose their end; raise classifier.windows, or train.seq_len \
+             as far as the model's number of positions allows",
             100.0 * share,
-            train.seq_len
+            match classifier.windows {
+                1 => format!("{} tokens", train.seq_len),
+                windows => format!("{windows} windows of {} tokens", train.seq_len),
+            }
         ));
     }
 }
@@ -89,12 +101,25 @@ const MUCH_CUT: f64 = 0.05;
 /// Evaluations of a run whose length is left open.
 const EVALUATIONS: f64 = 12.0;
 
-/// A multiple of 16 tokens that all but one in a hundred texts stay within.
-fn enough_for_most(lengths: &[usize]) -> usize {
+/// Length that all but one in a hundred texts stay within.
+fn length_of_most(lengths: &[usize]) -> usize {
     let mut sorted = lengths.to_vec();
     sorted.sort_unstable();
     let at = (sorted.len() * 99 / 100).min(sorted.len().saturating_sub(1));
-    sorted.get(at).copied().unwrap_or(1).next_multiple_of(16)
+    sorted.get(at).copied().unwrap_or(1)
+}
+
+/// The next multiple of 16 tokens.
+fn enough_for_most(lengths: &[usize]) -> usize {
+    length_of_most(lengths).next_multiple_of(16)
+}
+
+/// More windows of one text cost more than they tell.
+const MOST_WINDOWS: usize = 8;
+
+/// Windows of `seq_len` tokens that such a text needs.
+fn windows_for_most(lengths: &[usize], seq_len: usize) -> usize {
+    length_of_most(lengths).div_ceil(seq_len.max(1)).clamp(1, MOST_WINDOWS)
 }
 
 /// Of body and head. Wide models want smaller steps, and a head that knows nothing larger ones than a body that knows
@@ -133,7 +158,7 @@ mod tests {
         let llama = ModelConfig::Llama(LlamaConfig::default());
         let encoder = ModelConfig::Bert(BertConfig { hidden_size: 384, ..BertConfig::default() });
         let few = completed_for(160, &llama, true);
-        assert_eq!(few.train.seq_len, 32, "the one long text is cut");
+        assert_eq!((few.train.seq_len, few.classifier.windows), (32, 1), "the one long text is cut");
         assert_eq!((few.train.max_epochs, few.train.eval_interval), (25.0, 21), "250 steps of 16 rows");
         assert_eq!((few.optim.learning_rate, few.classifier.head_learning_rate), (1e-3, 1e-3));
         assert_eq!(completed_for(16_000, &llama, true).train.max_epochs, 10.0);
@@ -148,10 +173,27 @@ mod tests {
         let mut config = FinetuneConfig::default();
         (config.train.seq_len, config.train.max_steps) = (48, 7);
         (config.optim.learning_rate, config.classifier.head_learning_rate) = (3e-4, 2e-3);
+        config.classifier.windows = 1;
         let facts = Facts { lengths: &[5; 100], model: &model, from_scratch: false, lora: false };
         assert_eq!(completed(&config, &facts), config);
         config.classifier.head_learning_rate = 0.0;
         assert_eq!(completed(&config, &facts), config, "the head then has the rate of the body");
+    }
+
+    #[test]
+    fn texts_beyond_the_models_positions_are_read_in_windows_and_count_as_so_many_rows() {
+        let model =
+            ModelConfig::Llama(LlamaConfig { max_position_embeddings: 100, ..LlamaConfig::default() });
+        let of = |length: usize| {
+            let lengths = vec![length; 1600];
+            let facts = Facts { lengths: &lengths, model: &model, from_scratch: true, lora: false };
+            let completed = completed(&FinetuneConfig::default(), &facts);
+            (completed.train.seq_len, completed.classifier.windows, completed.train.eval_interval)
+        };
+        // 10 epochs of 100 steps, and of 300; evaluated twelve times.
+        assert_eq!(of(90), (96, 1, 84));
+        assert_eq!(of(290), (100, 3, 250));
+        assert_eq!(of(5000).1, 8);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::progress::Progress;
 use crate::signals;
 use crate::trainer::on_device;
 
-/// Class probabilities of every row, in row order, whatever the batch size.
+/// Class probabilities of every text, in their order, whatever the batch size: the mean over its windows.
 ///
 /// Errors: a probability that is not finite (76); a signal.
 pub fn probabilities(
@@ -19,10 +19,11 @@ pub fn probabilities(
     device: &Device,
     progress: &Progress,
 ) -> Result<Vec<Vec<f64>>> {
-    let bar = progress.bar("classifying", examples.len() as u64);
-    let mut found = vec![Vec::new(); examples.len()];
+    let batches = examples.by_length(rows_per_batch);
+    let mut found = vec![Vec::new(); batches.iter().map(Vec::len).sum()];
+    let bar = progress.bar("classifying", found.len() as u64);
     let mut done = 0;
-    for rows in examples.by_length(rows_per_batch) {
+    for rows in batches {
         signals::check()?;
         let (tokens, _) = on_device(&examples.batch(&rows), device)?;
         let logits = model.logits(&tokens, &mut Dropout::off())?;
@@ -38,5 +39,5 @@ pub fn probabilities(
         done += rows.len() as u64;
         bar.advance_to(done, || "rows".into());
     }
-    Ok(found)
+    Ok(examples.means_of_texts(found))
 }

@@ -3,6 +3,7 @@
 use candle_core::Device;
 
 use super::*;
+use crate::data::Extent;
 use crate::data::{Example, Examples};
 use crate::metrics::{Scores, Threshold};
 use crate::model::{
@@ -36,7 +37,7 @@ fn the_loss_of_the_texts_is_that_of_a_language_model() {
     let config = TokenizerConfig { vocab_size: 260, ..TokenizerConfig::default() };
     let tokenizer = Tokenizer::train(texts.iter().map(|text| text.to_string()), &config).unwrap();
     let rows = texts.map(|text| Example { text: text.into(), label: 1, line: 1 });
-    let examples = Examples::encode(&tokenizer, &rows, 32).unwrap();
+    let examples = Examples::encode(&tokenizer, &rows, Extent { max_tokens: 32, windows: 1 }).unwrap();
     let model = ModelConfig::Llama(LlamaConfig {
         vocab_size: tokenizer.vocab_size(),
         hidden_size: 16,
