@@ -111,7 +111,7 @@ fn read_decision(keys: &Map<String, Value>, num_labels: usize) -> std::result::R
 }
 
 /// `model_type` and the family's keys.
-fn object(config: &ModelConfig) -> Map<String, Value> {
+pub(super) fn object(config: &ModelConfig) -> Map<String, Value> {
     match serde_json::to_value(config) {
         Ok(Value::Object(keys)) => keys,
         _ => Map::new(),

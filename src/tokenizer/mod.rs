@@ -3,6 +3,7 @@
 //! Layer 1. The exchange format is Hugging Face tokenizer.json. Training sees the pre-training text alone.
 
 mod byte_level;
+pub mod gguf;
 mod guard;
 mod words;
 
@@ -22,6 +23,7 @@ use self::byte_level::ByteLevelWords;
 pub use self::words::WordCounter;
 use crate::error::{Error, Result};
 use crate::files;
+use crate::files::gguf::{Gguf, is_named_gguf};
 use crate::run_dir;
 
 /// Ends every document.
@@ -134,13 +136,16 @@ impl Tokenizer {
         Self::parse(Path::new("the new tokenizer"), json.into_bytes(), &Names::default())
     }
 
-    /// Reads a tokenizer.json, or the tokenizer of a folder or of a finished run: its tokenizer.json, or vocab.json
-    /// and merges.txt.
+    /// Reads a tokenizer.json, the tokenizer of a GGUF file, or that of a folder or of a finished run: its
+    /// tokenizer.json, or vocab.json and merges.txt.
     ///
     /// A tokenizer_config.json beside it says which tokens begin, end and pad a text.
     /// Errors: missing (66), not a tokenizer or without an end-of-text token, a run that has not finished (65).
     pub fn load(path: &Path) -> Result<Self> {
         let path = &run_dir::finished_model(path)?.unwrap_or_else(|| path.into());
+        if is_named_gguf(path) {
+            return Self::of_gguf(&Gguf::open(path)?);
+        }
         let folder = if path.is_dir() { path } else { path.parent().unwrap_or(Path::new("")) };
         let file = if path.is_dir() { path.join("tokenizer.json") } else { path.to_path_buf() };
         let names = Names::read(folder)?;
@@ -148,6 +153,14 @@ impl Tokenizer {
             return Self::parse(&path.join("vocab.json"), from_vocab_and_merges(path)?, &names);
         }
         Self::parse(&file, files::read(&file)?, &names)
+    }
+
+    /// The tokenizer of a GGUF file.
+    ///
+    /// Errors: as [`Tokenizer::load`]; a key that asks for another kind of tokenizer (65).
+    pub fn of_gguf(file: &Gguf) -> Result<Self> {
+        let (json, names) = gguf::described(file)?;
+        Self::parse(file.path(), json, &names)
     }
 
     fn parse(path: &Path, json: Vec<u8>, names: &Names) -> Result<Self> {
@@ -205,15 +218,7 @@ impl Tokenizer {
         if self.pad == self.end_of_text || self.encode("")?.last() == Some(&self.end_of_text) {
             return Ok(self);
         }
-        let end = self.token(self.end_of_text);
-        let text = |id: &str, type_id: u32| json!({"Sequence": {"id": id, "type_id": type_id}});
-        let mark = |type_id: u32| json!({"SpecialToken": {"id": end, "type_id": type_id}});
-        let ending = json!({
-            "type": "TemplateProcessing",
-            "single": [text("A", 0), mark(0)],
-            "pair": [text("A", 0), mark(0), text("B", 1), mark(1)],
-            "special_tokens": {&end: {"id": end, "ids": [self.end_of_text], "tokens": [end]}},
-        });
+        let ending = around(None, Some((self.token(self.end_of_text), self.end_of_text)));
         let failed =
             |cause: serde_json::Error| Error::data(format!("the tokenizer cannot be changed: {cause}"));
         let mut described: Value = serde_json::from_slice(&self.json).map_err(failed)?;
@@ -336,6 +341,27 @@ fn from_bytes(json: &[u8]) -> std::result::Result<tokenizers::Tokenizer, String>
     inner.set_encode_special_tokens(true);
     guard::try_out(&inner)?;
     Ok(inner)
+}
+
+/// A post-processor that puts these tokens before and after each text.
+fn around(begin: Option<(String, u32)>, end: Option<(String, u32)>) -> Value {
+    let mark = |token: &Option<(String, u32)>, type_id: u32| {
+        token
+            .iter()
+            .map(|(name, _)| json!({"SpecialToken": {"id": name, "type_id": type_id}}))
+            .collect::<Vec<_>>()
+    };
+    let marked = |id: &str, type_id: u32| {
+        let text = json!({"Sequence": {"id": id, "type_id": type_id}});
+        [mark(&begin, type_id), vec![text], mark(&end, type_id)].concat()
+    };
+    let described =
+        |(name, id): &(String, u32)| (name.clone(), json!({"id": name, "ids": [id], "tokens": [name]}));
+    let special: serde_json::Map<_, _> = begin.iter().chain(&end).map(described).collect();
+    let pair = [marked("A", 0), marked("B", 1)].concat();
+    json!({
+        "type": "TemplateProcessing", "single": marked("A", 0), "pair": pair, "special_tokens": special,
+    })
 }
 
 /// The token of a model for what its vocabulary lacks.
