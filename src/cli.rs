@@ -110,7 +110,7 @@ pub struct FinetuneArgs {
     /// Flags that all runs share.
     #[command(flatten)]
     pub run: RunArgs,
-    /// Run directory, Hugging Face folder or `scratch`; overrides the config.
+    /// Run directory, Hugging Face folder, GGUF file or `scratch`; overrides the config.
     #[arg(long)]
     pub init_from: Option<String>,
     /// Exit 3 when a test score is below this, such as f1=0.8; may be given again.
@@ -167,7 +167,7 @@ pub struct PredictArgs {
 /// `train generate`.
 #[derive(Debug, Args)]
 pub struct GenerateArgs {
-    /// Finished run or Hugging Face folder.
+    /// Finished run, Hugging Face folder or GGUF file.
     pub run_dir: PathBuf,
     /// Text to continue.
     #[arg(long, default_value = "")]
@@ -195,7 +195,7 @@ pub struct GenerateArgs {
 /// `train export`.
 #[derive(Debug, Args)]
 pub struct ExportArgs {
-    /// Finished run or Hugging Face folder.
+    /// Finished run, Hugging Face folder or GGUF file.
     pub run_dir: PathBuf,
     /// Folder to write, or file whose name ends in .gguf.
     #[arg(long)]

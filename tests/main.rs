@@ -14,6 +14,7 @@ mod faults;
 mod foreign;
 mod formats;
 mod generate;
+mod gguf;
 mod golden;
 mod hostile;
 mod house;

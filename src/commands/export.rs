@@ -78,6 +78,9 @@ fn may_take(to: &Path, place: &Path, source: &Path, gguf: bool) -> Result<()> {
             let read = File::open(to).and_then(|file| file.take(4).read_to_end(&mut magic));
             read.is_ok() && magic == MAGIC
         };
+        if source.canonicalize().is_ok_and(|source| source == place) {
+            return Err(refused(to, "is what is exported; choose another --to"));
+        }
         let takes = !to.exists() || is_gguf();
         return if takes { Ok(()) } else { Err(refused(to, "is no GGUF file; choose another --to")) };
     }

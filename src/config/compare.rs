@@ -24,7 +24,7 @@ pub struct CompareConfig {
     pub seeds: Vec<u64>,
     /// Training labels; 0 stands for all.
     pub budgets: Vec<usize>,
-    /// A finished pre-training to start from; empty runs the one described in `pretrain`.
+    /// A finished pre-training to start from, or what `init_from` takes else; empty runs the one described in `pretrain`.
     pub pretrained: String,
     /// What to do about rows of validation and test that were seen before: `off`, `warn`, `drop`, `deny`.
     pub audit: AuditMode,
