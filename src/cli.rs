@@ -121,7 +121,7 @@ pub struct FinetuneArgs {
 /// `train evaluate`.
 #[derive(Debug, Args)]
 pub struct EvaluateArgs {
-    /// Finished run.
+    /// Finished run, Hugging Face folder or GGUF file.
     pub run_dir: PathBuf,
     /// File to score it on.
     #[arg(long)]

@@ -35,8 +35,8 @@ pub const PAD: &str = "<|pad|>";
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct TokenizerConfig {
-    /// An existing tokenizer.json, a folder with one or with GPT-2's vocab.json and merges.txt, or
-    /// `hf://OWNER/NAME`; empty trains one on the training text.
+    /// An existing tokenizer.json, a GGUF file, a folder with a tokenizer.json or with GPT-2's vocab.json and merges.txt,
+    /// or `hf://OWNER/NAME`; empty trains one on the training text.
     pub path: String,
     /// Size to train to, the two special tokens and 256 bytes included.
     pub vocab_size: usize,

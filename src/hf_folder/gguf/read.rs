@@ -50,9 +50,7 @@ fn read_weights(file: &Gguf, config: &ModelConfig) -> Result<Weights> {
         specs.iter().map(|spec| (spec.name.as_str(), spec.shape.as_slice())).collect();
     let read = |named: super::Named| {
         let mut shape = shapes[named.here.as_str()].to_vec();
-        if let Layout::Transposed = named.layout
-            && shape.len() == 2
-        {
+        if let Layout::Transposed = named.layout {
             shape.reverse();
         }
         Ok((named.here, named.layout.here(&tensors.read(&named.there, &shape)?)?))

@@ -89,7 +89,10 @@ fn vocabulary(tokenizer: &Tokenizer, rows: usize) -> Result<Vec<(String, Value)>
     let mut types = vec![gguf::UNUSED; rows];
     let mut tokens: Vec<String> = (0..rows).map(|id| format!("[unused{id}]")).collect();
     for id in 0..tokenizer.vocab_size().min(rows) {
-        (tokens[id], types[id]) = (tokenizer.token(id as u32), gguf::NORMAL);
+        let token = tokenizer.token(id as u32);
+        if !token.is_empty() {
+            (tokens[id], types[id]) = (token, gguf::NORMAL);
+        }
     }
     for added in described["added_tokens"].as_array().into_iter().flatten() {
         if let Some(kind) = added["id"].as_u64().and_then(|id| types.get_mut(id as usize)) {
