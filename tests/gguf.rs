@@ -160,7 +160,7 @@ fn a_file_is_where_every_command_may_start() {
     assert_eq!(from_file, from_folder);
     let [from_file, from_folder] = of("tokenizer inspect START --text 1234 --json");
     assert_eq!(from_file, from_folder);
-    folder.run("predict x.gguf free").fails(65, &["x.gguf", "language model"]);
+    folder.run("predict x.gguf free").fails(65, &["x.gguf", "it is no classifier"]);
     folder.run("compare --config compare.toml --set pretrained=x.gguf").done();
     let pretrained = folder.json("compared/run.json");
     assert_eq!(
@@ -259,7 +259,7 @@ fn what_cannot_be_computed_alike_is_refused_by_key() {
         ("llama.block_count", Some(Value::U32(2)), &["tensor blk.1.", "is missing"]),
         ("llama.block_count", Some(Value::U32(4_000_000_000)), &["num_hidden_layers"]),
         ("llama.feed_forward_length", numbers(&[64]), &["llama.feed_forward_length is a list"]),
-        ("llama.attention.head_count_kv", Some(Value::U32(3)), &["num_key_value_heads"]),
+        ("llama.attention.head_count_kv", Some(Value::U32(3)), &["3 key-value heads"]),
         ("llama.attention.layer_norm_rms_epsilon", Some(Value::F32(f32::NAN)), &["x.gguf", "NaN"]),
         ("llama.rope.scaling.type", text("yarn"), &["llama.rope.scaling.type is 'yarn'", "rope scaling"]),
         ("llama.rope.dimension_count", Some(Value::U32(4)), &["llama.rope.dimension_count is 4"]),

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value as Json, json};
 
-use super::{Names, around};
+use super::special::{Names, around};
 use crate::error::Result;
 use crate::files::gguf::{Gguf, Value, shown};
 

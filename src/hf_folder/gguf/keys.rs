@@ -76,7 +76,7 @@ pub(super) fn of_config(config: &ModelConfig) -> Result<Vec<(String, Value)>> {
 /// The model that the keys and the embedding of a file describe.
 ///
 /// Errors: another architecture, a key that is missing, or that asks for something that is not built (65).
-pub(in super::super) fn read_config(file: &Gguf) -> Result<ModelConfig> {
+pub fn read_config(file: &Gguf) -> Result<ModelConfig> {
     let architecture = file.text("general.architecture")?;
     let known = if matches!(architecture, "llama" | "gpt2") { architecture } else { "" };
     let Some(start) = ModelConfig::of_transformers(known) else {

@@ -15,7 +15,7 @@ use crate::tokenizer::Tokenizer;
 /// The language model in the file at `path`.
 ///
 /// Errors: missing (66); damaged, or asks for something that is not built (65).
-pub(in super::super) fn load(path: &Path) -> Result<HfFolder> {
+pub fn load(path: &Path) -> Result<HfFolder> {
     let file = Gguf::open(path)?;
     let config = keys::read_config(&file)?;
     let tokenizer = Tokenizer::of_gguf(&file)?;
