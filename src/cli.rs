@@ -390,7 +390,7 @@ pub struct TokenizerTrainArgs {
 /// `train tokenizer inspect`.
 #[derive(Debug, Args)]
 pub struct TokenizerInspectArgs {
-    /// tokenizer.json, run directory, Hugging Face folder or hf://OWNER/NAME.
+    /// tokenizer.json, run directory, Hugging Face folder, GGUF file or hf://OWNER/NAME.
     pub path: PathBuf,
     /// Another one to compare with, given in the same way.
     #[arg(long)]

@@ -260,7 +260,7 @@ fn what_cannot_be_computed_alike_is_refused_by_key() {
         ("llama.block_count", Some(Value::U32(4_000_000_000)), &["num_hidden_layers"]),
         ("llama.feed_forward_length", numbers(&[64]), &["llama.feed_forward_length is a list"]),
         ("llama.attention.head_count_kv", Some(Value::U32(3)), &["3 key-value heads"]),
-        ("llama.attention.layer_norm_rms_epsilon", Some(Value::F32(f32::NAN)), &["x.gguf", "NaN"]),
+        ("llama.attention.layer_norm_rms_epsilon", Some(Value::F32(f32::NAN)), &["rms_epsilon is NaN"]),
         ("llama.rope.scaling.type", text("yarn"), &["llama.rope.scaling.type is 'yarn'", "rope scaling"]),
         ("llama.rope.dimension_count", Some(Value::U32(4)), &["llama.rope.dimension_count is 4"]),
         ("llama.expert_count", Some(Value::U32(8)), &["llama.expert_count is 8", "experts"]),

@@ -166,8 +166,8 @@ impl Gguf {
 
     /// A number.
     pub fn real(&self, key: &str) -> Result<f64> {
-        self.get(key, "a number", |value| match value {
-            Value::Real(number) => Some(*number),
+        self.get(key, "a finite number", |value| match value {
+            Value::Real(number) => Some(*number).filter(|number| number.is_finite()),
             Value::Whole(number) => Some(*number as f64),
             _ => None,
         })
