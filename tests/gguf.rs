@@ -252,7 +252,7 @@ fn what_cannot_be_computed_alike_is_refused_by_key() {
     let text = |value: &str| Some(Value::String(value.into()));
     let numbers =
         |values: &[u32]| Some(Value::Array(values.iter().map(|value| Value::U32(*value)).collect()));
-    let cases: [(&str, Option<Value>, &[&str]); 19] = [
+    let cases: [(&str, Option<Value>, &[&str]); 20] = [
         ("general.architecture", text("qwen2"), &["general.architecture is 'qwen2'", "llama and gpt2"]),
         ("general.architecture", None, &["no key general.architecture", "convert"]),
         ("llama.block_count", None, &["no key llama.block_count"]),
@@ -268,6 +268,7 @@ fn what_cannot_be_computed_alike_is_refused_by_key() {
         ("llama.logit_scale", Some(Value::F32(0.5)), &["llama.logit_scale is 0.5"]),
         ("tokenizer.ggml.model", text("llama"), &["tokenizer.ggml.model is 'llama'", "Hugging Face folder"]),
         ("tokenizer.ggml.pre", text("tekken"), &["tokenizer.ggml.pre is 'tekken'", "smollm", "llama-bpe"]),
+        ("tokenizer.ggml.pre", text("llama3"), &["no key tokenizer.ggml.bos_token_id"]),
         ("tokenizer.ggml.merges", None, &["no key tokenizer.ggml.merges"]),
         ("tokenizer.ggml.eos_token_id", None, &["no key tokenizer.ggml.eos_token_id"]),
         ("tokenizer.ggml.eos_token_id", Some(Value::U32(9999)), &["eos_token_id is 9999"]),

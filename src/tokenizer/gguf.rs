@@ -140,18 +140,18 @@ pub(super) fn described(file: &Gguf) -> Result<(Vec<u8>, Names)> {
         eos_token: special(file, "eos_token_id")?,
         pad_token: special(file, "padding_token_id")?,
     };
-    if names.eos_token.is_none() {
-        file.whole(&key("eos_token_id"))?;
-    }
     let adds = |name: &str, otherwise: bool| {
         if file.has(&key(name)) { file.flag(&key(name)) } else { Ok(otherwise) }
     };
-    let mark = |name: &Option<String>, wanted: bool| {
-        let name = name.as_ref().filter(|_| wanted)?;
-        Some((name.clone(), vocab.get(name)?.as_u64()? as u32))
+    // Without the key there is no token that could be meant.
+    let mark = |name: &str, token: &Option<String>, needed: bool| match token {
+        None if needed => file.whole(&key(name)).map(|_| None),
+        None => Ok(None),
+        Some(token) => Ok(vocab[token].as_u64().map(|id| (token.clone(), id as u32))),
     };
-    let begin = mark(&names.bos_token, adds("add_bos_token", rule.whole_words)?);
-    let end = mark(&names.eos_token, adds("add_eos_token", false)?);
+    let (adds_begin, adds_end) = (adds("add_bos_token", rule.whole_words)?, adds("add_eos_token", false)?);
+    let begin = mark("bos_token_id", &names.bos_token, adds_begin)?.filter(|_| adds_begin);
+    let end = mark("eos_token_id", &names.eos_token, true)?.filter(|_| adds_end);
     let bytes =
         json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true});
     let post_processor = match (&begin, &end) {
