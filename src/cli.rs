@@ -110,7 +110,7 @@ pub struct FinetuneArgs {
     /// Flags that all runs share.
     #[command(flatten)]
     pub run: RunArgs,
-    /// Run directory, Hugging Face folder or `scratch`; overrides the config.
+    /// Run directory, Hugging Face folder, GGUF file or `scratch`; overrides the config.
     #[arg(long)]
     pub init_from: Option<String>,
     /// Exit 3 when a test score is below this, such as f1=0.8; may be given again.
@@ -132,7 +132,7 @@ pub struct CompareArgs {
 /// `train evaluate`.
 #[derive(Debug, Args)]
 pub struct EvaluateArgs {
-    /// Finished run.
+    /// Finished run, Hugging Face folder or GGUF file.
     pub run_dir: PathBuf,
     /// File to score it on.
     #[arg(long)]
@@ -178,7 +178,7 @@ pub struct PredictArgs {
 /// `train generate`.
 #[derive(Debug, Args)]
 pub struct GenerateArgs {
-    /// Finished run or Hugging Face folder.
+    /// Finished run, Hugging Face folder or GGUF file.
     pub run_dir: PathBuf,
     /// Text to continue.
     #[arg(long, default_value = "")]
@@ -206,7 +206,7 @@ pub struct GenerateArgs {
 /// `train export`.
 #[derive(Debug, Args)]
 pub struct ExportArgs {
-    /// Finished run or Hugging Face folder.
+    /// Finished run, Hugging Face folder or GGUF file.
     pub run_dir: PathBuf,
     /// Folder to write, or file whose name ends in .gguf.
     #[arg(long)]
@@ -401,7 +401,7 @@ pub struct TokenizerTrainArgs {
 /// `train tokenizer inspect`.
 #[derive(Debug, Args)]
 pub struct TokenizerInspectArgs {
-    /// tokenizer.json, run directory, Hugging Face folder or hf://OWNER/NAME.
+    /// tokenizer.json, run directory, Hugging Face folder, GGUF file or hf://OWNER/NAME.
     pub path: PathBuf,
     /// Another one to compare with, given in the same way.
     #[arg(long)]

@@ -2,6 +2,8 @@
 //!
 //! Layer 0. A new content goes to a temporary sibling, reaches the disk, then takes the name.
 
+pub mod gguf;
+
 use std::fs::{self, File};
 use std::io::{BufWriter, Read, Write};
 use std::path::{Component, Path, PathBuf};

@@ -110,7 +110,7 @@ pub mod internals {
     }
     /// Models on disk.
     pub mod hf_folder {
-        pub use crate::hf_folder::{HfFolder, load, locate, read_config};
+        pub use crate::hf_folder::{HfFolder, Quantization, load, locate, read_config, write_gguf};
     }
     /// Names on the Hub.
     pub mod hub {

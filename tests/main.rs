@@ -15,6 +15,7 @@ mod faults;
 mod foreign;
 mod formats;
 mod generate;
+mod gguf;
 mod golden;
 mod golden_classifier;
 mod hostile;

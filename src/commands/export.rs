@@ -10,15 +10,13 @@ use super::print::print_json;
 use crate::cli::{ExportArgs, Quantize};
 use crate::error::{Error, ErrorKind, Result};
 use crate::files;
+use crate::files::gguf::MAGIC;
 use crate::hf_folder::{self, HfFolder, Quantization, write_gguf};
 use crate::progress::Progress;
 use crate::run_dir::{is_run, run_around};
 use crate::runs::fetch;
 
-/// What a GGUF file begins with.
-const GGUF_MAGIC: &[u8] = b"GGUF";
-
-/// Writes the model of a run or Hugging Face folder: to a file where its name ends in .gguf, else to a folder.
+/// Writes the model of a run, Hugging Face folder or GGUF file: to a file where its name ends in .gguf, else to a folder.
 ///
 /// Errors: no model (66); the place exists and is not to be replaced (73); a classifier that transformers would
 /// compute differently (65).
@@ -92,8 +90,11 @@ fn may_take(to: &Path, place: &Path, source: &Path, gguf: bool) -> Result<()> {
         let is_gguf = || {
             let mut magic = Vec::new();
             let read = File::open(to).and_then(|file| file.take(4).read_to_end(&mut magic));
-            read.is_ok() && magic == GGUF_MAGIC
+            read.is_ok() && magic == MAGIC
         };
+        if source.canonicalize().is_ok_and(|source| source == place) {
+            return Err(refused(to, "is what is exported; choose another --to"));
+        }
         let takes = !to.exists() || is_gguf();
         return if takes { Ok(()) } else { Err(refused(to, "is no GGUF file; choose another --to")) };
     }

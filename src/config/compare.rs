@@ -30,7 +30,7 @@ pub struct CompareConfig {
     /// every row is tested once. 0 for none.
     #[schemars(range(max = 1000))]
     pub folds: usize,
-    /// A finished pre-training to start from; empty runs the one described in `pretrain`.
+    /// A finished pre-training to start from, or what `init_from` takes else; empty runs the one described in `pretrain`.
     pub pretrained: String,
     /// Further models to start from, by the names that they have in the tables: each is an arm of its own, fine-tuned
     /// on the rows of `finetune`. Settings are its own too; those left out follow from the data.

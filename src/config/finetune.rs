@@ -24,7 +24,7 @@ pub struct FinetuneConfig {
     pub output_dir: String,
     /// Seed of head, data order and dropout, and of all weights from scratch.
     pub seed: u64,
-    /// `scratch`, a run directory, a Hugging Face folder or `hf://OWNER/NAME[@REVISION]`.
+    /// `scratch`, a run directory, a Hugging Face folder, a GGUF file or `hf://OWNER/NAME[@REVISION]`.
     pub init_from: String,
     /// `auto`, `cpu`, `cuda` or `cuda:N`.
     pub device: String,

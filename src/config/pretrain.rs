@@ -23,7 +23,7 @@ pub struct PretrainConfig {
     pub output_dir: String,
     /// Seed of weights, data order, dropout and samples.
     pub seed: u64,
-    /// `scratch`, a run directory, a Hugging Face folder or `hf://OWNER/NAME[@REVISION]`.
+    /// `scratch`, a run directory, a Hugging Face folder, a GGUF file or `hf://OWNER/NAME[@REVISION]`.
     pub init_from: String,
     /// `auto`, `cpu`, `cuda` or `cuda:N`.
     pub device: String,

@@ -122,7 +122,7 @@ fn read_decision(keys: &Map<String, Value>, num_labels: usize) -> std::result::R
 }
 
 /// `model_type` and the family's keys.
-fn object(config: &ModelConfig) -> Map<String, Value> {
+pub(super) fn object(config: &ModelConfig) -> Map<String, Value> {
     match serde_json::to_value(config) {
         Ok(Value::Object(keys)) => keys,
         _ => Map::new(),
@@ -194,7 +194,7 @@ const AS_BUILT: [(&str, &[&str]); 7] = [
 ];
 
 /// Keys without an effect on logits: what files are called, dropout, and how transformers generates or reports.
-const WITHOUT_EFFECT: [&str; 75] = [
+const WITHOUT_EFFECT: [&str; 76] = [
     "architectures",
     "attention_dropout",
     "attention_probs_dropout_prob",

@@ -1,4 +1,4 @@
-//! A model folder in Hugging Face layout: config.json, safetensors, tokenizer files, model card; and adapters.
+//! A model folder in Hugging Face layout: config.json, safetensors, tokenizer files, model card; adapters; GGUF files.
 //!
 //! Layer 4. What this program writes, transformers loads; what it reads may come from transformers. Keys
 //! that would change the mathematics are refused by name.
@@ -23,22 +23,29 @@ pub use self::gguf::{Quantization, write_gguf};
 pub use self::weights::shards;
 use crate::error::{Error, ErrorKind, Result};
 use crate::files;
+use crate::files::gguf::{Gguf, is_named_gguf};
 use crate::model::{Head, ParamSpec, Pooling, gives_logits, is_head, parameter_specs};
 use crate::run_dir;
 use crate::tensor_file;
 use crate::tokenizer::Tokenizer;
 
-/// Where a model folder lies: `path/model` of a finished run, or `path` itself.
+/// Where a model lies: `path/model` of a finished run, or `path` itself, a folder or a GGUF file.
 ///
-/// Errors: neither is there (66); a run that has not finished (65).
+/// Errors: none of these is there (66); a run that has not finished (65).
 pub fn locate(path: &Path) -> Result<PathBuf> {
+    if is_named_gguf(path) {
+        files::check_regular(path)?;
+        return Ok(path.to_path_buf());
+    }
     if let Some(folder) = run_dir::finished_model(path)? {
         return Ok(folder);
     }
     if path.join("config.json").exists() {
         return Ok(path.to_path_buf());
     }
-    let why = "it holds neither run.json nor config.json; name a run directory or a Hugging Face folder";
+    let why = "it holds neither run.json nor config.json";
+    let why =
+        format!("{why}; name a run directory, a Hugging Face folder or a file whose name ends in .gguf");
     Err(Error::new(ErrorKind::MissingInput, format!("no model at {}: {why}", path.display())))
 }
 
@@ -83,17 +90,37 @@ pub fn save_decision(folder: &Path, decision: &Decision) -> Result<()> {
     files::write_atomic(&path, &text)
 }
 
-/// Sizes and label names of a folder.
+/// Sizes and label names of a folder or GGUF file.
 ///
 /// Errors: as `load`.
-pub fn read_config(folder: &Path) -> Result<FolderConfig> {
-    config::read(folder)
+pub fn read_config(path: &Path) -> Result<FolderConfig> {
+    if !is_named_gguf(path) {
+        return config::read(path);
+    }
+    let config = gguf::read_config(&Gguf::open(path)?)?;
+    Ok(FolderConfig {
+        config,
+        label_names: Vec::new(),
+        pooling: Ok(Pooling::default()),
+        decision: Decision::default(),
+    })
 }
 
-/// Reads the folder; tensors must be exactly those the config calls for, with a head of either kind.
+/// Reads the folder or GGUF file; tensors must be exactly those the config calls for, in a folder with a head of either
+/// kind.
 ///
 /// Errors: a file is missing (66), damaged, or asks for something that is not built (65).
-pub fn load(folder: &Path) -> Result<HfFolder> {
+pub fn load(path: &Path) -> Result<HfFolder> {
+    let read = if is_named_gguf(path) { gguf::load(path) } else { load_folder(path) }?;
+    if read.tokenizer.vocab_size() > read.config.vocab_size() {
+        let (ids, rows) = (read.tokenizer.vocab_size(), read.config.vocab_size());
+        let why = format!("its tokenizer has {ids} ids, its model only {rows} embeddings");
+        return Err(Error::data(format!("{} does not fit together: {why}", path.display())));
+    }
+    Ok(read)
+}
+
+fn load_folder(folder: &Path) -> Result<HfFolder> {
     let FolderConfig { config, mut label_names, pooling, decision } = config::read(folder)?;
     let tokenizer = Tokenizer::load(folder)?;
     let path = weights::locate(folder)?;
@@ -130,11 +157,6 @@ pub fn load(folder: &Path) -> Result<HfFolder> {
     let expected: BTreeMap<_, _> = expected.map(|spec| (spec.name, spec.shape)).collect();
     tensor_file::check_shapes(&path, &weights, &expected)?;
     weights::check_magnitudes(&path, &weights)?;
-    if tokenizer.vocab_size() > config.vocab_size() {
-        let (ids, rows) = (tokenizer.vocab_size(), config.vocab_size());
-        let why = format!("its tokenizer has {ids} ids, its model only {rows} embeddings");
-        return Err(Error::data(format!("{} does not fit together: {why}", folder.display())));
-    }
     let max_tokens = config::longest_text(folder)?.min(config.max_position_embeddings());
     let pooling = match head {
         Head::Classifier { pooling, .. } => pooling,

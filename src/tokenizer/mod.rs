@@ -3,7 +3,9 @@
 //! Layer 1. The exchange format is Hugging Face tokenizer.json. Training sees the pre-training text alone.
 
 mod byte_level;
+pub mod gguf;
 mod guard;
+mod special;
 mod words;
 
 use std::collections::HashSet;
@@ -19,9 +21,11 @@ use tokenizers::pre_tokenizers::sequence::Sequence;
 use tokenizers::{AddedToken, NormalizedString, PreTokenizerWrapper, TokenizerBuilder};
 
 use self::byte_level::ByteLevelWords;
+use self::special::{Names, around};
 pub use self::words::WordCounter;
 use crate::error::{Error, Result};
 use crate::files;
+use crate::files::gguf::{Gguf, is_named_gguf};
 use crate::run_dir;
 
 /// Ends every document.
@@ -33,8 +37,8 @@ pub const PAD: &str = "<|pad|>";
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct TokenizerConfig {
-    /// An existing tokenizer.json, a folder with one or with GPT-2's vocab.json and merges.txt, or
-    /// `hf://OWNER/NAME`; empty trains one on the training text.
+    /// An existing tokenizer.json, a GGUF file, a folder with a tokenizer.json or with GPT-2's vocab.json and merges.txt,
+    /// or `hf://OWNER/NAME`; empty trains one on the training text.
     pub path: String,
     /// Size to train to, the two special tokens and 256 bytes included.
     pub vocab_size: usize,
@@ -134,13 +138,16 @@ impl Tokenizer {
         Self::parse(Path::new("the new tokenizer"), json.into_bytes(), &Names::default())
     }
 
-    /// Reads a tokenizer.json, or the tokenizer of a folder or of a finished run: its tokenizer.json, or vocab.json
-    /// and merges.txt.
+    /// Reads a tokenizer.json, the tokenizer of a GGUF file, or that of a folder or of a finished run: its
+    /// tokenizer.json, or vocab.json and merges.txt.
     ///
     /// A tokenizer_config.json beside it says which tokens begin, end and pad a text.
     /// Errors: missing (66), not a tokenizer or without an end-of-text token, a run that has not finished (65).
     pub fn load(path: &Path) -> Result<Self> {
         let path = &run_dir::finished_model(path)?.unwrap_or_else(|| path.into());
+        if is_named_gguf(path) {
+            return Self::of_gguf(&Gguf::open(path)?);
+        }
         let folder = if path.is_dir() { path } else { path.parent().unwrap_or(Path::new("")) };
         let file = if path.is_dir() { path.join("tokenizer.json") } else { path.to_path_buf() };
         let names = Names::read(folder)?;
@@ -148,6 +155,14 @@ impl Tokenizer {
             return Self::parse(&path.join("vocab.json"), from_vocab_and_merges(path)?, &names);
         }
         Self::parse(&file, files::read(&file)?, &names)
+    }
+
+    /// The tokenizer of a GGUF file.
+    ///
+    /// Errors: as [`Tokenizer::load`]; a key that asks for another kind of tokenizer (65).
+    pub fn of_gguf(file: &Gguf) -> Result<Self> {
+        let (json, names) = gguf::described(file)?;
+        Self::parse(file.path(), json, &names)
     }
 
     fn parse(path: &Path, json: Vec<u8>, names: &Names) -> Result<Self> {
@@ -205,15 +220,7 @@ impl Tokenizer {
         if self.pad == self.end_of_text || self.encode("")?.last() == Some(&self.end_of_text) {
             return Ok(self);
         }
-        let end = self.token(self.end_of_text);
-        let text = |id: &str, type_id: u32| json!({"Sequence": {"id": id, "type_id": type_id}});
-        let mark = |type_id: u32| json!({"SpecialToken": {"id": end, "type_id": type_id}});
-        let ending = json!({
-            "type": "TemplateProcessing",
-            "single": [text("A", 0), mark(0)],
-            "pair": [text("A", 0), mark(0), text("B", 1), mark(1)],
-            "special_tokens": {&end: {"id": end, "ids": [self.end_of_text], "tokens": [end]}},
-        });
+        let ending = around(None, Some((self.token(self.end_of_text), self.end_of_text)));
         let failed =
             |cause: serde_json::Error| Error::data(format!("the tokenizer cannot be changed: {cause}"));
         let mut described: Value = serde_json::from_slice(&self.json).map_err(failed)?;
@@ -349,32 +356,6 @@ pub(crate) fn nfc(text: &str) -> String {
     let mut normalized = NormalizedString::from(text);
     normalized.nfc();
     normalized.get().to_string()
-}
-
-/// Special tokens by their part, as tokenizer_config.json names them.
-#[derive(Default)]
-struct Names {
-    bos_token: Option<String>,
-    eos_token: Option<String>,
-    pad_token: Option<String>,
-}
-
-impl Names {
-    /// Errors: the file is there and no JSON object (65).
-    fn read(folder: &Path) -> Result<Self> {
-        let path = folder.join("tokenizer_config.json");
-        if !path.exists() {
-            return Ok(Self::default());
-        }
-        let keys: Value = serde_json::from_slice(&files::read(&path)?)
-            .map_err(|cause| Error::data(format!("{}: not JSON: {cause}", path.display())))?;
-        // Older writers store an object with the token under "content".
-        let name = |key: &str| {
-            let value = keys[key].as_str().or_else(|| keys[key]["content"].as_str());
-            value.map(str::to_string)
-        };
-        Ok(Self { bos_token: name("bos_token"), eos_token: name("eos_token"), pad_token: name("pad_token") })
-    }
 }
 
 /// The tokenizer.json of GPT-2's older two files: byte-level BPE, `<|endoftext|>` special.

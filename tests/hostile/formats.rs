@@ -7,6 +7,7 @@ use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use self::small_gguf::SmallGguf;
 use serde_json::json;
 use train::config::{self, Source};
 use train::data::{LabelledConfig, TokenFile, TokenKey, TokenWriter, read_labelled, read_texts};
@@ -15,6 +16,9 @@ use train::internals::{hf_folder, hub, tensor_file};
 use train::model::ModelConfig;
 use train::tokenizer::{Tokenizer, TokenizerConfig};
 use train::{CompareConfig, Error, ErrorKind, FinetuneConfig, PretrainConfig};
+
+#[path = "small_gguf.rs"]
+pub mod small_gguf;
 
 /// A format.
 pub struct Format {
@@ -29,6 +33,7 @@ pub const ALL: &[Format] = &[
     Format { name: "tokenizer", valid: valid_tokenizers, read: tokenizer },
     Format { name: "config_json", valid: valid_configs, read: config_json },
     Format { name: "safetensors", valid: valid_tensors, read: safetensors },
+    Format { name: "gguf", valid: valid_ggufs, read: gguf },
     Format { name: "parquet", valid: valid_parquet, read: |bytes| rows("x.parquet", bytes) },
     Format { name: "csv", valid: valid_csv, read: |bytes| rows("x.csv", bytes) },
     Format { name: "tsv", valid: valid_tsv, read: |bytes| rows("x.tsv", bytes) },
@@ -199,6 +204,33 @@ fn valid_tensors() -> Vec<Vec<u8>> {
     let values = [1.0_f32, -2.5, 3e-40, 7e30].map(f32::to_le_bytes).concat();
     let halves = [0x80, 0x3f, 0x00, 0xc0, 0x01, 0x00];
     vec![[&(header.len() as u64).to_le_bytes()[..], &header, &values, &halves].concat()]
+}
+
+fn gguf(bytes: &[u8]) {
+    let path = file("x.gguf", bytes);
+    let read = match hf_folder::load(&path) {
+        Ok(read) => read,
+        Err(error) => return refused(&error, ErrorKind::BadData),
+    };
+    read.config.check().unwrap();
+    assert!(read.tokenizer.vocab_size() <= read.config.vocab_size());
+    let copy = path.with_file_name("copy.gguf");
+    if let Err(error) = hf_folder::write_gguf(&copy, "copy", &read, hf_folder::Quantization::F32) {
+        return refused(&error, ErrorKind::BadData);
+    }
+    let again = hf_folder::load(&copy).unwrap();
+    assert!(read.weights.keys().eq(again.weights.keys()));
+    for (name, tensor) in &read.weights {
+        let values = |tensor: &candle_core::Tensor| tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        assert_eq!(tensor.dims(), again.weights[name].dims());
+        assert_eq!(values(tensor), values(&again.weights[name]), "{name}");
+    }
+}
+
+fn valid_ggufs() -> Vec<Vec<u8>> {
+    use candle_core::quantized::GgmlDType;
+    let llama = SmallGguf::llama(32, GgmlDType::Q4_0);
+    vec![llama.bytes(), SmallGguf::gpt2(32, GgmlDType::F16).bytes()]
 }
 
 /// Reads labelled rows, and texts alone; what was read is written as JSON Lines and read again.

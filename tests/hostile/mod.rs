@@ -1,7 +1,8 @@
 //! Hostile files: damaged by chance, found by fuzzing, or made by hand. Each is refused in one line, in little memory
 //! and time, or it means what it says.
 
-mod formats;
+pub mod formats;
+mod ggufs;
 mod tokenizers;
 
 use std::path::Path;
@@ -84,6 +85,7 @@ mod damaged_by_chance {
         tokenizer,
         config_json,
         safetensors,
+        gguf,
         parquet,
         csv,
         tsv,

@@ -1,0 +1,3 @@
+#![no_main]
+
+train_fuzz::target!("gguf");
