@@ -32,7 +32,7 @@ fn main() -> Result<()> {
     let columns = ["score", "difference", "95 %", "p", "better seeds"];
     let mut table = Table::new("Paired differences", 1, &columns);
     for score in ["f1", "accuracy", "pr_auc"] {
-        let Some(found) = scores_a.difference(&scores_b, score) else { continue };
+        let Some(found) = scores_a.difference(&scores_b, score, 0.02) else { continue };
         let ([low, high], wins, p) = (found.ci95, found.sign_test.wins, found.p_value);
         let (difference, interval) =
             (format!("{:+.3}", found.difference), format!("{low:+.3} to {high:+.3}"));

@@ -307,12 +307,12 @@ fn a_long_text_is_read_to_its_end_in_windows_and_its_model_folder_reads_as_much(
         let outcome = folder.run(&format!("{line} --set output_dir={name} {more}")).done();
         (outcome.stderr, folder.json(&format!("{name}/results.json")))
     };
-    let (said, read) = run("read", "");
+    let (said, read) = run("read", "--set classifier.windows=0");
     let windows = read["windows"].as_u64().unwrap();
     assert!(windows > 3 && windows <= 8, "{windows}");
     assert!(said.contains(&format!("longer texts in up to {windows} windows")), "{said}");
     assert_eq!(read["truncated_share"].as_f64(), Some(0.0));
-    let (said, cut) = run("cut", "--set classifier.windows=1");
+    let (said, cut) = run("cut", "");
     assert!(said.contains("longer than 24 tokens and lose their end"), "{said}");
     assert!(cut["truncated_share"].as_f64().unwrap() > 0.9);
     assert_eq!(folder.json("read/model/config.json")["classifier_windows"].as_u64(), Some(windows));
@@ -327,8 +327,10 @@ fn a_long_text_is_read_to_its_end_in_windows_and_its_model_folder_reads_as_much(
     assert_eq!((of_run["truncated"].as_bool(), ask("cut")["truncated"].as_bool()), (Some(false), Some(true)));
     // Ten steps at once are five and five more, as for short texts.
     let halves = "--set output_dir=halves --set train.save_interval=5";
-    folder.run(&format!("{line} {halves} --set train.max_steps=10")).done();
-    folder.run(&format!("{line} --set output_dir=whole --set train.max_steps=10")).done();
+    folder.run(&format!("{line} {halves} --set classifier.windows=0 --set train.max_steps=10")).done();
+    folder
+        .run(&format!("{line} --set output_dir=whole --set classifier.windows=0 --set train.max_steps=10"))
+        .done();
     let weights = |run: &str| folder.bytes(&format!("{run}/model/model.safetensors"));
     assert!(weights("halves") == weights("whole"));
 }

@@ -71,6 +71,7 @@ train = "messages.tsv"
 
 [classifier]
 pooling = "last"
+windows = 1
 
 [train]
 micro_batch_size = 8

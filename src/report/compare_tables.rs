@@ -136,7 +136,7 @@ pub fn costs(results: &CompareResults) -> Table {
             let Some(cost) = results.cost(arm, budget) else { continue };
             table.row([
                 budget.clone(),
-                arm.name().into(),
+                arm.name(),
                 format!("{:.0}", cost.tokens),
                 format!("{:.1}", cost.wall_secs),
                 format!("{:.0}", cost.pretraining_tokens),
@@ -179,7 +179,7 @@ pub fn training(results: &CompareResults) -> Table {
         }
         table.row([
             budget.clone(),
-            arm.name().into(),
+            arm.name(),
             format!("{:.1} of {:.1}", means.best_epoch, means.epochs),
             format!("{} of {}", means.restored, results.seeds.len()),
             score(means.train_loss),
@@ -223,7 +223,7 @@ pub fn operating(results: &CompareResults) -> Table {
             };
             let scores = [point.threshold, point.precision, point.recall, point.f1].map(score);
             let counts = [point.false_alarms, point.missed].map(|count| format!("{count:.1}"));
-            let first = [budget.clone(), arm.name().into(), format!("{}{used}{met}", point.rule)];
+            let first = [budget.clone(), arm.name(), format!("{}{used}{met}", point.rule)];
             table.row(first.into_iter().chain(scores).chain(counts));
         }
     }
@@ -259,7 +259,7 @@ pub fn by_label(results: &CompareResults, cells: &Cells) -> Table {
             let scores = [mean(|s| s.precision), mean(|s| s.recall), mean(|s| s.f1)];
             let support = if label.support > 0 { label.support.to_string() } else { "no rows".into() };
             let name = label.label.clone();
-            table.row([name, arm.name().into()].into_iter().chain(scores).chain([support]));
+            table.row([name, arm.name()].into_iter().chain(scores).chain([support]));
         }
     }
     table.note(format!("With {}, means over seeds.", labels(budget)))

@@ -36,7 +36,7 @@ impl<'a> Runs<'a> {
 
     fn name(&self) -> String {
         match self.cells.len() {
-            1 => self.arm.name().into(),
+            1 => self.arm.name(),
             seeds => format!("{}, mean of {seeds} seeds", self.arm.name()),
         }
     }
