@@ -106,6 +106,7 @@ fn range(schema: &Schema) -> String {
         (Some(min), None, None, Some(max)) => format!("be {min} or more and below {max}"),
         (Some(min), None, None, None) => format!("be {min} or more"),
         (None, Some(min), Some(max), None) => format!("lie above {min}, up to {max}"),
+        (None, Some(min), None, Some(max)) => format!("lie between {min} and {max}, both excluded"),
         (None, Some(min), None, None) => format!("be above {min}"),
         _ => "be a finite number".into(),
     }

@@ -379,7 +379,7 @@ fn folds_are_read_again_and_each_is_a_run_by_itself() {
 fn folds_that_cannot_be_are_refused() {
     let folder = Folder::new();
     let compare = |set: &str| folder.run(&format!("compare --config compare.toml {set}"));
-    compare("--folds 1").fails(2, &["data.folds is 1", "2 folds or more"]);
+    compare("--folds 1").fails(2, &["folds is 1", "2 or more"]);
     compare("--folds 5 --set finetune.data.validation_fraction=0.9")
         .fails(2, &["data.validation_fraction is 0.9"]);
     compare("--folds 5 --set transfer_checkpoints=2").fails(2, &["folds and transfer_checkpoints"]);
@@ -390,4 +390,37 @@ fn folds_that_cannot_be_are_refused() {
     finetune("--set data.folds=3 --set data.fold=4").fails(2, &["data.fold is 4"]);
     finetune("--set data.folds=999 --set data.fold=1")
         .fails(65, &["data.folds is 999", "groups of close texts"]);
+}
+
+#[test]
+fn a_start_that_knows_test_rows_is_found_out_when_it_comes_later_too() {
+    let folder = Folder::pretrained();
+    folder.write(
+        "tested.tsv",
+        "spam\twin the great prize of the day now\nham\tsee you at the old station then\n",
+    );
+    let text = "see you at the old station then\n\nwin the great prize of the day now\n\n";
+    folder.write("leak.txt", format!("{text}{}", "some other words that nobody tests here\n\n".repeat(60)));
+    folder
+        .run("pretrain --config pretrain.toml --set data.train=[\"leak.txt\"] --set output_dir=leaky")
+        .done();
+    let line = "compare --config compare.toml --set budgets=[0] --set seeds=[1] --set pretrained=pretrained \
+                --set finetune.data.test=tested.tsv";
+    folder.run(line).done();
+    assert!(!folder.text("compared/report.md").contains("Leakage: 2 of 2 test rows"));
+    let with_start = format!("{line} --set starts.leaky.init_from=leaky --resume");
+    folder.run(&format!("{with_start} --set audit=deny")).fails(3, &["2 of 2 test rows"]);
+    folder.run(&with_start).done();
+    assert!(folder.text("compared/report.md").contains("Leakage: 2 of 2 test rows"));
+}
+
+#[test]
+fn a_label_with_too_few_rows_for_the_folds_is_refused_before_the_pretraining() {
+    let folder = Folder::new();
+    let rare = ["one rare thing", "two strange birds"];
+    let rare: String = rare.iter().map(|text| format!("rare\t{text}\n")).collect();
+    folder.write("rows.tsv", spam_and_ham() + &rare);
+    let line = "compare --config compare.toml --set finetune.data.train=rows.tsv --set budgets=[0] --set seeds=[1,2]";
+    folder.run(&format!("{line} --folds 4")).fails(65, &["fold ", " of 4 with seed ", "rare", "fewer folds"]);
+    assert!(!folder.path("compared/pretrain").exists());
 }

@@ -286,6 +286,23 @@ fn the_rows_with_ngrams_of_a_comparison_can_be_asked() {
     std::fs::rename(folder.path("compared"), folder.path("moved")).unwrap();
     let run = "moved/baselines/pretrained_ngrams-all-seed1";
     assert!(close(&asked(&folder, run, &TESTED), &answers(&folder, run, "spam")));
+    let round = "moved/baselines/../baselines/pretrained_ngrams-all-seed1";
+    assert!(close(&asked(&folder, round, &TESTED), &answers(&folder, run, "spam")));
+    // N-grams that were lost are made again with the rest.
+    folder.replace("compared", "moved");
+    let kept = "compared/baselines/char_svm-all-seed1/ngrams.safetensors";
+    let before = folder.bytes(kept);
+    folder.remove(kept);
+    folder.run(&format!("{line} --resume")).done();
+    assert!(folder.bytes(kept) == before);
+    let results = "compared/baselines/pretrained_ngrams-all-seed1/results.json";
+    let outside = folder
+        .text(results)
+        .replace("\"pretrained-all-seed1\"", "\"../compared/baselines/scratch_ngrams-all-seed1\"");
+    folder.write(results, outside);
+    folder
+        .run("predict compared/baselines/pretrained_ngrams-all-seed1 hello")
+        .fails(65, &["is damaged", "outside its comparison"]);
     folder
         .run("compare --config compare.toml --set finetune.classifier.with_ngrams=true --overwrite")
         .fails(2, &["finetune.classifier.with_ngrams has no effect in a comparison", "row with n-grams"]);

@@ -31,6 +31,7 @@ fn training_means(runs: &[&FinetuneResults]) -> Option<TrainingMeans> {
     let of_curves = |value: fn(&LearningCurve) -> f64| mean(curves.iter().map(|curve| value(curve)));
     let of_calibrations = |value: fn(&Calibration) -> f64| mean(calibrations.iter().map(|c| value(c)));
     Some(TrainingMeans {
+        runs: runs.len(),
         epochs: of_curves(|curve| curve.last.epoch),
         best_epoch: of_curves(|curve| curve.best.epoch),
         restored: curves.iter().filter(|curve| curve.restored).count(),

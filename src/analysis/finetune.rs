@@ -77,6 +77,12 @@ pub fn finetune(run: FinetuneRun<'_>) -> Result<FinetuneResults> {
     let scores = FinetuneScores { per_class: scores.test.per_class.clone(), ..scores };
     let mut verdict = Verdict::judge(&scores.test, Some(run.history));
     verdict.findings.extend(one_sided(&validation.labels, &validation.label_names));
+    verdict.findings.extend(run.with_ngrams.map(|Combination { first, second }| {
+        format!(
+            "The transformer and character n-grams answer as one, with weights {first:.1} and {second:.1}; model/ is the \
+             transformer alone, and its README.md has the scores of that."
+        )
+    }));
     let leakage = super::leakage::judge(run.audit, test, positive, seed, &scores.test, &mut verdict)?;
     Ok(FinetuneResults {
         phase: "finetune".into(),

@@ -74,16 +74,19 @@ pub fn words(audit: &AuditResults) -> Vec<String> {
             }
             (true, false) => ("rows in training or validation", ""),
             (false, true) => ("the text of the pre-training", ""),
-            (false, false) => ("a row in another fold", ""),
+            (false, false) => ("", ""),
         };
         let validation = match rows("validation") {
             0 => String::new(),
             rows => format!(", and none of {rows} validation rows of training rows{text}"),
         };
         let test = rows("test");
-        found.push(format!(
-            "No leakage found: none of {test} test rows is an exact or near duplicate of {places}{validation}."
-        ));
+        found.push(match places {
+            "" => "Nothing is known of the text of the pre-training, so no row could be sought in it.".into(),
+            _ => format!(
+                "No leakage found: none of {test} test rows is an exact or near duplicate of {places}{validation}."
+            ),
+        });
     }
     if audit.unknown_text {
         found.push(

@@ -50,6 +50,11 @@ impl Ngrams {
         files::write_atomic(&path, &safetensors::serialize(views, None).map_err(cannot)?)
     }
 
+    /// Whether one is kept in `folder`.
+    pub fn is_kept(folder: &Path) -> bool {
+        folder.join(NGRAMS_FILE).is_file()
+    }
+
     /// Reads the one in `folder`, for `num_labels` labels.
     ///
     /// Errors: missing (66); damaged, or of another number of labels (65).

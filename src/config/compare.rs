@@ -145,6 +145,9 @@ impl CompareConfig {
         if self.folds == 0 {
             return Ok(());
         }
+        if self.folds == 1 {
+            return Err(Error::usage("folds is 1; it must be 2 or more, or 0 for none"));
+        }
         if self.transfer_checkpoints > 0 {
             return Err(Error::usage("folds and transfer_checkpoints exclude each other; leave one out"));
         }

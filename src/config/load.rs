@@ -202,11 +202,13 @@ fn check_keys(table: &Table, known: &[String], place: impl Fn(&str) -> String) -
     let Some(unknown) = keys.iter().find(|key| !known.iter().any(|known| is_named(key, known))) else {
         return Ok(());
     };
-    let nearest = known
-        .iter()
-        .filter(|key| !key.contains(ANY_NAME))
-        .map(|key| (similarity(unknown, key), key))
-        .max_by(|a, b| a.0.total_cmp(&b.0));
+    // Names of the user's own stand where they stand in the unknown key.
+    let own = unknown.split('.').nth(1).unwrap_or_default();
+    let known = known.iter().map(|key| key.replace(ANY_NAME, own)).filter(|key| {
+        let of_start = |key: &str| key.starts_with("starts.");
+        of_start(key) == of_start(unknown)
+    });
+    let nearest = known.map(|key| (similarity(unknown, &key), key)).max_by(|a, b| a.0.total_cmp(&b.0));
     let hint = match nearest {
         Some((similarity, key)) if similarity > 0.6 => format!("did you mean '{key}'?"),
         _ => "train config check prints all keys".to_string(),

@@ -64,14 +64,15 @@ impl Examples {
             }
             let content = &row[begin.len()..row.len() - usize::from(ends)];
             let windows = content.len().div_ceil(room).min(extent.windows);
-            let each = content.len().div_ceil(windows).min(room);
-            for window in content.chunks(each).take(windows) {
-                let around = begin.iter().chain(window).copied().chain(ends.then_some(end));
-                self.ids.extend(around);
+            let kept = content.len().min(windows * room);
+            let place = |window: usize| window * kept / windows;
+            for window in 0..windows {
+                let window = &content[place(window)..place(window + 1)];
+                self.ids.extend(begin.iter().chain(window).copied().chain(ends.then_some(end)));
                 self.ends.push(self.ids.len());
                 self.texts.push(self.cut.len());
             }
-            self.cut.push(content.len() > windows * each);
+            self.cut.push(content.len() > kept);
         }
         self.labels.resize(self.len(), 0);
         Ok(())
@@ -206,13 +207,13 @@ mod tests {
 
     #[test]
     fn a_long_text_is_read_in_equal_windows_that_each_end_as_a_text_does() {
-        // A byte is a token here: ten of content are four and three and three, not four and four and two.
+        // A byte is a token here: ten of content are three, three and four, not four, four and two.
         let examples = encoded(&["0123456789", "abc"], 5, 4);
-        assert_eq!(examples.window_lengths(), [5, 5, 3, 4]);
+        assert_eq!(examples.window_lengths(), [4, 4, 5, 4]);
         assert_eq!((examples.len(), examples.lengths(), examples.truncated()), (2, vec![13, 4], 0));
         let ids = |text: &str| tokenizer().encode(text).unwrap();
         let batch = examples.batch(&[1, 2, 3]);
-        assert_eq!(batch.ids, [ids("4567"), ids("89"), ids("abc")].concat());
+        assert_eq!(batch.ids, [ids("345"), ids("6789"), ids("abc")].concat());
         assert_eq!(batch.targets, [0, 0, 1]);
         assert_eq!(examples.uncut_lengths(), [11, 4]);
     }

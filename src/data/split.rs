@@ -124,13 +124,16 @@ impl LabelledSplit {
         check_budget(key, budget, self.label_names.len(), self.train.len())
     }
 
-    /// The same rows with all of them in test, in the order of the hashes of their texts.
-    #[must_use]
-    pub fn all_tested(mut self) -> Self {
+    /// The same rows with all of them in test, in the order of the hashes of their texts, but for those that the file
+    /// `leave_out` lists.
+    ///
+    /// Errors: as reading that file (66, 65).
+    pub fn all_tested(mut self, leave_out: &str) -> Result<Self> {
         let parts = [&mut self.train, &mut self.validation, &mut self.test].map(std::mem::take);
         self.test = parts.into_iter().flatten().collect();
         self.test.sort_by_cached_key(|row| files::sha256(row.text.as_bytes()));
-        self
+        self.leave_out_listed(leave_out)?;
+        Ok(self)
     }
 
     fn leave_out_listed(&mut self, path: &str) -> Result<()> {
@@ -151,7 +154,7 @@ impl LabelledSplit {
             let rows = part.len();
             part.retain(stays);
             *left_out += rows - part.len();
-            if part.is_empty() {
+            if part.is_empty() && rows > 0 {
                 let why = format!("each of the {rows} {name} rows occurs elsewhere and would be left out");
                 return Err(Error::data(format!("{why}; use other {name} rows, or audit = \"warn\"")));
             }

@@ -1,6 +1,6 @@
 //! Which differences a comparison can show, told before it starts.
 
-use statrs::distribution::{ContinuousCDF, Normal};
+use statrs::distribution::{ContinuousCDF, Normal, StudentsT};
 
 /// F1 and accuracy that are assumed where nothing is known yet.
 pub const ASSUMED_SCORE: f64 = 0.85;
@@ -40,9 +40,13 @@ impl Planned {
             0.0 => rows + seeds / self.seeds as f64,
             folds => (1.0 / (folds * self.seeds as f64) + 1.0 / (folds - 1.0)) * (folds * rows + seeds),
         };
-        let normal = Normal::standard();
         let level = 0.05 / self.budgets.max(1) as f64;
-        (normal.inverse_cdf(1.0 - level / 2.0) + normal.inverse_cdf(0.8)) * variance.sqrt()
+        let degrees = (self.folds * self.seeds).saturating_sub(1) as f64;
+        let quantile = |share: f64| match StudentsT::new(0.0, 1.0, degrees) {
+            Ok(t) if self.folds > 0 => t.inverse_cdf(share),
+            _ => Normal::standard().inverse_cdf(share),
+        };
+        (quantile(1.0 - level / 2.0) + quantile(0.8)) * variance.sqrt()
     }
 }
 
@@ -59,7 +63,9 @@ mod tests {
         assert!(more.detectable() < few.detectable() / 1.9);
         assert!(Planned { budgets: 6, ..few }.detectable() > 0.08);
         let all = Planned { positives: Some(642), rows: 5159, seeds: 2, folds: 5, budgets: 1 };
-        assert!(all.detectable() < 0.07, "{}", all.detectable());
+        assert!(all.detectable() < 0.075, "{}", all.detectable());
+        let one = Planned { positives: Some(642), rows: 5159, seeds: 1, folds: 2, budgets: 1 };
+        assert!(one.detectable() > 3.0 * all.detectable(), "one degree of freedom");
     }
 
     #[test]

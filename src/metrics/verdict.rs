@@ -24,6 +24,8 @@ const CHANCE_ROC_AUC: f64 = 0.55;
 /// "rising" are the guide's words, the number is ours.
 const LOSS_CHANGE: f64 = 0.02;
 
+/// Nats per row below which a loss has nowhere to fall.
+const LEAST_FALL: f64 = 0.01;
 /// Evaluations from which a fall at the end is more than the beginning of a run.
 const LEAST_EVALUATIONS: usize = 4;
 
@@ -276,7 +278,7 @@ fn not_learning(history: &History) -> Option<String> {
 fn stopped_early(history: &History) -> Option<String> {
     let [.., before, last] = history.val_loss[..] else { return None };
     let lowest = history.val_loss.iter().copied().fold(f64::INFINITY, f64::min);
-    (history.val_loss.len() >= LEAST_EVALUATIONS && last == lowest && last < before * (1.0 - LOSS_CHANGE)).then(|| {
+    (history.val_loss.len() >= LEAST_EVALUATIONS && last == lowest && before - last > (before * LOSS_CHANGE).max(LEAST_FALL)).then(|| {
         format!(
             "Stopped too early: validation loss still fell at the last evaluation, from {before:.3} to {last:.3}; train \
              longer (train.max_epochs or train.max_steps)."
@@ -418,6 +420,7 @@ mod tests {
         assert!(!said(&[0.7, 0.5, 0.4, 0.396]), "it has settled");
         assert!(!said(&[0.7, 0.3, 0.5, 0.4]), "it was lower before");
         assert!(!said(&[0.7, 0.6]), "too few to tell");
+        assert!(!said(&[0.7, 0.1, 0.01, 0.005]), "it is next to nothing");
     }
 
     #[test]

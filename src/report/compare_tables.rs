@@ -181,7 +181,7 @@ pub fn training(results: &CompareResults) -> Table {
             budget.clone(),
             arm.name(),
             format!("{:.1} of {:.1}", means.best_epoch, means.epochs),
-            format!("{} of {}", means.restored, results.seeds.len()),
+            format!("{} of {}", means.restored, means.runs.max(results.seeds.len())),
             score(means.train_loss),
             score(means.val_loss),
             signed(means.val_loss - means.train_loss),
@@ -192,7 +192,7 @@ pub fn training(results: &CompareResults) -> Table {
         ]);
     }
     table.note(
-        "Means over seeds. Losses in nats per row at the best weights, which are restored where training went on after \
+        "Means over the runs. Losses in nats per row at the best weights, which are restored where training went on after \
          them; the gap is validation minus training loss, and one that grows towards the end is overfitting. ECE is \
          the expected calibration error on test, before and after the temperature, which is fitted on validation.",
     )
@@ -212,13 +212,13 @@ pub fn operating(results: &CompareResults) -> Table {
         "missed",
     ];
     let mut table = Table::new("Thresholds", 3, &columns);
-    let seeds = results.seeds.len();
     for (budget, arm, means) in means(results) {
+        let runs = means.runs.max(results.seeds.len());
         table.begin_group();
         for point in &means.operating_points {
             let used = if point.chosen { " (used)" } else { "" };
-            let met = match point.met < seeds {
-                true => format!(" (reached on {} of {seeds} seeds)", point.met),
+            let met = match point.met < runs {
+                true => format!(" (reached in {} of {runs} runs)", point.met),
                 false => String::new(),
             };
             let scores = [point.threshold, point.precision, point.recall, point.f1].map(score);
@@ -228,7 +228,7 @@ pub fn operating(results: &CompareResults) -> Table {
         }
     }
     table.note(
-        "Scores on test, means over seeds. Each threshold was chosen on validation before test was looked at.",
+        "Scores on test, means over the runs, which with folds are single folds. Each threshold was chosen on validation before test was looked at.",
     )
 }
 

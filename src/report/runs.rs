@@ -186,7 +186,9 @@ fn training(results: &FinetuneResults) -> Vec<Block> {
 
 fn cut(training: &TrainingFacts) -> Block {
     let advice = match training.truncated_share > MUCH_CUT {
-        true => " Much is cut: a larger train.seq_len would let the model read more.",
+        true => {
+            " Much is cut: more classifier.windows or a larger train.seq_len would let the model read more."
+        }
         false => "",
     };
     let cut = 100.0 * training.truncated_share;

@@ -24,9 +24,9 @@ pub struct AuditResults {
     /// Whether the model was pre-trained on text that is not known, or cannot be read here.
     #[serde(default)]
     pub unknown_text: bool,
-    /// SHA-256 of the labelled rows searched.
+    /// SHA-256 over the labelled rows searched and where they were sought.
     #[serde(default)]
-    pub data_sha256: String,
+    pub made_from: String,
 }
 
 /// Rows of one part that are duplicates of rows in another, or, with the same name twice, of earlier rows in the same
@@ -70,7 +70,10 @@ impl AuditResults {
     /// Test rows of `rows` that duplicate no other; None where that is all of them or none, or where the others are left
     /// out of every score already.
     pub fn clean_rows(&self, rows: usize) -> Option<Vec<usize>> {
-        if self.dropped || self.test_rows.is_empty() {
+        if self.dropped
+            || self.test_rows.is_empty()
+            || self.rows.get("test").is_some_and(|all| *all != rows as u64)
+        {
             return None;
         }
         let clean: Vec<usize> = (0..rows).filter(|row| !self.test_rows.contains(row)).collect();

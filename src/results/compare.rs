@@ -160,7 +160,7 @@ impl CompareResults {
     }
 }
 
-/// How the runs of an arm and budget went, as means over seeds.
+/// How the runs of an arm and budget went, as means over seeds and folds.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct TrainingMeans {
     /// Passes over the training rows.
@@ -168,6 +168,9 @@ pub struct TrainingMeans {
     /// Passes after which the best weights were reached.
     #[serde(rename = "kept_epoch")]
     pub best_epoch: f64,
+    /// How many there are, folds counted; 0 where an older version did not say.
+    #[serde(default)]
+    pub runs: usize,
     /// Runs that got back the weights of an earlier evaluation.
     pub restored: usize,
     /// Training loss at the best weights, nats per row.

@@ -96,6 +96,7 @@ pub fn of_split(
     threshold: f64,
     progress: &Progress,
 ) -> Result<AuditResults> {
+    let made_from = known.with(split, threshold);
     let parts = [("train", &split.train), (VALIDATION, &split.validation), (TEST, &split.test)];
     let parts = parts.map(|(name, rows)| AuditPart::of(name, rows));
     let mut found = match (audit(&parts, &known.corpora, threshold, progress), mode) {
@@ -106,7 +107,7 @@ pub fn of_split(
         (found, _) => AuditResults { unknown_text: known.unknown_text, ..found? },
     };
     found.dropped = mode == AuditMode::Drop;
-    found.data_sha256.clone_from(&split.sha256);
+    found.made_from = made_from;
     Ok(found)
 }
 
@@ -143,6 +144,11 @@ pub struct Known {
 }
 
 impl Known {
+    /// SHA-256 over an audit of these rows against this text.
+    pub fn with(&self, split: &LabelledSplit, threshold: f64) -> String {
+        files::sha256(format!("{} {self:?} {threshold}", split.sha256).as_bytes())
+    }
+
     /// The same with what another model has seen.
     pub fn add(&mut self, other: Self) {
         let new = other.corpora.into_iter().filter(|corpus| !self.corpora.contains(corpus));

@@ -190,7 +190,11 @@ fn changed(prefix: &str, old: &Table, new: &Table) -> Vec<(String, String, Strin
                 found.extend(changed(&format!("{name}."), old, new));
             }
             (old, new) if old != new => {
-                let show = |value: Option<&Value>| value.map_or("absent".into(), Value::to_string);
+                let show = |value: Option<&Value>| match value {
+                    None => "absent".into(),
+                    Some(Value::Table(_)) => "a section".into(),
+                    Some(value) => value.to_string(),
+                };
                 found.push((name, show(old), show(new)));
             }
             _ => {}

@@ -1,6 +1,6 @@
 //! A finished classifier, ready to be asked.
 
-use std::path::Path;
+use std::path::{Component, Path};
 
 use candle_core::Device;
 
@@ -109,9 +109,16 @@ impl Classifier {
             return Err(Error::data(format!("{}: {why}; ask the run of its transformer", path.display())));
         };
         // The comparison, in whose folder baselines/ it lies.
-        let place = std::path::absolute(path).map_err(|cause| Error::reading(path, &cause))?;
+        let place = std::fs::canonicalize(path).map_err(|cause| Error::reading(path, &cause))?;
         let comparison = place.ancestors().nth(2).unwrap_or(path);
-        let transformer = Self::load_with(comparison.join(parts.run), context)?;
+        let below =
+            |name: &str| Path::new(name).components().all(|part| matches!(part, Component::Normal(_)));
+        if !below(&parts.run) || !below(&parts.ngrams) {
+            let why = "its results.json names parts outside its comparison";
+            return Err(Error::data(format!("{} is damaged: {why}", path.display())));
+        }
+        let run = comparison.join(parts.run);
+        let transformer = Self::of(&run, hf_folder::load(&hf_folder::locate(&run)?)?, context)?;
         let num_labels = transformer.label_names.len();
         let beside = Beside::read(&comparison.join(parts.ngrams), num_labels, parts.exponents)?;
         let positive = transformer.label_names.iter().position(|name| *name == results.positive).unwrap_or(0);

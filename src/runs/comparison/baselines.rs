@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use super::plan::{Place, budget_name};
-use crate::baseline::{Features, LinearLoss, Majority, NgramKind};
+use crate::baseline::{Features, LinearLoss, Majority, NgramKind, Ngrams};
 use crate::config::CompareConfig;
 use crate::data::{Example, LabelledSplit};
 use crate::error::{Error, Result};
@@ -31,7 +31,8 @@ pub fn baselines(config: &CompareConfig, budget: usize, place: Place) -> Result<
     let of = |arm: Arm| {
         let folder = Path::new(&config.output_dir).join(cell_folder(arm, &budget_name(budget), seed, fold));
         let stored = Baselined::read(&folder).ok();
-        let same = stored.filter(|stored| stored.results.made_from == made_from);
+        let is_whole = arm != Arm::CharSvm || fold > 0 || Ngrams::is_kept(&folder);
+        let same = stored.filter(|stored| is_whole && stored.results.made_from == made_from);
         let fitted = same.map_or_else(|| baseline(&asked, arm, &folder), Ok);
         fitted.map(|fitted| (arm, fitted))
     };

@@ -2,15 +2,28 @@
 
 use std::path::Path;
 
+use super::plan::Place;
+use super::rows;
 use crate::config::{CompareConfig, FinetuneConfig, SCRATCH};
 use crate::data::LabelledSplit;
 use crate::error::{Error, Result};
 use crate::hf_folder;
 use crate::model::ModelConfig;
+use crate::results::folds_of;
 
 /// Errors: a budget, class weights, texts or adapters that do not fit, by key (2); a start that is a classifier (65).
 pub fn check(config: &CompareConfig, split: &LabelledSplit) -> Result<()> {
-    config.budgets.iter().try_for_each(|budget| split.check_budget("budgets", *budget))?;
+    let check_budgets = |split: &LabelledSplit| {
+        config.budgets.iter().try_for_each(|budget| split.check_budget("budgets", *budget))
+    };
+    check_budgets(split)?;
+    if config.folds > 0 {
+        for &seed in &config.seeds {
+            for fold in folds_of(config.folds) {
+                check_budgets(&rows::of_fold(config, Place { seed, fold })?)?;
+            }
+        }
+    }
     let within = |cause: Error| Error::usage(format!("[finetune] {cause}"));
     config.finetune.check_decision(split).map_err(within)?;
     check_arm(&config.finetune, split, &model(config)?).map_err(within)?;

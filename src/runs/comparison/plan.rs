@@ -73,9 +73,9 @@ pub struct Plan<'a> {
 }
 
 impl Plan<'_> {
-    /// One run of the table; `output_dir` is its folder. The arms of one seed and budget differ in `init_from` alone, in where they are stored,
-    /// in what a search chose for each, and in what open settings become for each start; further starts have settings of
-    /// their own.
+    /// One run of the table; `output_dir` is its folder. The arms of a place and budget share rows and seed. They differ in
+    /// `init_from`, in where they are stored, in what a search chose and in what open settings become; further starts have
+    /// settings of their own.
     pub fn run(&self, arm: Arm, budget: usize, place: Place, setting: Setting) -> FinetuneConfig {
         let FinetuneConfig { data, decision, mistakes, .. } = self.config.finetune.clone();
         let of_arm = match arm {

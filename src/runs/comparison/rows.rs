@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use super::plan::Place;
 use crate::config::{AuditMode, CompareConfig};
 use crate::data::{Example, LabelledConfig, LabelledSplit};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::files;
 use crate::metrics::power::{ASSUMED_CORRELATION, ASSUMED_SCORE, ASSUMED_SEED_STD, Planned};
 use crate::progress::Progress;
@@ -21,11 +22,26 @@ const LEFT_OUT: &str = "left_out.txt";
 ///
 /// Errors: as reading the rows.
 pub fn all(config: &CompareConfig) -> Result<LabelledSplit> {
-    let mut data = LabelledConfig { label_budget: 0, ..config.finetune.data.clone() };
-    if config.folds > 0 {
-        (data.folds, data.fold, data.fold_seed) = (config.folds, 1, 0);
+    match config.folds {
+        0 => LabelledSplit::load(&LabelledConfig { label_budget: 0, ..config.finetune.data.clone() }),
+        _ => of_fold(config, Place { seed: config.seeds[0], fold: 1 }),
     }
-    LabelledSplit::load(&data)
+}
+
+/// All rows as a fold has them.
+///
+/// Errors: as reading the rows, with the name of the fold.
+pub fn of_fold(config: &CompareConfig, Place { seed, fold }: Place) -> Result<LabelledSplit> {
+    let mut data = LabelledConfig { label_budget: 0, ..config.finetune.data.clone() };
+    (data.folds, data.fold, data.fold_seed) = (config.folds, fold, seed);
+    LabelledSplit::load(&data).map_err(|cause| {
+        let folds = config.folds;
+        let why = "near copies lie in one fold, so a label needs rows that are not";
+        Error::new(
+            cause.kind,
+            format!("fold {fold} of {folds} with seed {seed}: {cause}; {why}, or fewer folds"),
+        )
+    })
 }
 
 /// Which differences so many rows and seeds can show, in words.
@@ -53,7 +69,8 @@ pub fn planned(config: &CompareConfig, split: &LabelledSplit) -> String {
 }
 
 /// Looks for rows that leak, before any training; `drop` names the texts to leave out. Whole training rows count, so
-/// that all budgets are measured on the same rows. What was `stored` for the same rows stands.
+/// that all budgets are measured on the same rows. What was `stored` for the same rows and text
+/// stands.
 ///
 /// Errors: as reading the text; rows that leak, with `deny` (3).
 pub fn audited(
@@ -68,17 +85,26 @@ pub fn audited(
     }
     let drop = config.audit == AuditMode::Drop;
     // Every row of a cross-validation is tested, and none of its near copies is trained on then.
-    let split = if config.folds > 0 { &split.clone().all_tested() } else { split };
-    let found = match stored.filter(|stored| stored.data_sha256 == split.sha256) {
+    let tested = match config.folds {
+        0 => None,
+        _ => Some(LabelledSplit::load(&all_rows(config))?.all_tested(&config.finetune.data.leave_out)?),
+    };
+    let split = tested.as_ref().unwrap_or(split);
+    let known = known_text(config, fetcher)?;
+    let made_from = known.with(split, config.audit_threshold);
+    let found = match stored.filter(|stored| stored.made_from == made_from) {
         Some(stored) => AuditResults { dropped: drop, ..stored },
-        None => {
-            let known = known_text(config, fetcher)?;
-            audit::of_split(split, known, config.audit, config.audit_threshold, progress)?
-        }
+        None => audit::of_split(split, known, config.audit, config.audit_threshold, progress)?,
     };
     audit::act(&found, config.audit, progress)?;
     let leaking = if drop { audit::leaking_texts(&found, split) } else { BTreeSet::new() };
     Ok((Some(found), leaking))
+}
+
+/// Any fold of all rows, none of them left out.
+fn all_rows(config: &CompareConfig) -> LabelledConfig {
+    let data = LabelledConfig { label_budget: 0, leave_out: String::new(), ..config.finetune.data.clone() };
+    LabelledConfig { folds: config.folds, fold: 1, fold_seed: config.seeds[0], ..data }
 }
 
 /// The text that the arms have seen before.

@@ -59,7 +59,9 @@ impl Asked<'_> {
         let longest = Extent { max_tokens: recipe::longest_text(self.config, self.model), windows: 1 };
         let parts = Parts::encode(self.split, self.tokenizer, longest)?;
         let lora = self.config.lora.is_some();
-        let facts = Facts { lengths: parts.train.uncut_lengths(), model: self.model, from_scratch, lora };
+        let around = self.tokenizer.encode("")?.len();
+        let facts =
+            Facts { lengths: parts.train.uncut_lengths(), around, model: self.model, from_scratch, lora };
         let completed = recipe::completed(self.config, &facts);
         let extent = Extent { max_tokens: completed.train.seq_len, windows: completed.classifier.windows };
         if extent == longest {

@@ -9,6 +9,8 @@ use crate::progress::Progress;
 pub struct Facts<'a> {
     /// Tokens of each training text, uncut.
     pub lengths: &'a [usize],
+    /// Special tokens among them, which each window has too.
+    pub around: usize,
     /// The model as it starts: one that read forwards so far is no encoder yet.
     pub model: &'a ModelConfig,
     /// Whether its weights are random.
@@ -37,7 +39,8 @@ pub fn completed(config: &FinetuneConfig, facts: &Facts<'_>) -> FinetuneConfig {
         config.train.seq_len = enough_for_most(facts.lengths).min(longest_text(&config, facts.model));
     }
     if config.classifier.windows == 0 {
-        config.classifier.windows = windows_for_most(facts.lengths, config.train.seq_len);
+        config.classifier.windows =
+            windows(length_of_most(facts.lengths), config.train.seq_len, facts.around).min(MOST_WINDOWS);
     }
     if config.optim.learning_rate == 0.0 {
         let (body, head) = learning_rates(facts);
@@ -117,9 +120,10 @@ fn enough_for_most(lengths: &[usize]) -> usize {
 /// More windows of one text cost more than they tell.
 const MOST_WINDOWS: usize = 8;
 
-/// Windows of `seq_len` tokens that such a text needs.
-fn windows_for_most(lengths: &[usize], seq_len: usize) -> usize {
-    length_of_most(lengths).div_ceil(seq_len.max(1)).clamp(1, MOST_WINDOWS)
+/// Windows of `seq_len` tokens that a text of this length needs.
+fn windows(length: usize, seq_len: usize, around: usize) -> usize {
+    let room = seq_len.saturating_sub(around);
+    if length <= seq_len || room == 0 { 1 } else { (length - around).div_ceil(room) }
 }
 
 /// Of body and head. Wide models want smaller steps, and a head that knows nothing larger ones than a body that knows
@@ -150,7 +154,10 @@ mod tests {
 
     fn completed_for(rows: usize, model: &ModelConfig, from_scratch: bool) -> FinetuneConfig {
         let lengths: Vec<usize> = (0..rows).map(|row| if row == 0 { 400 } else { 21 }).collect();
-        completed(&FinetuneConfig::default(), &Facts { lengths: &lengths, model, from_scratch, lora: false })
+        completed(
+            &FinetuneConfig::default(),
+            &Facts { lengths: &lengths, around: 1, model, from_scratch, lora: false },
+        )
     }
 
     #[test]
@@ -174,7 +181,7 @@ mod tests {
         (config.train.seq_len, config.train.max_steps) = (48, 7);
         (config.optim.learning_rate, config.classifier.head_learning_rate) = (3e-4, 2e-3);
         config.classifier.windows = 1;
-        let facts = Facts { lengths: &[5; 100], model: &model, from_scratch: false, lora: false };
+        let facts = Facts { lengths: &[5; 100], around: 1, model: &model, from_scratch: false, lora: false };
         assert_eq!(completed(&config, &facts), config);
         config.classifier.head_learning_rate = 0.0;
         assert_eq!(completed(&config, &facts), config, "the head then has the rate of the body");
@@ -186,13 +193,16 @@ mod tests {
             ModelConfig::Llama(LlamaConfig { max_position_embeddings: 100, ..LlamaConfig::default() });
         let of = |length: usize| {
             let lengths = vec![length; 1600];
-            let facts = Facts { lengths: &lengths, model: &model, from_scratch: true, lora: false };
+            let facts =
+                Facts { lengths: &lengths, around: 1, model: &model, from_scratch: true, lora: false };
             let completed = completed(&FinetuneConfig::default(), &facts);
             (completed.train.seq_len, completed.classifier.windows, completed.train.eval_interval)
         };
         // 10 epochs of 100 steps, and of 300; evaluated twelve times.
         assert_eq!(of(90), (96, 1, 84));
         assert_eq!(of(290), (100, 3, 250));
+        // One more than three windows hold, each with a special token: 298 = 3 * 99 + 1.
+        assert_eq!((of(298).1, of(299).1), (3, 4));
         assert_eq!(of(5000).1, 8);
     }
 
@@ -200,7 +210,7 @@ mod tests {
     fn no_text_is_longer_than_the_models_positions() {
         let model = ModelConfig::Llama(LlamaConfig { max_position_embeddings: 40, ..LlamaConfig::default() });
         assert_eq!(longest_text(&FinetuneConfig::default(), &model), 40);
-        let facts = Facts { lengths: &[40; 100], model: &model, from_scratch: true, lora: false };
+        let facts = Facts { lengths: &[40; 100], around: 1, model: &model, from_scratch: true, lora: false };
         assert_eq!(completed(&FinetuneConfig::default(), &facts).train.seq_len, 40);
     }
 }
