@@ -1,6 +1,6 @@
 """Writes tests/fixtures/golden_muon.safetensors: three steps of Muon on a tall, a wide and a square matrix, and a row.
 
-Run: pip install numpy==2.4.6 safetensors==0.7.0, then python scripts/make_golden_muon.py
+Run: pip install numpy==2.4.6 safetensors==0.8.0, then python scripts/make_golden_muon.py
 Independent of the Rust code: no product of matrices is iterated. The polynomial x (3.4445 - 4.7750 x^2 + 2.0315 x^4) of
 Jordan et al. 2024 acts five times on the singular values that NumPy finds, in f64; step size and decay are those of Liu
 et al. 2025 (2502.16982). src/ops/muon/tests.rs compares `ops::muon` with these numbers.
