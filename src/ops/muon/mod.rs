@@ -16,6 +16,12 @@ use super::base::gpu::on_gpu;
 use super::base::real::by_dtype;
 
 const NAME: &str = "muon";
+/// One step of Newton and Schulz's iteration: X = a X + b X X^T X + c X X^T X X^T X.
+const COEFFICIENTS: [f64; 3] = [3.4445, -4.7750, 2.0315];
+/// Steps of it.
+const ITERATIONS: usize = 5;
+/// Added to the norm that a matrix is divided by.
+const EPS: f64 = 1e-7;
 
 /// The numbers of one update.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -111,10 +117,3 @@ fn update_all(params: &[MuonParam], clip: &Clip) -> Result<()> {
     }
     Ok(())
 }
-
-/// One step of Newton and Schulz's iteration: X = a X + b X X^T X + c X X^T X X^T X.
-const COEFFICIENTS: [f64; 3] = [3.4445, -4.7750, 2.0315];
-/// Steps of it.
-const ITERATIONS: usize = 5;
-/// Added to the norm that a matrix is divided by.
-const EPS: f64 = 1e-7;
