@@ -7,7 +7,7 @@ use train::data::{Batch, WindowSampler, demo};
 use train::generate::{Generator, Sampling};
 use train::model::{Dropout, Head, LanguageModel, LlamaConfig, ModelConfig, Params, parameter_specs};
 use train::ops::GradientSums;
-use train::optim::{AdamW, Gradients, OptimConfig, Schedule, Stage, Update};
+use train::optim::{Gradients, OptimConfig, Optimizer, Schedule, Stage, Update};
 use train::tokenizer::{Tokenizer, TokenizerConfig};
 use train::trainer::on_device;
 use train::{Error, Result};
@@ -47,7 +47,7 @@ fn main() -> Result<()> {
     let model = LanguageModel::new(&config, &params.tracked(|_| true))?;
     let optim = OptimConfig { learning_rate: 3e-3, warmup_steps: 20, ..Default::default() };
     let groups = Stage::of_all(&specs, &optim).groups;
-    let (schedule, mut optimizer) = (Schedule::new(&optim), AdamW::new(&optim));
+    let (schedule, mut optimizer) = (Schedule::new(&optim), Optimizer::new(&optim));
 
     for step in 0..STEPS {
         // Batch -> loss, the mean over all tokens in nats.

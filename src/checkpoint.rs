@@ -160,7 +160,7 @@ pub struct Checkpoint {
     pub fingerprints: Fingerprints,
     /// The trained parameters by name.
     pub model: Weights,
-    /// AdamW moments by parameter name.
+    /// Moments by parameter name.
     pub optimizer: Weights,
     /// The same at the best evaluation.
     pub best: Option<Weights>,

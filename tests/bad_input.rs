@@ -230,6 +230,8 @@ fn config_mistakes_are_shown_by_line() {
         ("[train]\nmax_steps = 99999999999999999999999\n", &["x.toml:2: ", "99999999999999999999999"]),
         ("[optim]\nlearning_rate = 1e30\n", &["optim.learning_rate is 1", "between 0 and 100"]),
         ("[optim]\nlearning_rate = nan\n", &["optim.learning_rate is NaN"]),
+        ("[optim]\nkind = \"sgd\"\n", &["x.toml:2: ", "sgd", "adamw", "muon"]),
+        ("[optim]\nmuon_momentum = 1\n", &["optim.muon_momentum is 1"]),
         ("\nseed = \n", &["x.toml:2: "]),
         ("\n \n", &["x.toml:1: the config is empty"]),
     ];

@@ -141,8 +141,9 @@ fn doctor_measures_the_cpu_and_finds_every_op_right() {
     assert!(found["cpu"]["copy_gb_per_sec"].as_f64().unwrap() > 0.0, "{found}");
     assert!(found["cpu"]["threads"].as_u64().unwrap() > 0, "{found}");
     let ops = found["ops"].as_array().unwrap();
-    for name in ["attention", "rms_norm", "layer_norm", "linear", "embedding", "head_cross_entropy", "adamw"]
-    {
+    let names =
+        ["attention", "rms_norm", "layer_norm", "linear", "embedding", "head_cross_entropy", "adamw", "muon"];
+    for name in names {
         assert!(ops.iter().any(|op| op["op"].as_str().unwrap().starts_with(name)), "{name} is not checked");
     }
     assert!(ops.iter().all(|op| op["passes"] == true), "{found}");

@@ -42,6 +42,20 @@ fn five_and_five_steps_of_pretraining_are_ten() {
 }
 
 #[test]
+fn five_and_five_steps_by_muon_are_ten_and_none_by_adamw() {
+    let folder = Folder::new();
+    let muon = format!("{PRETRAIN} --set optim.kind=muon");
+    folder.run(&format!("{muon} --set train.max_steps=5")).done();
+    let hints = ["optim.kind", "\"muon\" -> \"adamw\"", "--overwrite"];
+    folder.run(&format!("{PRETRAIN} --set train.max_steps=10 --resume")).fails(2, &hints);
+    folder.run(&format!("{muon} --set train.max_steps=10 --resume")).done();
+    folder.run(&format!("{muon} --set train.max_steps=10 --set output_dir=whole")).done();
+    assert_same(&folder, "pretrained", "whole", 10);
+    folder.run(&format!("{PRETRAIN} --set train.max_steps=10 --set output_dir=adamw")).done();
+    assert!(train_losses(&folder, "adamw") != train_losses(&folder, "whole"), "Muon does as AdamW does");
+}
+
+#[test]
 fn five_and_five_steps_of_finetuning_are_ten() {
     let folder = Folder::pretrained();
     folder.run(&format!("{FINETUNE} --set train.max_steps=5")).done();

@@ -9,6 +9,8 @@ use super::{Head, ModelConfig};
 pub struct Footprint {
     /// Scalars of the parameters.
     pub parameters: f64,
+    /// Those of them in matrices of blocks.
+    pub matrices: f64,
     /// Entries of the tables of rotary positions.
     pub tables: f64,
     /// Values kept of each token for the backward pass.
@@ -26,6 +28,7 @@ pub fn footprint(config: &ModelConfig, head: Head, recompute: bool) -> Footprint
     let scalars = |of: &ParamSpec| of.shape.iter().map(|length| *length as f64).product::<f64>();
     let all: f64 = spec.parameters(head).iter().map(scalars).sum();
     let block: f64 = spec.blocks.iter().flat_map(|block| block.parameters()).map(scalars).sum();
+    let matrices: f64 = spec.linear_maps().map(scalars).sum();
     let ends = |of: &ParamSpec| {
         let (outputs, inputs) = spec.outputs_and_inputs(of);
         (outputs as f64, inputs as f64)
@@ -43,6 +46,7 @@ pub fn footprint(config: &ModelConfig, head: Head, recompute: bool) -> Footprint
     };
     Footprint {
         parameters: all + (layers - 1.0) * block,
+        matrices: layers * matrices,
         tables,
         kept_per_token: if recompute { layers * width } else { layers * kept },
     }
@@ -51,7 +55,7 @@ pub fn footprint(config: &ModelConfig, head: Head, recompute: bool) -> Footprint
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Gpt2Config, LlamaConfig, Pooling, parameter_specs};
+    use crate::model::{Gpt2Config, LlamaConfig, Place, Pooling, parameter_specs};
 
     #[test]
     fn parameters_are_counted_without_being_listed() {
@@ -59,11 +63,16 @@ mod tests {
         let gpt2 = Gpt2Config { vocab_size: 300, n_layer: 3, ..Gpt2Config::default() };
         for config in [ModelConfig::Llama(llama), ModelConfig::Gpt2(gpt2)] {
             for head in [Head::LanguageModel, Head::Classifier { num_labels: 2, pooling: Pooling::Last }] {
-                let listed: usize = parameter_specs(&config, head)
-                    .iter()
-                    .map(|spec| spec.shape.iter().product::<usize>())
-                    .sum();
-                assert_eq!(footprint(&config, head, false).parameters, listed as f64);
+                let specs = parameter_specs(&config, head);
+                let listed = |wanted: fn(&ParamSpec) -> bool| {
+                    let wanted = specs.iter().filter(|spec| wanted(spec));
+                    wanted.map(|spec| spec.shape.iter().product::<usize>() as f64).sum::<f64>()
+                };
+                let found = footprint(&config, head, false);
+                assert_eq!(found.parameters, listed(|_| true));
+                let is_matrix =
+                    |spec: &ParamSpec| matches!(spec.place, Place::Block(_)) && spec.shape.len() == 2;
+                assert_eq!(found.matrices, listed(is_matrix));
             }
         }
     }

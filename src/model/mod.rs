@@ -30,7 +30,7 @@ pub use head::{Attention, Head, Pooling, gives_logits, is_classification_head, i
 pub use heads::{Classifier, LanguageModel};
 pub use kv_cache::KvCache;
 pub use llama::LlamaConfig;
-pub use lora::LoraConfig;
+pub use lora::{LoraConfig, is_update};
 pub use params::{Params, Weights};
 pub use spec::{FamilyKeys, Init, ModelSpec, NormSpec, ParamSpec, Place, PoolerSpec, Positions, Sizes};
 pub use token_rows::TokenRows;

@@ -19,6 +19,7 @@ mod head_cross_entropy; // Language-model head and its loss, a block of rows at 
 mod layer_norm; // Rows to zero mean and unit variance.
 mod linear; // Products with one weight or several side by side.
 mod multiply; // Dropout without a residual stream.
+mod muon; // Update of matrices by momentum made orthogonal.
 mod pool; // One row for each sequence.
 mod rms_norm; // Rows to unit mean square.
 mod rope; // Rotary position embedding of queries and keys.
@@ -46,6 +47,7 @@ pub use kernel_checks::{KernelCheck, check_kernels};
 pub use layer_norm::layer_norm;
 pub use linear::{WeightLayout, linear};
 pub use multiply::multiply;
+pub use muon::{MuonParam, MuonStep, muon, muon_all};
 pub use pool::{Pool, pool};
 pub use rms_norm::rms_norm;
 pub use rope::rope;

@@ -1,17 +1,17 @@
-//! From gradients to new parameters: accumulation, clipping, learning-rate schedule, AdamW, and a watch on the losses.
+//! From gradients to new parameters: accumulation, clipping, learning-rate schedule, AdamW and Muon, and a watch on the losses.
 //!
 //! Layer 3.
 
-mod adamw;
 mod gradients;
 mod groups;
 mod loss_watch;
+mod optimizer;
 mod schedule;
 
-pub use adamw::{AdamW, Update};
 pub use gradients::Gradients;
 pub use groups::{ParamGroup, Stage};
 pub use loss_watch::{LossWatch, Spike, SpikeLimits};
+pub use optimizer::{Optimizer, Update};
 pub use schedule::{Schedule, ScheduleKind};
 
 use schemars::JsonSchema;
@@ -20,10 +20,24 @@ use serde::{Deserialize, Serialize};
 use crate::error::Result;
 use crate::ranges;
 
+/// Who updates a parameter.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OptimizerKind {
+    /// Both moments of each element (Loshchilov and Hutter 2019, arXiv 1711.05101).
+    #[default]
+    AdamW,
+    /// Momentum made orthogonal (Jordan et al. 2024).
+    Muon,
+}
+
 /// `[optim]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct OptimConfig {
+    /// `adamw` for all parameters, or `muon` for the matrices of the blocks and AdamW for the others: embeddings, head,
+    /// norms, biases and low-rank updates. Muon's updates are as large as AdamW's, so both take the same learning rates.
+    pub kind: OptimizerKind,
     /// Peak learning rate.
     #[schemars(range(min = 0, max = 100))]
     pub learning_rate: f64,
@@ -51,6 +65,9 @@ pub struct OptimConfig {
     /// Added to the root of the second moment.
     #[schemars(range(min = 1e-30, max = 1))]
     pub eps: f64,
+    /// Decay of Muon's momentum.
+    #[schemars(range(min = 0, max = 0.9999999))]
+    pub muon_momentum: f64,
     /// Gradients are scaled down to this global norm; 0 turns clipping off.
     #[schemars(range(min = 0, max = 1e30))]
     pub max_grad_norm: f64,
@@ -59,6 +76,7 @@ pub struct OptimConfig {
 impl Default for OptimConfig {
     fn default() -> Self {
         Self {
+            kind: OptimizerKind::AdamW,
             learning_rate: 1e-3,
             schedule: ScheduleKind::Cosine,
             warmup_steps: 50,
@@ -69,6 +87,7 @@ impl Default for OptimConfig {
             beta1: 0.9,
             beta2: 0.95,
             eps: 1e-8,
+            muon_momentum: 0.95,
             max_grad_norm: 1.0,
         }
     }

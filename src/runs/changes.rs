@@ -119,6 +119,9 @@ impl std::fmt::Display for Change {
     }
 }
 
+/// Keys that decide what a checkpoint holds: they stay as they are, even where others of their section may change.
+const OF_CHECKPOINTS: [&str; 1] = ["optim.kind"];
+
 /// Keys that leave a run as it is.
 const WITHOUT_EFFECT: [&str; 2] = ["device", "train.keep_checkpoints"];
 
@@ -150,7 +153,8 @@ pub fn harmless_changes<C: Serialize + DeserializeOwned>(
             Some(_) => change.key.starts_with(name),
             None => change.key == *name,
         };
-        change.names_place() || harmless.iter().any(allows)
+        let may_change = !OF_CHECKPOINTS.contains(&&*change.key) && harmless.iter().any(allows);
+        change.names_place() || may_change
     };
     if let Some(change) = changes.iter().find(|change| !is_harmless(change)) {
         let hint = "set it back, or start anew with --overwrite";

@@ -174,7 +174,8 @@ fn data(local: &PretrainConfig, start: &Start, progress: &Progress) -> Result<La
 fn state(config: &PretrainConfig, start: Start, model: &ModelConfig, device: &Device) -> Result<State> {
     let (head, train) = (Head::LanguageModel, &config.train);
     let (rows, tokens_per_row) = (train.micro_batch_size, train.seq_len as f64);
-    Asked { model, head, train, rows, tokens_per_row, trains_all: true }.check(device)?;
+    let optimizer = config.optim.kind;
+    Asked { model, head, train, optimizer, rows, tokens_per_row, trains_all: true }.check(device)?;
     let specs = parameter_specs(model, head);
     let params = lifecycle::computing(start.params(&specs, config.seed, device)?, config.train.precision)?;
     Ok(State::of_all(params, &specs, &config.optim))

@@ -4,7 +4,7 @@ use crate::checkpoint::{Best, Checkpoint, Counters, Fingerprints};
 use crate::error::{Error, Result};
 use crate::metrics::learning::LearningPoint;
 use crate::model::{ParamSpec, Params, Weights};
-use crate::optim::{AdamW, OptimConfig, Stage};
+use crate::optim::{OptimConfig, Optimizer, Stage};
 use crate::tensor_file;
 
 /// Parameters, optimizer and counters of a run.
@@ -12,7 +12,7 @@ pub struct State {
     /// All parameters.
     pub params: Params,
     /// Moments.
-    pub optimizer: AdamW,
+    pub optimizer: Optimizer,
     /// Where the run stands.
     pub counters: Counters,
     /// The trained parameters at the best evaluation so far.
@@ -24,7 +24,7 @@ pub struct State {
 impl State {
     /// A run that has not begun; it has at least one stage.
     pub fn new(params: Params, stages: Vec<Stage>, optim: &OptimConfig) -> Self {
-        let optimizer = AdamW::new(optim);
+        let optimizer = Optimizer::new(optim);
         Self { params, optimizer, counters: Counters::default(), best: None, stages, history: Vec::new() }
     }
 
@@ -166,7 +166,8 @@ mod tests {
         let optim = OptimConfig::default();
         let stage = |until: f64, names: &[&str]| Stage {
             until,
-            groups: ParamGroup::by_decay(&specs, &optim, 1.0, |spec| names.contains(&&*spec.name)).into(),
+            groups: ParamGroup::by_kind_and_decay(&specs, &optim, 1.0, |spec| names.contains(&&*spec.name))
+                .into(),
         };
         let stages = vec![stage(0.2, &["a"]), stage(0.5, &["a", "b"]), stage(1.0, &["a", "b"])];
         let mut state = State::new(params, stages, &optim);

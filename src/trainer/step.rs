@@ -77,7 +77,7 @@ pub struct StepSettings {
     pub skip_spikes: SpikeLimits,
 }
 
-/// Micro-batches -> losses -> gradients of their global mean -> finite check -> clip -> AdamW.
+/// Micro-batches -> losses -> gradients of their global mean -> finite check -> clip -> update.
 ///
 /// `loss` gives the summed loss of a micro-batch, times a factor: 1 / `count`, with the targets of the whole step
 /// counted, so that 1 x 8, 2 x 4 and 8 x 1 sequences give the same update. A loss or gradient norm that is not

@@ -64,6 +64,12 @@ template <class T, class F> void binary(size_t count, size_t rank, Table table, 
     for (size_t i = 0; i < count; i++) y[i] = T(F()(a[place(i, rank, table)], b[place(i, rank, table, 1)]));
 }
 
+template <class T>
+void where(size_t count, size_t rank, Table table, const uint32_t* chosen, const T* a, const T* b, T* y) {
+    for (size_t i = 0; i < count; i++)
+        y[i] = chosen[place(i, rank, table)] ? a[place(i, rank, table, 1)] : b[place(i, rank, table, 2)];
+}
+
 /// Sums or extremes over the last dimensions of the table, `share` elements for each result.
 template <class T> void sum(size_t count, size_t share, size_t rank, Table table, const T* x, T* y) {
     for (size_t i = 0; i < count / share; i++) {
@@ -162,6 +168,7 @@ template <class... A, void (*KERNEL)(A...)> struct Plain<KERNEL> {
     KERNEL("gather_u32_" name, gather<T>)        \
     KERNEL("sa_u32_" name, scatter_add<T>)       \
     KERNEL("is_u32_" name, index_select<T>)      \
+    KERNEL("where_u32_" name, where<T>)          \
     KERNEL("badd_" name, binary<T, Add>)         \
     KERNEL("bsub_" name, binary<T, Subtract>)    \
     KERNEL("bmul_" name, binary<T, Multiply>)    \

@@ -23,6 +23,7 @@ const WITHOUT: &[[&str; 3]] = &[
     ["multiply", "cpu.rs", "as above"],
     ["multiply", "cuda.rs", "as above"],
     ["multiply", "cuda.cu", "as above"],
+    ["muon", "cuda.cu", "on a GPU the reference runs, whose time is that of products"],
     ["tanh", "reference.rs", "it acts on a row for each text, by candle's ops"],
     ["tanh", "cpu.rs", "as above"],
     ["tanh", "cuda.rs", "as above"],

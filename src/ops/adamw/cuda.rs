@@ -2,7 +2,7 @@
 
 #![cfg(feature = "cuda")]
 
-use candle_core::{DType, Result};
+use candle_core::{DType, Result, Tensor};
 
 use super::super::base::cuda::{self, Arg, Grid, Kernels, Table};
 use super::super::base::elements::{expect_like, expect_shape};
@@ -31,7 +31,17 @@ pub fn update(params: &[AdamwParam], clip: &Clip) -> Result<()> {
         Ok((addresses, len, [p.update.learning_rate as f32, p.update.weight_decay as f32]))
     };
     let table = Table::new(params.iter().map(line), first)?;
-    let gate = cuda::empty(2, DType::F32, first.device())?;
+    let gate = gate(clip, first)?;
+    let (correction1, correction2) = update.bias_corrections();
+    let numbers = [update.beta1, update.beta2, update.eps, correction1, correction2.sqrt().recip()];
+    let numbers = numbers.map(|number| Arg::F32(number as f32));
+    let args = [&table.args()?[..], &[Arg::of(&gate)?], &numbers].concat();
+    cuda::launch(device, &KERNELS, "adamw", table.grid(), &args)
+}
+
+/// What an update of parameters beside `like` goes by: the factor of the gradients, then 1, or 0 where nothing may change.
+pub fn gate(clip: &Clip, like: &Tensor) -> Result<Tensor> {
+    let gate = cuda::empty(2, DType::F32, like.device())?;
     let args = [
         Arg::of(clip.norm)?,
         Arg::of(clip.loss)?,
@@ -40,10 +50,6 @@ pub fn update(params: &[AdamwParam], clip: &Clip) -> Result<()> {
         Arg::of(&gate)?,
     ];
     let grid = Grid { blocks: [1, 1], threads: [32, 1], shared_bytes: 0 };
-    cuda::launch(device, &KERNELS, "gate", grid, &args)?;
-    let (correction1, correction2) = update.bias_corrections();
-    let numbers = [update.beta1, update.beta2, update.eps, correction1, correction2.sqrt().recip()];
-    let numbers = numbers.map(|number| Arg::F32(number as f32));
-    let args = [&table.args()?[..], &[Arg::of(&gate)?], &numbers].concat();
-    cuda::launch(device, &KERNELS, "adamw", table.grid(), &args)
+    cuda::launch(cuda::device_of(like)?, &KERNELS, "gate", grid, &args)?;
+    Ok(gate)
 }

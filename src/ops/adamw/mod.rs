@@ -12,6 +12,9 @@ use super::base::elements::{elements, elements_mut, expect_like, expect_shape};
 use super::base::gpu::on_gpu;
 use super::base::real::by_dtype;
 
+#[cfg(feature = "cuda")]
+pub(super) use cuda::gate;
+
 const NAME: &str = "adamw";
 
 /// The numbers of one update.
@@ -93,14 +96,21 @@ pub struct Clip<'a> {
     pub halted: Option<&'a Tensor>,
 }
 
+impl Clip<'_> {
+    /// What gradients are multiplied by, on the host.
+    pub(super) fn factor(&self) -> Result<f64> {
+        let norm = self.norm.to_scalar::<f64>()?;
+        let clips = self.max_norm > 0. && norm > self.max_norm;
+        Ok(if clips { self.max_norm / norm } else { 1. })
+    }
+}
+
 /// Updates all parameters as [`adamw`] does, with the gradient clipped to a global norm.
 ///
 /// Errors: as [`adamw`]; off the GPU, a loss or norm that is not finite is for the caller to look at first.
 pub fn adamw_all(params: &[AdamwParam], clip: &Clip) -> Result<()> {
     on_gpu!(if cuda::fits(params, clip) => cuda::update(params, clip));
-    let norm = clip.norm.to_scalar::<f64>()?;
-    let clips = clip.max_norm > 0. && norm > clip.max_norm;
-    let grad_scale = if clips { clip.max_norm / norm } else { 1. };
+    let grad_scale = clip.factor()?;
     for AdamwParam { param, copy, moments, grad, update } in params {
         adamw(param, moments, grad, &AdamwStep { grad_scale, ..*update })?;
         if let Some(copy) = copy {

@@ -7,7 +7,7 @@ mod cases;
 use candle_core::{DType, Device, Result, Tensor, Var};
 
 use super::base::check::{flat, normal, outputs};
-use super::{AdamwParam, AdamwStep, Clip, adamw_all, global_norm};
+use super::{AdamwParam, AdamwStep, Clip, MuonParam, MuonStep, adamw_all, global_norm, muon_all};
 use cases::cases;
 
 /// Largest allowed distance as a share of the norm of the CPU's result. f32 sums of some thousand terms in
@@ -59,9 +59,11 @@ pub fn check_kernels(device: &Device) -> Result<Vec<KernelCheck>> {
             checks.push(KernelCheck { op, dtype, error, allowed });
         }
     }
-    // The update is f32 whatever the model computes in.
-    let (error, allowed) = (adamw_error(device)?, ALLOWED[0].1);
-    checks.push(KernelCheck { op: "adamw of all, clipped".into(), dtype: DType::F32, error, allowed });
+    // Updates are f32 whatever the model computes in.
+    let [(dtype, allowed), _] = ALLOWED;
+    for (op, error) in [("adamw", adamw_error(device)?), ("muon", muon_error(device)?)] {
+        checks.push(KernelCheck { op: format!("{op} of all, clipped"), dtype, error, allowed });
+    }
     Ok(checks)
 }
 
@@ -76,16 +78,57 @@ fn distance(found: &Tensor, expected: &Tensor) -> Result<f64> {
     Ok((squares / norm.max(f64::MIN_POSITIVE)).sqrt())
 }
 
-/// The distance of parameters and moments after four updates from the CPU's in f64.
+/// The distance of parameters and moments after four updates by AdamW from the CPU's in f64.
 fn adamw_error(device: &Device) -> Result<f64> {
     let shapes = [&[170, 230][..], &[7], &[3, 5], &[20_000]];
+    updates_error(device, &shapes, &[2], |step, tensors, clip| {
+        let line = |(param, moments, grad)| AdamwParam {
+            param,
+            copy: None,
+            moments,
+            grad,
+            update: AdamwStep {
+                learning_rate: 0.1,
+                beta1: 0.9,
+                beta2: 0.99,
+                eps: 1e-3,
+                weight_decay: 0.5,
+                step,
+                grad_scale: 1.,
+            },
+        };
+        adamw_all(&tensors.map(line).collect::<Vec<_>>(), clip)
+    })
+}
+
+/// The same of updates by Muon.
+fn muon_error(device: &Device) -> Result<f64> {
+    let shapes = [&[170, 230][..], &[230, 170], &[1, 7], &[16, 16]];
+    updates_error(device, &shapes, &[], |_, tensors, clip| {
+        let update = MuonStep { learning_rate: 0.1, momentum: 0.9, weight_decay: 0.5, grad_scale: 1. };
+        let line = |(param, momentum, grad)| MuonParam { param, copy: None, momentum, grad, update };
+        muon_all(&tensors.map(line).collect::<Vec<_>>(), clip)
+    })
+}
+
+/// What is updated: parameter, moments, gradient.
+type Updated<'a> = (&'a Var, &'a Tensor, &'a Tensor);
+
+/// The distance of parameters and moments, which have `count` before the dimensions of the parameter, after four updates
+/// from the CPU's in f64. `update` is given the number of the update.
+fn updates_error(
+    device: &Device,
+    shapes: &[&[usize]],
+    count: &[usize],
+    update: impl Fn(u64, &mut dyn Iterator<Item = Updated>, &Clip) -> Result<()>,
+) -> Result<f64> {
     let run = |dtype: DType, device: &Device| -> Result<Vec<Tensor>> {
         let of = |name: &str| -> Result<Vec<Tensor>> {
             let of = |shape: &&[usize]| normal(name, shape)?.to_dtype(dtype)?.to_device(device);
             shapes.iter().map(of).collect()
         };
         let params = of("param")?.iter().map(Var::from_tensor).collect::<Result<Vec<_>>>()?;
-        let zeros = |shape: &&[usize]| Tensor::zeros([&[2], *shape].concat(), dtype, device);
+        let zeros = |shape: &&[usize]| Tensor::zeros([count, *shape].concat(), dtype, device);
         let moments = shapes.iter().map(zeros).collect::<Result<Vec<_>>>()?;
         let halted = match device.is_cuda() {
             true => Some(Tensor::zeros(1, DType::U32, device)?),
@@ -96,24 +139,9 @@ fn adamw_error(device: &Device) -> Result<f64> {
             let grads = of("grad")?.iter().map(|grad| grad * scale).collect::<Result<Vec<_>>>()?;
             let norm = global_norm(&grads.iter().collect::<Vec<_>>())?;
             let loss = Tensor::zeros((), DType::F64, device)?;
-            let line = |i: usize| AdamwParam {
-                param: &params[i],
-                copy: None,
-                moments: &moments[i],
-                grad: &grads[i],
-                update: AdamwStep {
-                    learning_rate: 0.1,
-                    beta1: 0.9,
-                    beta2: 0.99,
-                    eps: 1e-3,
-                    weight_decay: 0.5,
-                    step,
-                    grad_scale: 1.,
-                },
-            };
-            let all: Vec<AdamwParam> = (0..shapes.len()).map(line).collect();
             let clip = Clip { loss: &loss, norm: &norm, max_norm: 100., halted: halted.as_ref() };
-            adamw_all(&all, &clip)?;
+            let mut updated = params.iter().zip(&moments).zip(&grads).map(|((p, m), g)| (p, m, g));
+            update(step, &mut updated, &clip)?;
         }
         Ok(params.iter().map(|param| param.as_detached_tensor()).chain(moments).collect())
     };

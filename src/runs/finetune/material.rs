@@ -175,6 +175,7 @@ pub fn state(of: &Material<'_>, start: Start, device: &Device, progress: &Progre
         model,
         head,
         train,
+        optimizer: config.optim.kind,
         rows: train.micro_batch_size.min(of.parts.train.len()),
         tokens_per_row: of.parts.train.mean_predicted_tokens() + 1.0,
         trains_all: config.lora.is_none() && config.classifier.freeze == Freeze::None,

@@ -32,8 +32,8 @@ pub fn stages(
         0.0 => 1.0,
         rate => rate / optim.learning_rate.max(f64::MIN_POSITIVE),
     };
-    let head = ParamGroup::by_decay(specs, optim, head_scale, is_head);
-    let body = ParamGroup::by_decay(specs, optim, 1.0, |spec| trains(spec) && !is_head(spec));
+    let head = ParamGroup::by_kind_and_decay(specs, optim, head_scale, is_head);
+    let body = ParamGroup::by_kind_and_decay(specs, optim, 1.0, |spec| trains(spec) && !is_head(spec));
     let all = Stage { until: 1.0, groups: [body, head.clone()].concat() };
     match classifier.head_only_fraction {
         0.0 => vec![all],
