@@ -1,4 +1,5 @@
-//! From gradients to new parameters: accumulation, clipping, learning-rate schedule, AdamW and Muon, and a watch on the losses.
+//! From gradients to new parameters: accumulation, clipping, learning-rate schedule, AdamW and Muon, and a watch on the
+//! losses.
 //!
 //! Layer 3.
 

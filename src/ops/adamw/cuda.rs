@@ -39,7 +39,8 @@ pub fn update(params: &[AdamwParam], clip: &Clip) -> Result<()> {
     cuda::launch(device, &KERNELS, "adamw", table.grid(), &args)
 }
 
-/// What an update of parameters beside `like` goes by: the factor of the gradients, then 1, or 0 where nothing may change.
+/// What an update of parameters beside `like` goes by: the factor of the gradients, then 1, or 0 where nothing may
+/// change.
 pub fn gate(clip: &Clip, like: &Tensor) -> Result<Tensor> {
     let gate = cuda::empty(2, DType::F32, like.device())?;
     let args = [

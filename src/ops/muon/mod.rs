@@ -39,8 +39,8 @@ pub struct MuonStep {
 impl MuonStep {
     /// What an orthogonal direction of this shape is multiplied by.
     ///
-    /// The root of the mean square of its elements is 1 / sqrt(max(R, C)), that of AdamW's updates about 0.2; made equal,
-    /// both take the same learning rates and weight decay. Source: Liu et al. 2025, arXiv 2502.16982, section 2.2.
+    /// The root of the mean square of its elements is 1 / sqrt(max(R, C)), that of AdamW's updates about 0.2; made
+    /// equal, both take the same learning rates and weight decay. Source: Liu et al. 2025, arXiv 2502.16982, section 2.2.
     fn step_size(&self, rows: usize, columns: usize) -> f64 {
         0.2 * (rows.max(columns) as f64).sqrt() * self.learning_rate
     }
