@@ -368,6 +368,11 @@ fn folds_are_read_again_and_each_is_a_run_by_itself() {
     folder.write("rows.tsv", spam_and_ham());
     let results = folder.run(FOLDS).done().object();
     assert_eq!(folder.run(&format!("{FOLDS} --resume")).done().object()["paired"], results["paired"]);
+    // Another first seed divides the same rows.
+    let before = folder.bytes("compared/pretrained-12-seed1-fold2/run.json");
+    let more = folder.run(&format!("{FOLDS} --resume --set seeds=[3,1,2]")).done().object();
+    assert_eq!(more["seeds"], serde_json::json!([3, 1, 2]));
+    assert_eq!(folder.bytes("compared/pretrained-12-seed1-fold2/run.json"), before);
     folder.run("report compared").done();
     let config = "compared/pretrained-12-seed2-fold3/config.toml";
     folder.run(&format!("finetune --config {config} --set output_dir=alone")).done();

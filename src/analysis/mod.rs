@@ -10,7 +10,7 @@ mod leakage;
 mod mistakes;
 
 pub use compare::{ComparisonSpec, compare};
-pub use findings::{SIGNIFICANT, labels, p_words};
+pub use findings::{SIGNIFICANT, counted, labels, p_words};
 pub use finetune::{FinetuneRun, finetune, one_sided};
 pub use leakage::words as audit_words;
 pub use mistakes::{LabelledTexts, mistakes};

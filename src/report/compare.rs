@@ -6,6 +6,7 @@ use super::curves::{logged, losses};
 use super::document::{Block, Document, Head};
 use super::runs::{overlaps, settings};
 use super::tables::parts;
+use crate::analysis::counted;
 use crate::results::{Arm, Comparison, Pretrained};
 
 /// Scores, differences, label efficiency and costs, the verdict first.
@@ -52,8 +53,8 @@ pub fn compared(run: &Comparison) -> Document {
 fn about(run: &Comparison) -> String {
     let results = &run.results;
     let what = format!(
-        "{} seeds{}, {} test rows, {} leads, {:.0} s",
-        results.seeds.len(),
+        "{}{}, {} test rows, {} leads, {:.0} s",
+        counted(results.seeds.len(), "seed"),
         if results.folds > 0 { format!(" of {} folds", results.folds) } else { String::new() },
         results.scores.test_rows,
         results.leading_score(),

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Instant;
 
-use super::plan::{Place, budget_name};
+use super::plan::{Place, budget_name, data};
 use crate::baseline::{Features, LinearLoss, Majority, NgramKind, Ngrams};
 use crate::config::CompareConfig;
 use crate::data::{Example, LabelledSplit};
@@ -18,12 +18,7 @@ use crate::runs::beside::{self, BESIDE};
 /// fitted here; setting and threshold are chosen on validation as for the arms.
 pub fn baselines(config: &CompareConfig, budget: usize, place: Place) -> Result<Vec<(Arm, Baselined)>> {
     let Place { seed, fold } = place;
-    let mut data = config.finetune.data.clone();
-    (data.label_budget, data.budget_seed) = (budget, seed);
-    if fold > 0 {
-        (data.folds, data.fold, data.fold_seed) = (config.folds, fold, seed);
-    }
-    let split = LabelledSplit::load(&data)?;
+    let split = LabelledSplit::load(&data(config, budget, place))?;
     let positive = &split.label_names[split.positive];
     let program = Manifest::new("baseline", seed, "", 0, "").program();
     let made_from = files::sha256(format!("{} {positive} {seed} {program}", split.sha256).as_bytes());

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use crate::config::{AuditMode, CompareConfig, FinetuneConfig, PretrainConfig, SCRATCH};
+use crate::data::LabelledConfig;
 use crate::model::ModelConfig;
 use crate::results::{Arm, StartName, cell_folder};
 
@@ -77,10 +78,10 @@ impl Plan<'_> {
     /// `init_from`, in where they are stored, in what a search chose and in what open settings become; further starts have
     /// settings of their own.
     pub fn run(&self, arm: Arm, budget: usize, place: Place, setting: Setting) -> FinetuneConfig {
-        let FinetuneConfig { data, decision, mistakes, .. } = self.config.finetune.clone();
+        let FinetuneConfig { decision, mistakes, .. } = self.config.finetune.clone();
         let of_arm = match arm {
             Arm::Start(name) => {
-                FinetuneConfig { data, decision, mistakes, ..self.config.starts[&name.to_string()].clone() }
+                FinetuneConfig { decision, mistakes, ..self.config.starts[&name.to_string()].clone() }
             }
             _ => self.own_start(if arm == Arm::Pretrained { self.pretrained } else { SCRATCH }),
         };
@@ -94,10 +95,7 @@ impl Plan<'_> {
             audit: AuditMode::Off,
             ..of_arm
         };
-        (config.data.label_budget, config.data.budget_seed) = (budget, seed);
-        if fold > 0 {
-            (config.data.folds, config.data.fold, config.data.fold_seed) = (self.config.folds, fold, seed);
-        }
+        config.data = data(self.config, budget, place);
         setting.apply(&mut config);
         config
     }
@@ -141,6 +139,16 @@ impl Plan<'_> {
     fn path(&self, below: impl AsRef<Path>) -> String {
         Path::new(&self.config.output_dir).join(below).display().to_string()
     }
+}
+
+/// The rows of a place with so many labels; 0 stands for all.
+pub fn data(config: &CompareConfig, budget: usize, Place { seed, fold }: Place) -> LabelledConfig {
+    let mut data = config.finetune.data.clone();
+    (data.label_budget, data.budget_seed) = (budget, seed);
+    if fold > 0 {
+        (data.folds, data.fold, data.fold_seed) = (config.folds, fold, seed);
+    }
+    data
 }
 
 /// The pre-training inside the comparison's directory.

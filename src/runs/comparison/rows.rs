@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use super::plan::Place;
+use super::plan::{Place, data};
+use crate::analysis::counted;
 use crate::config::{AuditMode, CompareConfig};
 use crate::data::{Example, LabelledConfig, LabelledSplit};
 use crate::error::{Error, Result};
@@ -18,24 +19,36 @@ use crate::runs::fetch::Fetcher;
 /// Below the comparison's directory: the texts that `drop` leaves out.
 const LEFT_OUT: &str = "left_out.txt";
 
-/// The rows of all budgets together, with folds as the first has them.
+/// The rows of all budgets together, with folds as the first has them. What they are known by does not depend on who is in
+/// which fold.
 ///
 /// Errors: as reading the rows.
 pub fn all(config: &CompareConfig) -> Result<LabelledSplit> {
     match config.folds {
         0 => LabelledSplit::load(&LabelledConfig { label_budget: 0, ..config.finetune.data.clone() }),
-        _ => of_fold(config, Place { seed: config.seeds[0], fold: 1 }),
+        _ => {
+            let split = of_fold(config, first(config))?;
+            Ok(LabelledSplit { sha256: tested(config)?.sha256, ..split })
+        }
     }
+}
+
+fn first(config: &CompareConfig) -> Place {
+    Place { seed: config.seeds[0], fold: 1 }
+}
+
+/// All rows of a cross-validation as test rows.
+fn tested(config: &CompareConfig) -> Result<LabelledSplit> {
+    let all = LabelledConfig { leave_out: String::new(), ..data(config, 0, first(config)) };
+    LabelledSplit::load(&all)?.all_tested(&config.finetune.data.leave_out)
 }
 
 /// All rows as a fold has them.
 ///
 /// Errors: as reading the rows, with the name of the fold.
-pub fn of_fold(config: &CompareConfig, Place { seed, fold }: Place) -> Result<LabelledSplit> {
-    let mut data = LabelledConfig { label_budget: 0, ..config.finetune.data.clone() };
-    (data.folds, data.fold, data.fold_seed) = (config.folds, fold, seed);
-    LabelledSplit::load(&data).map_err(|cause| {
-        let folds = config.folds;
+pub fn of_fold(config: &CompareConfig, place: Place) -> Result<LabelledSplit> {
+    LabelledSplit::load(&data(config, 0, place)).map_err(|cause| {
+        let (Place { seed, fold }, folds) = (place, config.folds);
         let why = "near copies lie in one fold, so a label needs rows that are not";
         Error::new(
             cause.kind,
@@ -56,13 +69,16 @@ pub fn planned(config: &CompareConfig, split: &LabelledSplit) -> String {
     let (seeds, folds, budgets) = (config.seeds.len(), config.folds, config.budgets.len());
     let positives = split.positive_leads.then_some(positives);
     let detectable = Planned { positives, rows, seeds, folds, budgets }.detectable();
-    let counted = positives.map_or(format!("{rows} test rows"), |positives| {
+    let measured = positives.map_or(format!("{rows} test rows"), |positives| {
         format!("{positives} test rows of {}", split.label_names[split.positive])
     });
-    let design =
-        if folds > 0 { format!("{folds} folds of each of {seeds} seeds") } else { format!("{seeds} seeds") };
+    let design = if folds > 0 {
+        format!("{folds} folds of each of {}", counted(seeds, "seed"))
+    } else {
+        counted(seeds, "seed")
+    };
     format!(
-        "planning: with {counted} and {design} a difference of {detectable:.2} in F1 would be shown with a chance of 80 % \
+        "planning: with {measured} and {design} a difference of {detectable:.2} in F1 would be shown with a chance of 80 % \
          (assumed: F1 near {ASSUMED_SCORE}, errors that correlate by {ASSUMED_CORRELATION}, a standard deviation of \
          {ASSUMED_SEED_STD} from seed to seed)"
     )
@@ -87,7 +103,7 @@ pub fn audited(
     // Every row of a cross-validation is tested, and none of its near copies is trained on then.
     let tested = match config.folds {
         0 => None,
-        _ => Some(LabelledSplit::load(&all_rows(config))?.all_tested(&config.finetune.data.leave_out)?),
+        _ => Some(tested(config)?),
     };
     let split = tested.as_ref().unwrap_or(split);
     let known = known_text(config, fetcher)?;
@@ -99,12 +115,6 @@ pub fn audited(
     audit::act(&found, config.audit, progress)?;
     let leaking = if drop { audit::leaking_texts(&found, split) } else { BTreeSet::new() };
     Ok((Some(found), leaking))
-}
-
-/// Any fold of all rows, none of them left out.
-fn all_rows(config: &CompareConfig) -> LabelledConfig {
-    let data = LabelledConfig { label_budget: 0, leave_out: String::new(), ..config.finetune.data.clone() };
-    LabelledConfig { folds: config.folds, fold: 1, fold_seed: config.seeds[0], ..data }
 }
 
 /// The text that the arms have seen before.
