@@ -59,8 +59,8 @@ fn meminfo(name: &str) -> Option<u64> {
     Some(rest.split_whitespace().next()?.parse::<u64>().ok()? << 10)
 }
 
-/// What `ulimit -v` leaves.
-fn address_limit() -> Option<u64> {
+/// What `ulimit -v` leaves; none where it sets no limit.
+pub(super) fn address_limit() -> Option<u64> {
     #[cfg(unix)]
     {
         // SAFETY: getrlimit fills the struct it is given; zero is a valid value of each field.
